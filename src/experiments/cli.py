@@ -1,0 +1,229 @@
+"""The command `winback`: thin words over the rooms."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from experiments.errors import WinbackError
+
+# Every other import stands in the command that needs it: `winback --help` answers at once.
+
+ABOUT = """Test win-back offers on lost customers: who accepts, how long they stay, what it earns.
+
+  winback demo                         see the whole way on a simulated telecom
+  winback check data/telecom/sheet.yml     is my sheet right, and do the tables fit?
+  winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
+"""
+REPORTS = Path("reports")
+DEMO = (  # sheet, lost customers, seed
+    ("telecom", 40_000, 7),
+    ("telecom-north", 12_000, 11),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 1 bad input, 130 stopped by Ctrl-C."""
+    args = _parser().parse_args(argv)
+    try:
+        args.command(args)
+    except WinbackError as error:
+        print(f"winback: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("winback: stopped. Finished reports are as they were.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Simulate a telecom, find its lost customers, plan, read out and compare."""
+    from experiments.plan import read_sheet
+    from experiments.simulate import simulate
+
+    readouts = []
+    for name, customers, seed in DEMO:
+        sheet = _example(name)
+        plan, folder = read_sheet(sheet)
+        size = args.customers or customers
+        print(f"{name}: simulating {size:,} lost customers", flush=True)
+        simulate(folder, customers=size, seed=seed, experiment=plan.experiment)
+        stages = ("1-lost", "2-design", "3-readout") if not readouts else ("3-readout",)
+        for stage in stages:
+            _run(stage, {"sheet": sheet.as_posix()}, reports=args.reports, experiment=plan.experiment, sheet=sheet)
+        readouts.append(args.reports / plan.experiment / "3-readout" / "readout.json")
+    _compare(readouts, args.reports)
+    _headline(args.reports / DEMO[0][0] / "3-readout" / "readout.json")
+    print(f"Open the report:   {args.reports / DEMO[0][0] / '3-readout' / 'page.html'}")
+    print(f"Everything made:   {args.reports / 'index.html'}")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Read the sheet and every table it names, and say where each row went."""
+    from experiments.cube import make_cube
+    from experiments.plan import read_sheet
+    from experiments.tables import connect, read
+
+    sheet, folder = read_sheet(args.sheet)
+    print(f"{args.sheet}: a correct sheet. {sheet.question}")
+    with connect() as con:
+        for name, source in sheet.tables.items():
+            print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")
+    if sheet.dated or "outcomes" in sheet.tables:
+        print("The readout will use:")
+        for account in make_cube(sheet, folder).accounts:
+            print(f"  {account}")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run one notebook with other parameters."""
+    from experiments.notebooks import find_notebook, parameters_of
+
+    notebook = find_notebook(args.notebook)
+    known = parameters_of(notebook)
+    if args.list:
+        for parameter in known.values():
+            print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}\n      {parameter.help}")
+        return
+    parameters = dict(_pair(text) for text in args.parameter)
+    sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
+    _run(notebook.stem, parameters, reports=args.reports, experiment=args.name, sheet=sheet, source=notebook)
+
+
+def readout(args: argparse.Namespace) -> None:
+    """Read a test: its page and readout.json."""
+    from experiments.plan import read_sheet
+
+    sheet, _ = read_sheet(args.sheet)
+    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter)}
+    _run("3-readout", parameters, reports=args.reports, experiment=sheet.experiment, sheet=Path(args.sheet))
+    _headline(args.reports / sheet.experiment / "3-readout" / "readout.json")
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Put several readouts on one page."""
+    paths = [Path(text) for text in args.readouts] or sorted(args.reports.glob("*/3-readout/readout.json"))
+    found = [path / "readout.json" if path.is_dir() else path for path in paths]
+    _compare(found, args.reports)
+
+
+def lab(args: argparse.Namespace) -> None:
+    """Open JupyterLab on the notebooks."""
+    from experiments.notebooks import find_notebook
+
+    folder = find_notebook("3-readout").parent
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *args.more])
+
+
+def _compare(readouts: Sequence[Path], reports: Path) -> None:
+    parameters = {"readouts": [path.as_posix() for path in readouts]}
+    _run("4-compare", parameters, reports=reports, experiment="compare", inputs=readouts)
+
+
+def _run(
+    stage: str,
+    parameters: dict[str, object],
+    *,
+    reports: Path,
+    experiment: str | None = None,
+    sheet: Path | None = None,
+    inputs: Sequence[Path] = (),
+    source: Path | None = None,
+) -> None:
+    """Run a notebook into reports/<experiment>/<stage> and renew the list of runs."""
+    from experiments.notebooks import run
+    from experiments.pages import index
+
+    if sheet is not None:
+        from experiments.plan import files_of, read_sheet
+
+        experiment = experiment or read_sheet(sheet)[0].experiment
+        inputs = files_of(sheet)
+    out = reports / (experiment or "own") / stage
+    done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty())
+    index(reports)
+    print(f"  {stage}: {done.page} ({done.seconds:.1f} s)", flush=True)
+
+
+def _headline(path: Path) -> None:
+    from experiments.readout import read_readout
+
+    said = read_readout(path).verdict
+    print(f"\n{said.word}\n{said.sentence}\n{said.detail}".rstrip() + "\n")
+
+
+def _pair(text: str) -> tuple[str, object]:
+    """Return name and value of `name=value`; the runner gives the value its type."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise WinbackError(f"-p {text!r} has no value. Write -p {name}=value.")
+    return name.strip(), value
+
+
+def _example(name: str) -> Path:
+    """Return an example sheet, copied into ./data where it is not there yet."""
+    import shutil
+
+    target = Path("data") / name / "sheet.yml"
+    if not target.is_file():
+        here = Path(__file__).parent
+        homes = [here.parents[1] / "data", here / "_data"]
+        found = next(home / name / "sheet.yml" for home in homes if (home / name / "sheet.yml").is_file())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found, target)
+    return target
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="winback", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(command: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        told = (command.__doc__ or "").splitlines()[0]
+        sub = commands.add_parser(command.__name__, help=told, description=told)
+        sub.set_defaults(command=command)
+        return sub
+
+    def reports(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR", help="where pages go (reports)")
+
+    def parameter(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
+                         help="a parameter of the notebook, such as horizon_months=12; may be repeated")  # fmt: skip
+
+    sub = add(demo)
+    sub.add_argument("--customers", type=_count, metavar="N", help="lost customers to simulate (40,000 and 12,000)")
+    reports(sub)
+    sub = add(check)
+    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    sub = add(run)
+    sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
+    parameter(sub)
+    sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
+    sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
+    reports(sub)
+    sub = add(readout)
+    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    parameter(sub)
+    reports(sub)
+    sub = add(compare)
+    sub.add_argument("readouts", nargs="*", metavar="READOUT",
+                     help="readout.json files or their folders; without any, all in the reports")  # fmt: skip
+    reports(sub)
+    sub = add(lab)
+    sub.add_argument("more", nargs="*", metavar="OPTION", help="options for JupyterLab, after --")
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text.replace(",", "").replace("_", ""))
+    if number < 100:  # noqa: PLR2004  five arms need some customers each
+        raise argparse.ArgumentTypeError(f"{text} is too few: simulate 100 lost customers or more")
+    return number

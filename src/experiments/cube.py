@@ -1,0 +1,311 @@
+"""The cube: customers stay in the engine, sums come out.
+
+Every estimate is a function of these sums: arm x stratum x bucket x month since assignment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.assign import BUCKETS
+from experiments.errors import WinbackError, did_you_mean
+from experiments.offers import durations
+from experiments.plan import Sheet
+from experiments.tables import Account, columns_of, connect, literal, read, sql, statements
+
+if TYPE_CHECKING:
+    import duckdb
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.int64]
+
+Rows = dict[str, "Counts"]
+ONE_TICK = date(2000, 2, 1)  # results without dates have a clock of one month, from 2000-01-01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cube:
+    """Sums of a test. Money in minor units.
+
+    Shapes: `assigned`, `attempts`, `reached`, `accepted` (arms, strata, buckets); all others have months
+    as a fourth axis. Month t is the t-th whole month since assignment; without dates there is one month
+    and no lifetime (`dated` is False).
+    """
+
+    arms: tuple[str, ...]
+    strata: tuple[str, ...]
+    dated: bool
+    contacts_known: bool
+    margin_share: float  # value counts margin; where the data have only revenue, this share of it
+    assigned: Counts
+    attempts: Counts
+    reached: Counts
+    accepted: Counts
+    followed: Counts  # customers watched to the end of month t
+    active: Counts  # of them, bought in month t
+    returned: Counts  # of them, bought by the end of month t
+    value: Counts  # margin in month t of customers watched to its end
+    value_accepted: Counts  # the part that acceptors brought
+    cost: Counts  # costs found in the data
+    promoted: dict[int, Counts]  # promotion months: acceptors active in month t, within so many months of return
+    accounts: tuple[Account, ...] = ()
+
+    @property
+    def months(self) -> int:
+        """Length of the month axis."""
+        return int(self.followed.shape[-1])
+
+
+def leave_one_out(sums: Counts | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sums over strata with every bucket left out in turn.
+
+    `sums` has shape (arms, strata, buckets, ...); the result (1 + buckets, arms, ...). Row 0 is everything,
+    row 1 + b everything but bucket b: the replicates of the jackknife.
+    """
+    by_bucket = np.moveaxis(sums.sum(axis=1), 1, 0)
+    total = by_bucket.sum(axis=0)
+    return np.concatenate((total[None], total - by_bucket)).astype(float)
+
+
+def make_cube(sheet: Sheet, folder: Path, *, months: int | None = None, threads: int | None = None) -> Cube:
+    """Read the tables of a sheet and fold them into the cube: one pass over the purchases.
+
+    `months` is the length of the month axis; by default the longer of horizon and window.
+    Raises WinbackError for tables that are not what they must be.
+    """
+    months = months or max(sheet.horizon_months, sheet.window_months)
+    with connect(threads=threads) as con:
+        if sheet.dated:
+            return _dated(con, sheet, folder, months=months)
+        if "outcomes" in sheet.tables:
+            return _undated(con, sheet, folder)
+    raise WinbackError("The sheet names neither `purchases` nor `outcomes`: without results there is no readout. "
+                       "Add one of them under `tables`.")  # fmt: skip
+
+
+def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
+    until = sheet.followed_until
+    strata, accounts = _assigned(con, sheet, folder)
+    purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals)
+    if until is None:
+        last = con.execute('SELECT max("at") FROM purchases').fetchall()[0][0]
+        raise WinbackError(
+            "The sheet does not say how far the data reach. Write `followed_until:` with the first day they know "
+            f"nothing about; the last purchase is of {last}."
+        )
+    contacts = _follow(con, sheet, folder, months=months, until=until)
+    steps = statements("cube")
+    value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
+    con.execute(steps["activity"].format(value=value, outside=months))
+    con.execute(steps["lives"].format(outside=months))
+    life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(months))
+    assigned = _rows(con, steps["assigned_sums"])
+    values = _rows(con, steps["value_sums"])
+    lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
+    left = _rows(con, steps["left_sums"])
+
+    shape = (len(sheet.arms), len(strata), BUCKETS)
+    by_month, ends = (*shape, months), (*shape, months + 1)
+    total = _spread(shape, assigned["cell"], assigned["assigned"])
+    gone = _spread(ends, assigned["cell"], assigned["assigned"], assigned["months"]).cumsum(axis=-1)[..., :-1]
+    gone_returned = _spread(ends, left["cell"], left["customers"], left["months"]).cumsum(axis=-1)[..., :-1]
+    returned = _spread(by_month, lives["cell"], lives["customers"], lives["first"]).cumsum(axis=-1)
+    inside = (values["month"] >= 0) & (values["month"] < months)
+    taken = inside & (values["accepted"] == 1)
+    return Cube(
+        arms=tuple(sheet.arms),
+        strata=strata,
+        dated=True,
+        contacts_known=contacts is not None,
+        margin_share=1.0 if value == "margin" else sheet.margin_share,
+        assigned=total,
+        attempts=_spread(shape, assigned["cell"], assigned["attempts"]),
+        reached=_spread(shape, assigned["cell"], assigned["reached"]),
+        accepted=_spread(shape, assigned["cell"], assigned["accepted"]),
+        followed=total[..., None] - gone,
+        active=_active(lives, by_month),
+        returned=returned - gone_returned,
+        value=_spread(by_month, values["cell"][inside], values["value"][inside], values["month"][inside]),
+        value_accepted=_spread(by_month, values["cell"][taken], values["value"][taken], values["month"][taken]),
+        cost=np.zeros(by_month, np.int64),
+        promoted={
+            length: _active(lives, by_month, only_accepted=True, upto=length)
+            for length in durations({**sheet.arms, **sheet.catalogue})
+        },
+        accounts=(*accounts, _purchases_account(purchases.rows, values, months), *([contacts] if contacts else [])),
+    )
+
+
+def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:
+    strata, accounts = _assigned(con, sheet, folder)
+    outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
+    _refuse_duplicates(con, "outcomes")
+    contacts = _follow(con, sheet, folder, months=1, until=ONE_TICK)
+    took = "o.returned" if contacts is None else "f.accepted = 1"
+    cost = "coalesce(o.cost, 0)" if "cost" in columns_of(con, "outcomes") else "0"
+    assigned = _rows(con, statements("cube")["assigned_sums"])
+    sums = _rows(con, statements("cube")["outcome_sums"].format(took=took, cost=cost))
+    shape = (len(sheet.arms), len(strata), BUCKETS)
+    cells = {name: _spread(shape, sums["cell"], column) for name, column in sums.items() if name != "cell"}
+    total = _spread(shape, assigned["cell"], assigned["assigned"])
+    known = int(sums["known"].sum())
+    why = "no such assigned customer" + (
+        f"; {int(total.sum()) - known:,} assigned customers have no outcome and count as not returned, value 0"
+        if known < total.sum() else ""
+    )  # fmt: skip
+    return Cube(
+        arms=tuple(sheet.arms),
+        strata=strata,
+        dated=False,
+        contacts_known=contacts is not None,
+        margin_share=sheet.margin_share,
+        assigned=total,
+        attempts=_spread(shape, assigned["cell"], assigned["attempts"]),
+        reached=_spread(shape, assigned["cell"], assigned["reached"]),
+        accepted=cells["accepted"],
+        followed=total[..., None],
+        active=np.zeros((*shape, 1), np.int64),
+        returned=cells["returned"][..., None],
+        value=cells["value"][..., None],
+        value_accepted=cells["value_accepted"][..., None],
+        cost=cells["cost"][..., None],
+        promoted={},
+        accounts=(*accounts, Account(table="outcomes", rows=outcomes.rows, kept=known, why=why),
+                  *([contacts] if contacts else [])),
+    )  # fmt: skip
+
+
+def _assigned(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> tuple[tuple[str, ...], list[Account]]:
+    """Make the view `assigned` and the table `cells`; return the strata and where the rows went."""
+    if "assignments" not in sheet.tables:
+        raise WinbackError("The sheet names no table `assignments`: who was in which arm? Add it under `tables`.")
+    account = read(con, "assignments", sheet.tables["assignments"], folder=folder)
+    columns = columns_of(con, "assignments")
+    if sheet.dated and "at" not in columns:
+        raise WinbackError("Table assignments has no column 'at': the clock of a customer starts at its assignment. "
+                           "Map it: `columns: {at: <name in the file>}`.")  # fmt: skip
+    where = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
+    kept = con.execute(f"SELECT count(*) FROM assignments WHERE {where}").fetchall()[0][0]
+    if kept == 0:
+        raise WinbackError(f"Table assignments has no row of experiment {sheet.experiment!r}. "
+                           "Check `experiment:` in the sheet against the column experiment.")  # fmt: skip
+    bucket = "bucket" if "bucket" in columns else sql("bucket", seed=sheet.seed, buckets=BUCKETS)
+    con.execute(
+        f"CREATE TEMP VIEW assigned AS SELECT customer_id, arm, {bucket} AS bucket, "
+        f"{'stratum' if 'stratum' in columns else literal('all')} AS stratum, "
+        f"""{'"at"' if sheet.dated else "DATE '2000-01-01'"} AS "at" FROM assignments WHERE {where}"""
+    )
+    _refuse_duplicates(con, "assigned")
+    return _cells(con, sheet), [Account(table="assignments", rows=account.rows, kept=kept, why="other experiments")]
+
+
+def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
+    """Make the table cells(arm, stratum, cell) after checking arms, strata and buckets."""
+    import pandas as pd
+
+    pairs = con.execute("SELECT arm, stratum, min(bucket), max(bucket) FROM assigned GROUP BY 1, 2").fetchall()
+    for arm in sorted({pair[0] for pair in pairs} - set(sheet.arms)):
+        raise WinbackError(f"Table assignments has an arm {arm!r} that is not in the sheet. "
+                           f"{did_you_mean(arm, sheet.arms)}")  # fmt: skip
+    for arm in sorted(set(sheet.arms) - {pair[0] for pair in pairs}):
+        raise WinbackError(f"Arm {arm!r} of the sheet has no customers in the table assignments. "
+                           "Remove it from `arms`, or check its spelling there.")  # fmt: skip
+    if any(pair[1] is None for pair in pairs):
+        raise WinbackError("Table assignments has customers without a stratum. Give each one, or map no stratum.")
+    if any(pair[2] is None or pair[2] < 0 or pair[3] >= BUCKETS for pair in pairs):
+        raise WinbackError(f"Table assignments has buckets outside 0 to {BUCKETS - 1}. Leave the column out: "
+                           "buckets are then made from the seed.")  # fmt: skip
+    strata = tuple(sorted({pair[1] for pair in pairs}))
+    rows = [(arm, stratum, a * len(strata) + s) for a, arm in enumerate(sheet.arms) for s, stratum in enumerate(strata)]
+    con.register("cells", pd.DataFrame(rows, columns=["arm", "stratum", "cell"]))
+    return strata
+
+
+def _follow(
+    con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int, until: date
+) -> Account | None:
+    """Make the table `followed` from assignments and contacts; return where the contacts went."""
+    steps, account = statements("cube"), None
+    if "contacts" in sheet.tables:
+        account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
+        columns = columns_of(con, "contacts")
+        if "accepted_at" not in columns:
+            raise WinbackError("Table contacts has no column 'accepted_at': who said yes? Map it in the sheet.")
+        this = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
+        reached = "reached" if "reached" in columns else "TRUE"
+        con.execute(steps["attempts"].format(reached=reached, accepted="accepted_at IS NOT NULL", this_experiment=this))
+        unasked = "0"
+    else:
+        con.execute("CREATE TEMP TABLE attempts AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "
+                    "FROM assigned WHERE FALSE")  # fmt: skip
+        unasked = f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END"
+    con.execute(
+        steps["followed"].format(
+            buckets=BUCKETS,
+            months=months,
+            until_month=until.year * 12 + until.month,
+            until_day=until.day,
+            unasked=unasked,
+        )
+    )
+    if account is None:
+        return None
+    kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
+    return Account(table="contacts", rows=account.rows, kept=int(kept), why="no such customer in this test")
+
+
+def _refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
+    rows, customers = con.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {table}").fetchall()[0]
+    if rows == customers:
+        return
+    arms = "count(DISTINCT arm)" if table == "assigned" else "1"
+    name, times, different = con.execute(
+        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 DESC, 1 LIMIT 1"
+    ).fetchall()[0]
+    what = f"in {different} arms" if different > 1 else f"{times} times"
+    raise WinbackError(
+        f"Table {'assignments' if table == 'assigned' else table}: {rows - customers:,} of {rows:,} rows repeat a "
+        f"customer; {name!r} is there {what}. One customer, one arm, one row: remove the others at the source."
+    )
+
+
+def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Rows:
+    """Return a small result as integer columns."""
+    return {name: np.asarray(column, dtype=np.int64) for name, column in con.execute(query).fetchnumpy().items()}
+
+
+def _spread(shape: tuple[int, ...], cell: Counts, values: Counts, month: Counts | None = None) -> Counts:
+    """Add the values of rows into a dense array: cells first, months last."""
+    flat = np.zeros(int(np.prod(shape)), np.int64)
+    np.add.at(flat, cell if month is None else cell * shape[-1] + month, values)
+    return flat.reshape(shape)
+
+
+def _active(lives: Rows, shape: tuple[int, ...], *, only_accepted: bool = False, upto: int | None = None) -> Counts:
+    """Return how many customers bought in each month since assignment, from months since their first purchase."""
+    chosen = lives["accepted"] == 1 if only_accepted else np.ones(len(lives["cell"]), bool)
+    active = np.zeros(int(np.prod(shape)), np.int64)
+    start = lives["cell"][chosen] * shape[-1]
+    for k in range(min(upto or shape[-1], shape[-1])):
+        month = lives["first"][chosen] + k
+        inside = month < shape[-1]
+        np.add.at(active, (start + month)[inside], lives[f"life_{k}"][chosen][inside])
+    return active.reshape(shape)
+
+
+def _purchases_account(rows: int, values: Rows, months: int) -> Account:
+    counts = {name: int(values["purchases"][test].sum()) for name, test in (
+        ("before", values["month"] < 0), ("after", values["month"] >= months))}  # fmt: skip
+    matched = int(values["purchases"].sum())
+    return Account(
+        table="purchases",
+        rows=rows,
+        kept=matched - sum(counts.values()),
+        why=f"{rows - matched:,} of customers outside the test, {counts['before']:,} before the assignment, "
+        f"{counts['after']:,} after the last whole month of follow-up or the horizon",
+    )

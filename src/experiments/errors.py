@@ -1,0 +1,21 @@
+"""One base error. Every message says what is wrong, with the value, and the cure."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class WinbackError(ValueError):
+    """Bad input: a sheet, a table or a parameter. The message names the cure."""
+
+
+def did_you_mean(word: object, options: Iterable[object]) -> str:
+    """Return the end of an error message: the nearest option, or all of them.
+
+    >>> did_you_mean("lifetme", ["lifetime", "payoff"])
+    "Did you mean 'lifetime'?"
+    >>> did_you_mean("x", ["lifetime", "payoff"])
+    "Use one of: 'lifetime', 'payoff'."
+    """
+    known = [str(option) for option in options]
+    near = get_close_matches(str(word), known, n=1)
+    return f"Did you mean '{near[0]}'?" if near else f"Use one of: {', '.join(map(repr, known)) or '(none)'}."

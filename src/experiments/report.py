@@ -1,0 +1,315 @@
+"""What each notebook shows: results in, parts of a page out. One function a section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments import figures, parts
+from experiments.errors import WinbackError
+from experiments.figures import Picture
+from experiments.parts import Html
+from experiments.readout import METRICS, Arm, Readout, read_readout
+from experiments.words import amount, between, interval, listed, money, number, share, told
+
+if TYPE_CHECKING:
+    from experiments.cohort import Cohort
+    from experiments.design import Design
+
+
+def heading(title: str, question: str) -> Html:
+    """Return the title of a page and what it is about."""
+    return parts.heading(title, question)
+
+
+def question(readout: Readout) -> Html:
+    """Return the question of a test as the title of its page."""
+    assigned = sum(arm.assigned for arm in readout.arms)
+    span = f", followed for up to {readout.horizon_months} months" if readout.dated else ""
+    return heading(readout.question, f"{readout.experiment}: {len(readout.offers)} offers, {assigned:,} customers{span}")
+
+
+def verdict(readout: Readout) -> Html:
+    """Return the verdict and the few numbers behind it."""
+    said = readout.verdict
+    card = parts.verdict(said.sentence, word=said.word, tone=said.tone, detail=said.detail)
+    return card + parts.facts(_facts(readout))
+
+
+def _facts(readout: Readout) -> list[tuple[str, str, str]]:
+    wanted = [("net", "Highest net"), ("roi", "Highest incremental ROI"), ("accepted", "Most accepted"),
+              ("returned", "Most returned"), ("gross_roi", "Highest gross ROI")]  # fmt: skip
+    rows = []
+    for metric, label in wanted:
+        known = [arm for arm in readout.offers if metric in arm.estimates and arm.estimates[metric].value is not None]
+        if known and len(rows) < 3:  # noqa: PLR2004  three offers' numbers and the holdout's
+            best = max(known, key=lambda arm: arm.estimates[metric].value or 0.0)
+            bounds = interval(best.estimates[metric], currency=readout.currency)
+            rows.append((f"{label}: {best.label}", told(best.estimates[metric], currency=readout.currency), bounds))
+    for arm in readout.arms:
+        if arm.holdout:
+            note = f"returned without an offer; {interval(arm.estimates['returned'], currency=readout.currency)}"
+            rows.append(("Would come back anyway", told(arm.estimates["returned"], currency=readout.currency), note))
+    return rows
+
+
+def faces(readout: Readout) -> Html:
+    """Return the picture of the offers on every face of success."""
+    return parts.section("The offers side by side", _picture(figures.faces_of_success(readout)))
+
+
+def offers(readout: Readout) -> Html:
+    """Return the table of all estimates, one row an offer."""
+    return parts.section("Every offer in numbers", table(readout))
+
+
+def table(readout: Readout) -> Html:
+    """Return the table of all estimates: value and, small, its interval."""
+    import pandas as pd
+
+    metrics = [metric for metric in METRICS if any(metric in arm.estimates for arm in readout.arms)]
+    hidden = {"value", "cost", "months_gained"} if "net" in _known(readout) else set()
+    if all(arm.estimates["reached"].value == 1 for arm in readout.offers if "reached" in arm.estimates):
+        hidden |= {"reached"}
+    metrics = [metric for metric in metrics if metric not in hidden]
+    rows = [
+        [f"{arm.assigned:,}", *(_cell(arm, metric, readout.currency) for metric in metrics)] for arm in readout.arms
+    ]
+    labels = [f"{arm.label}\nno offer" if arm.holdout else arm.label for arm in readout.arms]
+    frame = pd.DataFrame(rows, columns=["Assigned", *(METRICS[metric].label for metric in metrics)], index=labels)
+    frame.index.name = "Offer"
+    notes = [
+        f"Per assigned customer, reached or not. Small: {share(readout.level, digits=0)} intervals, each alone; the "
+        "verdict uses intervals that hold for all offers at once.",
+    ]
+    if readout.any_offer is not None and readout.any_offer.value is not None:
+        notes.append(
+            f"All offers together against the holdout: lift {told(readout.any_offer, currency=readout.currency)} "
+            f"({interval(readout.any_offer, currency=readout.currency)})."
+        )
+    return parts.table(frame, caption="Estimates per assigned customer", notes=notes)
+
+
+def _known(readout: Readout) -> set[str]:
+    return {metric for arm in readout.arms for metric in arm.estimates}
+
+
+def _cell(arm: Arm, metric: str, currency: str) -> str:
+    estimate = arm.estimates.get(metric)
+    return "–" if estimate is None else f"{told(estimate, currency=currency)}\n{interval(estimate, currency=currency)}"
+
+
+def separable(readout: Readout) -> Html:
+    """Return how sure the ranking on the objective is."""
+    import pandas as pd
+
+    ranking = readout.ranking
+    if ranking is None:
+        return parts.section("How sure is the ranking?", "The offers cannot be ranked: see the verdict.")
+    unit = {"profit": "money", "roi": "ratio", "returned": "share", "months": "months"}[readout.objective]
+
+    def shown(value: float) -> str:
+        return amount(value, unit, currency=readout.currency)
+
+    rows = [
+        [shown(value), "–" if place == 0 else
+         f"{shown(back[0])}\n{between(back[1], back[2], unit, currency=readout.currency)}", share(p, digits=0), shown(loss)]
+        for place, (value, back, p, loss) in enumerate(
+            zip(ranking.values, ranking.behind, ranking.p_best, ranking.expected_loss, strict=True))
+    ]  # fmt: skip
+    labels = [readout.arm(name).label for name in ranking.offers]
+    frame = pd.DataFrame(rows, columns=["Objective", "Behind the first", "P(best)", "Expected loss"], index=labels)
+    frame.index.name = "Offer"
+    notes = ["Behind the first: difference with an interval that holds for all pairs at once. Expected loss: what "
+             "choosing this offer costs on average if another is better."]  # fmt: skip
+    return parts.section("How sure is the ranking?", parts.table(frame, caption="Offers by the declared objective", notes=notes))  # fmt: skip
+
+
+def economics(readout: Readout) -> Html:
+    """Return the picture of value gained against cost added."""
+    if not all("cost_added" in arm.estimates for arm in readout.offers):
+        return parts.section("Value against cost", "Without a holdout nobody knows what the offers added.")
+    return parts.section("Value against cost", _picture(figures.return_against_cost(readout)))
+
+
+def lifetime(readout: Readout) -> Html:
+    """Return the picture of how long customers stayed, or why there is none."""
+    title = "How long they stay"
+    if not readout.dated:
+        return parts.section(title, "The results of this test have no dates: whether customers stayed is unknown. "
+                             "Only the response and its value can be compared.")  # fmt: skip
+    return parts.section(title, _picture(figures.active_by_month(readout)))
+
+
+def checks(readout: Readout) -> Html:
+    """Return what the numbers rest on."""
+    rows = [(check.name, check.state, check.reason, check.todo) for check in readout.checks]
+    return parts.section("What the numbers rest on", parts.check_list(rows))
+
+
+def method(readout: Readout) -> Html:
+    """Return how each number was made."""
+    terms = {METRICS[metric].label: METRICS[metric].help for metric in METRICS if metric in _known(readout)}
+    dated = f"Months count from each customer's assignment, up to {readout.horizon_months}; returned means a purchase "\
+            f"within {readout.window_months} months. Money is discounted by {share(readout.discount_rate)} a year, "\
+            "mid-month." if readout.dated else "The results have no dates, so nothing is discounted."  # fmt: skip
+    shared = {
+        "Clock and money": dated + " Value is margin, not revenue.",
+        "Uncertainty": "Customers of each arm are in 200 random buckets. Leaving one bucket out at a time gives the "
+        "joint covariance of all numbers (grouped jackknife, t with 199 degrees of freedom); shares have Wilson's and "
+        "Newcombe's intervals, ratios Fieller's.",
+        "Comparison": "Offers are compared only per assigned customer (intention to treat), never among those who "
+        "accepted.",
+    }
+    return parts.section("Method", parts.definitions(shared | terms), open=False)
+
+
+def provenance(readout: Readout, sheet: str | Path) -> Html:
+    """Return where the numbers come from, and where each row went."""
+    rows = {
+        "Rows": "; ".join(readout.accounts),
+        "Sheet": Path(sheet).as_posix(),
+        "Version": f"winback-experiments {version('winback-experiments')}",
+        "Inputs and parameters": "run.json beside this page has the sha256 of every input file and all parameters.",
+    }
+    return parts.section("Provenance", parts.definitions(rows), open=False)
+
+
+def _picture(picture: Picture) -> Html:
+    return parts.picture(picture.figure, narrow=picture.narrow, alt=picture.alt, caption=picture.caption)
+
+
+def lost(cohort: Cohort) -> Html:
+    """Return who is lost and what it costs."""
+    said = (
+        f"{cohort.lost:,} of {cohort.customers:,} customers have been silent for more than {cohort.silent_days} days "
+        f"on {cohort.as_of}. They brought {money(cohort.revenue_lost, cohort.currency, digits=0)} of revenue before."
+    )
+    tone = "stop" if cohort.lost_share.value and cohort.lost_share.value > ALARM_ABOVE else "wait"
+    card = parts.verdict(said, word=f"{share(cohort.lost_share.value or 0.0)} of customers are lost", tone=tone)
+    return card + parts.facts([
+        ("Lost customers", f"{cohort.lost:,}", f"of {cohort.customers:,} who ever bought"),
+        ("Lost share", share(cohort.lost_share.value or 0.0), interval(cohort.lost_share, currency=cohort.currency)),
+        ("Revenue they brought", money(cohort.revenue_lost, cohort.currency, digits=0),
+         f"{share(cohort.revenue_lost / cohort.revenue if cohort.revenue else 0.0)} of all revenue"),
+    ])  # fmt: skip
+
+
+ALARM_ABOVE = 0.20  # share lost; above it the loss is an alarm
+
+
+def lost_by_month(cohort: Cohort) -> Html:
+    """Return when the lost customers bought last."""
+    if not cohort.lost:
+        return parts.section("Since when", "Nobody is lost by this rule.")
+    return parts.section("Since when", _picture(figures.lost_by_month(cohort)))
+
+
+def lost_method(cohort: Cohort) -> Html:
+    """Return the rule and where each row went."""
+    rows = {
+        "Rule": f"Lost: no purchase for more than {cohort.silent_days} days before {cohort.as_of}. Customers who never "
+        "bought do not count. A refund is no purchase.",
+        "Rows": "; ".join(cohort.accounts),
+    }
+    return parts.section("Method", parts.definitions(rows), open=False)
+
+
+def plan(design: Design) -> Html:
+    """Return what the planned test can tell and what it costs."""
+    said = (
+        f"With {design.smallest_arm:,} customers in the smallest arm it can tell offers apart that differ by "
+        f"{share(design.detectable)} of customers returned. To tell {share(design.expected_returned, digits=0)} from "
+        f"{share(design.expected_returned - 0.04, digits=0)} takes {design.needed:,} an arm."
+    )
+    enough = design.smallest_arm >= design.needed
+    card = parts.verdict(said, word="Large enough to compare responses" if enough else "Too small to compare offers",
+                         tone="go" if enough else "wait",
+                         detail="Money varies far more than responses: to rank offers on net profit a test needs many "
+                         "times as many customers. The readout says so when they cannot be separated.")  # fmt: skip
+    return card + parts.facts([
+        ("Customers", f"{design.customers:,}", f"in {len(design.arms)} arms"),
+        ("Smallest difference", share(design.detectable), f"power {share(design.power, digits=0)}"),
+        ("Most it can cost", money(design.budget, design.currency, digits=0), "if everybody accepts and stays"),
+    ])  # fmt: skip
+
+
+def plan_arms(design: Design) -> Html:
+    """Return the arms, their sizes and costs."""
+    import pandas as pd
+
+    rows = [
+        [share(arm.share), f"{arm.customers:,}", money(arm.cost_per_acceptor, design.currency),
+         money(arm.budget, design.currency, digits=0)]
+        for arm in design.arms
+    ]  # fmt: skip
+    columns = ["Share", "Customers", "Cost a head at full take-up", "Budget at most"]
+    frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in design.arms])
+    frame.index.name = "Arm"
+    return parts.section("Arms and budget", parts.table(frame, caption="The plan, arm by arm"))
+
+
+def plan_size(design: Design) -> Html:
+    """Return the curve of what a test of each size can tell."""
+    return parts.section("What the test can tell", _picture(figures.tell_apart(design)))
+
+
+def plan_method(design: Design) -> Html:
+    """Return how the sizes were computed."""
+    rows = {
+        "Sizes": f"Two-sided comparison of two shares at level {share(design.level, digits=0)} with power "
+        f"{share(design.power, digits=0)} (statsmodels, samplesize_proportions_2indep_onetail), no correction for "
+        "several offers.",
+        "Budget": "Contact, gifts and every month of every promotion for every customer; dearest offer where the arm "
+        "chooses by segment. Shares of value are not included.",
+    }
+    return parts.section("Method", parts.definitions(rows), open=False)
+
+
+def read_all(paths: Sequence[str]) -> list[Readout]:
+    """Return the readouts to compare; one currency, or the money cannot be compared."""
+    if not paths:
+        raise WinbackError("There is nothing to compare. Name readouts: -p readouts=a/readout.json,b/readout.json")
+    readouts = [read_readout(path) for path in paths]
+    currencies = sorted({readout.currency for readout in readouts})
+    if len(currencies) > 1:
+        raise WinbackError(f"The readouts are in {listed(currencies)}: money of different currencies is not compared.")
+    return readouts
+
+
+def compared(readouts: Sequence[Readout]) -> Html:
+    """Return what the experiments say side by side."""
+    winners = {readout.experiment: readout.verdict.word for readout in readouts}
+    said = "; ".join(f"{name}: {word}" for name, word in winners.items())
+    alike = len(set(winners.values())) == 1
+    word = f"{len(readouts)} experiments agree" if alike and len(readouts) > 1 else f"{len(readouts)} experiments compared"
+    return parts.verdict(f"{said}.", word=word, tone="go" if alike else "wait")
+
+
+def compared_picture(readouts: Sequence[Readout]) -> Html:
+    """Return the net of every offer in every experiment."""
+    if not any("net" in arm.estimates for readout in readouts for arm in readout.arms):
+        return parts.section("Net by offer", "None of these tests had a holdout, so there is no net to compare.")
+    return parts.section("Net by offer", _picture(figures.experiments_compared(readouts)))
+
+
+def compared_table(readouts: Sequence[Readout]) -> Html:
+    """Return the main estimates of every offer of every experiment."""
+    import pandas as pd
+
+    metrics = [m for m in ("accepted", "returned", "lift", "months_gained", "net", "roi")
+               if any(m in arm.estimates for readout in readouts for arm in readout.offers)]  # fmt: skip
+    rows = [
+        [readout.experiment, f"{arm.assigned:,}", *(_cell(arm, metric, readout.currency) for metric in metrics)]
+        for readout in readouts
+        for arm in readout.offers
+    ]
+    index = [arm.label for readout in readouts for arm in readout.offers]
+    frame = pd.DataFrame(rows, columns=["Experiment", "Assigned", *(METRICS[m].label for m in metrics)], index=index)
+    frame.index.name = "Offer"
+    horizons = sorted({readout.horizon_months for readout in readouts})
+    notes = [] if len(horizons) == 1 else [f"Horizons differ: {listed([number(h, digits=0) for h in horizons])} months. "
+                                           "Months, value and net are not comparable across them."]  # fmt: skip
+    return parts.section("Every offer in numbers", parts.table(frame, caption="Estimates per assigned customer", notes=notes))  # fmt: skip

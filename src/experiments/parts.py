@@ -26,7 +26,7 @@ SIGNS = {  # strokes in a 24 x 24 box; shape differs, so colour is never the onl
     "stop": '<path d="m7.5 7.5 9 9m0-9-9 9"/>',
 }
 MISSING = "–"
-FONT = re.compile(r"(font: [^;\"]*?px )[^;\"]*([;\"])")  # in the styles matplotlib writes; text stays text
+FONT = re.compile(r"(font-family: )[^;\"]*")  # in the styles matplotlib writes; text stays text
 NUMERAL = re.compile(r"[\s(<>=≥≤~≈+\-−–$€£¥]*(?:[A-Z]{3}\s)?[\s+\-−–$€£¥]*[\d.]")
 
 
@@ -200,7 +200,7 @@ def _svg(figure: "Figure") -> tuple[str, int, int]:
         r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", "", file.getvalue().decode(), flags=re.DOTALL
     )
     text = re.sub(r"\s*\n\s*", "\n", text).strip()
-    text = FONT.sub(r"\1Helvetica, Arial, sans-serif\2", text)  # narrower than the one it was laid out with
+    text = FONT.sub(r"\1Helvetica, Arial, sans-serif", text)  # narrower than the one it was laid out with
     size = [float(part) for part in re.findall(r'\b(?:width|height)="([\d.]+)pt"', text)]
     data = base64.b64encode(text.encode()).decode()
     return f"data:image/svg+xml;base64,{data}", round(size[0] * 4 / 3), round(size[1] * 4 / 3)

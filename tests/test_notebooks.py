@@ -20,7 +20,8 @@ import pytest
 
 from experiments import notebooks
 from experiments.errors import WinbackError
-from experiments.notebooks import Parameter, Run, find_notebook, parameters_of, run, runs
+from experiments.notebooks import Run, find_notebook, run, runs
+from experiments.parameters import Parameter, parameters_of
 
 HEADER = "from datetime import date\nfrom typing import Literal\n"
 
@@ -285,7 +286,7 @@ def test_a_run_puts_notebook_page_files_and_run_json_into_its_folder(tmp_path):
 
     stored = json.loads((out / "run.json").read_text())
     assert list(stored) == (
-        ["notebook", "parameters", "inputs", "versions", "commit", "started", "seconds", "status", "files"]
+        ["notebook", "parameters", "inputs", "versions", "commit", "started", "seconds", "status", "headline", "files"]
     )
     assert stored["notebook"] == "3-readout"
     assert stored["parameters"] == {"months": 36, "day": "2026-01-31", "why": "x"}
@@ -298,6 +299,7 @@ def test_a_run_puts_notebook_page_files_and_run_json_into_its_folder(tmp_path):
     assert stored["versions"]["pandas"] == pd.__version__
     assert stored["commit"] is None
     assert stored["status"] == "done"
+    assert stored["headline"] == ""
     assert 0 < stored["seconds"] < 60
     assert abs(datetime.now(UTC) - datetime.fromisoformat(stored["started"])).total_seconds() < 60
     assert Run.read(out / "run.json") == done
@@ -315,6 +317,30 @@ def test_a_run_puts_notebook_page_files_and_run_json_into_its_folder(tmp_path):
     again = run(out / "notebook.ipynb", {"months": 1}, out=tmp_path / "again")  # an executed notebook runs again
     assert again.parameters["months"] == 1
     assert (tmp_path / "again" / "notebook.ipynb").read_text().count('"injected-parameters"') == 2  # its tag, its id
+
+
+@pytest.mark.usefixtures("pages")
+def test_the_headline_is_the_heading_of_the_verdict(tmp_path):
+    show = "from experiments import parts\nparts.facts([('a', 'b', 'c')])"
+    choose = "parts.verdict('Sentence.', word='Choose \"A & <B>\"', tone='go') + parts.section('Title', 'Text.')"
+    notebook = make(tmp_path / "n.ipynb", "", show, choose, "parts.verdict('s', word='Second', tone='wait')")
+    assert run(notebook, {}, out=Path("o")).headline == 'Choose "A & <B>"'
+    assert json.loads(Path("o/run.json").read_text())["headline"] == 'Choose "A & <B>"'
+
+
+@pytest.mark.parametrize(
+    ("html", "headline"),
+    [
+        ('<h2>Before</h2><div class="a verdict b"><h2 id="c">A <b>bold</b>\n word</h2><h2>d</h2></div>', "A bold word"),
+        ('<section class="verdict"><section>a</section><h2>After one inside</h2></section>', "After one inside"),
+        ('<section class="verdict"><p>No heading.</p></section><section><h2>Another part</h2></section>', ""),
+        ('<section class="verdicts"><h2>Other class</h2></section>', ""),
+        ("<p>&lt;section class=verdict&gt;<h2>x</h2></p>", ""),
+    ],
+)
+def test_only_a_verdict_s_own_heading_is_a_headline(html, headline):
+    outputs = [{"output_type": "stream", "text": "log"}, {"data": {"text/html": html.splitlines(keepends=True)}}]
+    assert notebooks._headline({"cells": [{"cell_type": "markdown"}, {"outputs": outputs}]}) == headline
 
 
 @pytest.mark.usefixtures("pages")

@@ -248,7 +248,8 @@ def test_a_picture_is_the_same_in_every_run_and_knows_no_machine():
     first, second = (parts.picture(drawing(), alt="Dots.", caption="c") for _ in range(2))
     assert first == second
     svg = svg_of(first)
-    assert "<text" not in svg
+    assert "<text" in svg  # text stays text: it can be read, selected and searched
+    assert set(re.findall('font-family: ([^;"]*)', svg)) == {"Helvetica, Arial, sans-serif"}
     assert not re.search("Matplotlib|metadata|dc:|<!", svg)
 
 

@@ -10,6 +10,7 @@ from experiments.tables import sql
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
 BUCKETS = 200  # groups of customers left out one at a time: 199 degrees of freedom
 

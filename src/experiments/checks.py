@@ -62,7 +62,7 @@ def sample_ratio(sheet: Sheet, cube: Cube) -> Check:
 
 
 def holdout(sheet: Sheet, cube: Cube) -> Check:
-    """Is there a group without an offer, and was it left alone?"""
+    """Ask for a group without an offer that was left alone."""
     if sheet.holdout is None:
         return Check(
             name="Holdout",
@@ -82,7 +82,7 @@ def holdout(sheet: Sheet, cube: Cube) -> Check:
 
 
 def follow_up(sheet: Sheet, cube: Cube) -> Check:
-    """How many customers were watched to the horizon?"""
+    """Count who was watched to the horizon."""
     if not cube.dated:
         return Check(
             name="Follow-up",
@@ -100,7 +100,7 @@ def follow_up(sheet: Sheet, cube: Cube) -> Check:
 
 
 def read_date(sheet: Sheet, cube: Cube) -> Check:
-    """Is it the registered day of the readout yet?"""
+    """Compare the end of the data with the registered day of the readout."""
     if sheet.read_date is None:
         return Check(
             name="Read date",
@@ -121,7 +121,7 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
 
 
 def enough_returned(sheet: Sheet, cube: Cube) -> Check:
-    """Are there enough returned customers in every arm for intervals of money?"""
+    """Count the returned customers that an arm's intervals of money rest on."""
     month = min(sheet.window_months, cube.months) - 1
     returned = {arm: int(cube.returned[a, ..., month].sum()) for a, arm in enumerate(cube.arms)}
     few = [f"{arm} ({count})" for arm, count in returned.items() if count < FEW]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.errors import WinbackError
@@ -46,7 +46,7 @@ def demo(args: argparse.Namespace) -> None:
     from experiments.plan import read_sheet
     from experiments.simulate import simulate
 
-    readouts = []
+    readouts: list[Path] = []
     for name, customers, seed in DEMO:
         sheet = _example(name)
         plan, folder = read_sheet(sheet)
@@ -82,7 +82,8 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run one notebook with other parameters."""
-    from experiments.notebooks import find_notebook, parameters_of
+    from experiments.notebooks import find_notebook
+    from experiments.parameters import parameters_of
 
     notebook = find_notebook(args.notebook)
     known = parameters_of(notebook)
@@ -117,7 +118,8 @@ def lab(args: argparse.Namespace) -> None:
     from experiments.notebooks import find_notebook
 
     folder = find_notebook("3-readout").parent
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *args.more])
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *args.more]
+    os.execv(sys.executable, command)  # noqa: S606  # without a shell on purpose; JupyterLab gets our terminal
 
 
 def _compare(readouts: Sequence[Path], reports: Path) -> None:
@@ -127,7 +129,7 @@ def _compare(readouts: Sequence[Path], reports: Path) -> None:
 
 def _run(
     stage: str,
-    parameters: dict[str, object],
+    parameters: Mapping[str, object],
     *,
     reports: Path,
     experiment: str | None = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,22 +102,20 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
     contacts = _follow(con, sheet, folder, months=months, until=until)
     steps = statements("cube")
     value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
-    con.execute(steps["activity"].format(value=value, outside=months))
-    con.execute(steps["lives"].format(outside=months))
     life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(months))
     assigned = _rows(con, steps["assigned_sums"])
+    con.execute(steps["activity"].format(value=value, outside=months))
+    con.execute("DROP TABLE followed")
     values = _rows(con, steps["value_sums"])
+    con.execute(steps["lives"].format(outside=months))
     lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
     left = _rows(con, steps["left_sums"])
 
     shape = (len(sheet.arms), len(strata), BUCKETS)
     by_month, ends = (*shape, months), (*shape, months + 1)
-    total = _spread(shape, assigned["cell"], assigned["assigned"])
-    gone = _spread(ends, assigned["cell"], assigned["assigned"], assigned["months"]).cumsum(axis=-1)[..., :-1]
-    gone_returned = _spread(ends, left["cell"], left["customers"], left["months"]).cumsum(axis=-1)[..., :-1]
-    returned = _spread(by_month, lives["cell"], lives["customers"], lives["first"]).cumsum(axis=-1)
-    inside = (values["month"] >= 0) & (values["month"] < months)
-    taken = inside & (values["accepted"] == 1)
+    total = _spread(shape, assigned, "assigned")
+    inside = _where(values, (values["month"] >= 0) & (values["month"] < months))
+    promotions = durations({**sheet.arms, **sheet.catalogue})
     return Cube(
         arms=tuple(sheet.arms),
         strata=strata,
@@ -124,19 +123,17 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         contacts_known=contacts is not None,
         margin_share=1.0 if value == "margin" else sheet.margin_share,
         assigned=total,
-        attempts=_spread(shape, assigned["cell"], assigned["attempts"]),
-        reached=_spread(shape, assigned["cell"], assigned["reached"]),
-        accepted=_spread(shape, assigned["cell"], assigned["accepted"]),
-        followed=total[..., None] - gone,
+        attempts=_spread(shape, assigned, "attempts"),
+        reached=_spread(shape, assigned, "reached"),
+        accepted=_spread(shape, _accepted(assigned), "assigned"),
+        followed=total[..., None] - _so_far(_spread(ends, assigned, "assigned", month="months")),
         active=_active(lives, by_month),
-        returned=returned - gone_returned,
-        value=_spread(by_month, values["cell"][inside], values["value"][inside], values["month"][inside]),
-        value_accepted=_spread(by_month, values["cell"][taken], values["value"][taken], values["month"][taken]),
+        returned=_so_far(_spread(ends, lives, "customers", month="first"))
+        - _so_far(_spread(ends, left, "customers", month="months")),
+        value=_spread(by_month, inside, "value", month="month"),
+        value_accepted=_spread(by_month, _accepted(inside), "value", month="month"),
         cost=np.zeros(by_month, np.int64),
-        promoted={
-            length: _active(lives, by_month, only_accepted=True, upto=length)
-            for length in durations({**sheet.arms, **sheet.catalogue})
-        },
+        promoted={length: _active(_accepted(lives), by_month, upto=length) for length in promotions},
         accounts=(*accounts, _purchases_account(purchases.rows, values, months), *([contacts] if contacts else [])),
     )
 
@@ -146,13 +143,13 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
     outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
     _refuse_duplicates(con, "outcomes")
     contacts = _follow(con, sheet, folder, months=1, until=ONE_TICK)
-    took = "o.returned" if contacts is None else "f.accepted = 1"
+    took = "o.returned" if contacts is None else "f.lane % 2 = 1"
     cost = "coalesce(o.cost, 0)" if "cost" in columns_of(con, "outcomes") else "0"
     assigned = _rows(con, statements("cube")["assigned_sums"])
     sums = _rows(con, statements("cube")["outcome_sums"].format(took=took, cost=cost))
     shape = (len(sheet.arms), len(strata), BUCKETS)
-    cells = {name: _spread(shape, sums["cell"], column) for name, column in sums.items() if name != "cell"}
-    total = _spread(shape, assigned["cell"], assigned["assigned"])
+    cells = {name: _spread(shape, sums, name) for name in sums if name != "lane"}
+    total = _spread(shape, assigned, "assigned")
     known = int(sums["known"].sum())
     why = "no such assigned customer" + (
         f"; {int(total.sum()) - known:,} assigned customers have no outcome and count as not returned, value 0"
@@ -165,8 +162,8 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         contacts_known=contacts is not None,
         margin_share=sheet.margin_share,
         assigned=total,
-        attempts=_spread(shape, assigned["cell"], assigned["attempts"]),
-        reached=_spread(shape, assigned["cell"], assigned["reached"]),
+        attempts=_spread(shape, assigned, "attempts"),
+        reached=_spread(shape, assigned, "reached"),
         accepted=cells["accepted"],
         followed=total[..., None],
         active=np.zeros((*shape, 1), np.int64),
@@ -206,8 +203,6 @@ def _assigned(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> tup
 
 def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
     """Make the table cells(arm, stratum, cell) after checking arms, strata and buckets."""
-    import pandas as pd
-
     pairs = con.execute("SELECT arm, stratum, min(bucket), max(bucket) FROM assigned GROUP BY 1, 2").fetchall()
     for arm in sorted({pair[0] for pair in pairs} - set(sheet.arms)):
         raise WinbackError(f"Table assignments has an arm {arm!r} that is not in the sheet. "
@@ -221,8 +216,9 @@ def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
         raise WinbackError(f"Table assignments has buckets outside 0 to {BUCKETS - 1}. Leave the column out: "
                            "buckets are then made from the seed.")  # fmt: skip
     strata = tuple(sorted({pair[1] for pair in pairs}))
-    rows = [(arm, stratum, a * len(strata) + s) for a, arm in enumerate(sheet.arms) for s, stratum in enumerate(strata)]
-    con.register("cells", pd.DataFrame(rows, columns=["arm", "stratum", "cell"]))
+    con.execute("CREATE TEMP TABLE cells (arm VARCHAR, stratum VARCHAR, cell INTEGER)")
+    for cell, pair in enumerate(product(sheet.arms, strata)):
+        con.execute("INSERT INTO cells VALUES (?, ?, ?)", [*pair, cell])
     return strata
 
 
@@ -230,31 +226,32 @@ def _follow(
     con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int, until: date
 ) -> Account | None:
     """Make the table `followed` from assignments and contacts; return where the contacts went."""
-    steps, account = statements("cube"), None
-    if "contacts" in sheet.tables:
-        account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
-        columns = columns_of(con, "contacts")
-        if "accepted_at" not in columns:
-            raise WinbackError("Table contacts has no column 'accepted_at': who said yes? Map it in the sheet.")
-        this = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
-        reached = "reached" if "reached" in columns else "TRUE"
-        con.execute(steps["attempts"].format(reached=reached, accepted="accepted_at IS NOT NULL", this_experiment=this))
-        unasked = "0"
-    else:
-        con.execute("CREATE TEMP TABLE attempts AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "
+    steps, known = statements("cube"), "contacts" in sheet.tables
+    settings = {
+        "buckets": BUCKETS,
+        "months": months,
+        "until_month": until.year * 12 + until.month,
+        "until_day": until.day,
+        "unasked": "0" if known else f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
+    }
+    if not known:
+        con.execute("CREATE TEMP VIEW nobody AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "
                     "FROM assigned WHERE FALSE")  # fmt: skip
-        unasked = f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END"
-    con.execute(
-        steps["followed"].format(
-            buckets=BUCKETS,
-            months=months,
-            until_month=until.year * 12 + until.month,
-            until_day=until.day,
-            unasked=unasked,
-        )
-    )
-    if account is None:
+        con.execute(steps["followed"].format(attempts="nobody", **settings))
         return None
+    account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
+    columns = columns_of(con, "contacts")
+    if "accepted_at" not in columns:
+        raise WinbackError("Table contacts has no column 'accepted_at': who said yes? Map it in the sheet: "
+                           "`columns: {accepted_at: <name in the file>}`.")  # fmt: skip
+    this = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
+    for attempts in ("once", "several"):
+        reached = "reached" if "reached" in columns else "TRUE"
+        con.execute(steps[attempts].format(reached=reached, this_experiment=this))
+        con.execute(steps["followed"].format(attempts=attempts, **settings))
+        rows, assigned = con.execute("SELECT count(*), (SELECT count(*) FROM assigned) FROM followed").fetchall()[0]
+        if rows == assigned:  # else somebody was contacted twice, and stands there twice
+            break
     kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
     return Account(table="contacts", rows=account.rows, kept=int(kept), why="no such customer in this test")
 
@@ -279,22 +276,36 @@ def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Rows:
     return {name: np.asarray(column, dtype=np.int64) for name, column in con.execute(query).fetchnumpy().items()}
 
 
-def _spread(shape: tuple[int, ...], cell: Counts, values: Counts, month: Counts | None = None) -> Counts:
-    """Add the values of rows into a dense array: cells first, months last."""
+def _where(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
+    return {name: column[chosen] for name, column in rows.items()}
+
+
+def _accepted(rows: Rows) -> Rows:
+    """Return the rows of customers who accepted: odd lanes."""
+    return _where(rows, rows["lane"] % 2 == 1)
+
+
+def _spread(shape: tuple[int, ...], rows: Rows, name: str, *, month: str | None = None) -> Counts:
+    """Add a column of rows into a dense array: arms, strata, buckets and, where named, months."""
+    cell = rows["lane"] // 2
+    place = cell if month is None else cell * shape[-1] + rows[month]
     flat = np.zeros(int(np.prod(shape)), np.int64)
-    np.add.at(flat, cell if month is None else cell * shape[-1] + month, values)
+    np.add.at(flat, place, rows[name])
     return flat.reshape(shape)
 
 
-def _active(lives: Rows, shape: tuple[int, ...], *, only_accepted: bool = False, upto: int | None = None) -> Counts:
+def _so_far(by_month: Counts) -> Counts:
+    """Return how many by the end of each month; the last column is "never within the clock"."""
+    return np.asarray(by_month.cumsum(axis=-1)[..., :-1])
+
+
+def _active(lives: Rows, shape: tuple[int, ...], *, upto: int | None = None) -> Counts:
     """Return how many customers bought in each month since assignment, from months since their first purchase."""
-    chosen = lives["accepted"] == 1 if only_accepted else np.ones(len(lives["cell"]), bool)
     active = np.zeros(int(np.prod(shape)), np.int64)
-    start = lives["cell"][chosen] * shape[-1]
     for k in range(min(upto or shape[-1], shape[-1])):
-        month = lives["first"][chosen] + k
-        inside = month < shape[-1]
-        np.add.at(active, (start + month)[inside], lives[f"life_{k}"][chosen][inside])
+        month = lives["first"] + k
+        seen = month < shape[-1]
+        np.add.at(active, (lives["lane"] // 2 * shape[-1] + month)[seen], lives[f"life_{k}"][seen])
     return active.reshape(shape)
 
 

@@ -157,8 +157,10 @@ def _choice(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail
         return Verdict(word=f"Choose {leader}", tone="go", sentence=f"{leader} is best on {goal}: {shown}"
                        f"{_ahead(sheet, ranking, labels)}.", detail=detail)  # fmt: skip
     tied = [labels[name] for name in ranking.tied]
-    more = f" It would take about {number(ranking.more, digits=0)} times as many customers to tell {tied[0]} from " \
-           f"{tied[1]}." if ranking.more is not None and ranking.more < MOST_TIMES else ""  # fmt: skip
+    more = ""
+    if ranking.more is not None and ranking.more < MOST_TIMES:
+        times = number(ranking.more, digits=0)
+        more = f" It would take about {times} times as many customers to tell {tied[0]} from {tied[1]}."
     rest = [labels[name] for name in ranking.offers if name not in ranking.tied]
     behind = f" {listed(rest)} {'is' if len(rest) == 1 else 'are'} behind." if rest else ""
     return Verdict(

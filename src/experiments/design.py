@@ -60,9 +60,7 @@ class Design:
 GAP = 0.04  # the difference of the Harvard Business Review case: 45 against 41 % accepted
 
 
-def design_test(
-    sheet: str | Path, *, customers: int, expected_returned: float = 0.45, power: float = 0.8
-) -> Design:
+def design_test(sheet: str | Path, *, customers: int, expected_returned: float = 0.45, power: float = 0.8) -> Design:
     """Plan a test of `customers` customers by the shares of the sheet.
 
     `expected_returned` is the share that the best offer is hoped to bring back. Sizes are for a
@@ -103,8 +101,9 @@ def needed(share: float, other: float, *, power: float = 0.8, level: float = 0.9
 
     from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
-    gap, base = abs(share - other), min(share, other)
-    return ceil(samplesize_proportions_2indep_onetail(gap, base, power, alpha=(1 - level) / 2, alternative="larger"))
+    gap, base, alpha = abs(share - other), min(share, other), (1 - level) / 2
+    size: float = samplesize_proportions_2indep_onetail(gap, base, power, alpha=alpha, alternative="larger")
+    return ceil(size)
 
 
 def detectable(customers: int, *, base: float, power: float = 0.8, level: float = 0.95) -> float:
@@ -141,5 +140,5 @@ def _strata(plan: Sheet, name: str) -> Sequence[dict[str, str]]:
 
 def _full_take_up(plan: Sheet, name: str, factors: dict[str, str]) -> float:
     costs = costs_of(name, {**plan.catalogue, **plan.arms}, factors=factors, decimals=plan.decimals)
-    minor = 10**plan.decimals
+    minor: int = 10**plan.decimals
     return (costs.contact + costs.gift + sum(cost * months for cost, months in costs.monthly)) / minor

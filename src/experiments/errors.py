@@ -19,3 +19,12 @@ def did_you_mean(word: object, options: Iterable[object]) -> str:
     known = [str(option) for option in options]
     near = get_close_matches(str(word), known, n=1)
     return f"Did you mean '{near[0]}'?" if near else f"Use one of: {', '.join(map(repr, known)) or '(none)'}."
+
+
+def short(text: str, width: int) -> str:
+    """Return the text, its end left out where it is longer than `width` characters.
+
+    >>> short("lifetime value", 10)
+    'lifetim...'
+    """
+    return text if len(text) <= width else f"{text[: width - 3]}..."

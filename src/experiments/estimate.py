@@ -114,7 +114,7 @@ def welch_df(v1: float, n1: int, v0: float, n0: int) -> float:
     return (v1 + v0) ** 2 / (v1**2 / (n1 - 1) + v0**2 / (n0 - 1))
 
 
-def welch(
+def welch(  # noqa: PLR0917  # n, mean and variance of two groups: the order every textbook has
     n1: int, mean1: float, var1: float, n0: int, mean0: float, var0: float, *, level: float = 0.95
 ) -> tuple[float, float, float]:
     """Return (low, high, p) of mean1 - mean0 from sufficient statistics."""
@@ -122,7 +122,7 @@ def welch(
     return t_interval(mean1 - mean0, v1 + v0, df=welch_df(v1, n1, v0, n0), level=level)
 
 
-def relative_welch(
+def relative_welch(  # noqa: PLR0917  # as welch
     n1: int, mean1: float, var1: float, n0: int, mean0: float, var0: float, *, level: float = 0.95
 ) -> tuple[float, float, float]:
     """Return (low, high, p) of mean1 / mean0 - 1 by the delta method.

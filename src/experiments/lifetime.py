@@ -25,4 +25,5 @@ def months_replicates(cube: Cube, *, horizon_months: int) -> NDArray[np.float64]
 
     The sum over months t < horizon of the mean of active_t among those followed to t. Unit: months.
     """
-    return active_share(cube)[..., :horizon_months].sum(axis=-1)
+    months: NDArray[np.float64] = active_share(cube)[..., :horizon_months].sum(axis=-1)
+    return months

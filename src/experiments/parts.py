@@ -77,6 +77,7 @@ def _name(*parts: object) -> str:
 
 
 def sign(kind: str) -> str:
+    """Return the sign of a tone or a state; its word always stands beside it."""
     return f'<svg class="sign" viewBox="0 0 24 24" aria-hidden="true" focusable="false">{SIGNS[kind]}</svg>'
 
 

@@ -21,7 +21,7 @@ def discount_factors(months: int, *, rate: float, dated: bool = True) -> NDArray
 
     `rate` is nominal a year. Results without dates are not discounted.
     """
-    return (1 + rate / 12) ** -(np.arange(months) + 0.5) if dated else np.ones(months)
+    return np.asarray((1 + rate / 12) ** -(np.arange(months) + 0.5)) if dated else np.ones(months)
 
 
 def per_assigned(sums: NDArray[np.int64] | Replicates, cube: Cube, *, factors: NDArray[np.float64]) -> Replicates:
@@ -52,7 +52,7 @@ def cost_replicates(cube: Cube, sheet: Sheet, *, factors: NDArray[np.float64]) -
         monthly = [[sum(cost for cost, months in cell.monthly if months == length) for cell in row] for row in costs]
         running = running + active * np.array(monthly)[..., None, None]
     spread = fixed * 10**sheet.decimals / assigned[:1]  # the whole arm bears it, whichever bucket is left out
-    return leave_one_out(once) / assigned + spread + per_assigned(running, cube, factors=factors)
+    return np.asarray(leave_one_out(once) / assigned + spread + per_assigned(running, cube, factors=factors))
 
 
 def _costs(cube: Cube, sheet: Sheet) -> list[list[Costs]]:

@@ -65,6 +65,7 @@ METRICS = {
     "gross_roi": Metric(label="Gross ROI", unit="ratio", help="What acceptors brought minus the cost, divided by the "
                         "cost. Not incremental: it counts customers who would have come back anyway. Fieller."),
 }  # fmt: skip
+GAINS = ("lift", "months_gained", "value_gained", "cost_added", "net")
 OBJECTIVES = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}
 
 
@@ -164,7 +165,8 @@ def read_cube(cube: Cube, sheet: Sheet) -> Readout:
     _refuse_unseen(cube, sheet)
     numbers = _replicates(cube, sheet)
     checks = tuple(check(sheet, cube) for check in CHECKS.values())
-    arms = tuple(_arm(cube, sheet, numbers, a) for a in range(len(cube.arms)))
+    critical = _critical(cube, sheet, numbers)
+    arms = tuple(_arm(cube, sheet, numbers, a, critical=critical) for a in range(len(cube.arms)))
     ranking = _rank(cube, sheet, numbers)
     holdout = None if sheet.holdout is None else cube.arms.index(sheet.holdout)
     everyone = [a for a in range(len(cube.arms)) if a != holdout]
@@ -239,11 +241,11 @@ def _ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
 
 def _degrees(cube: Cube) -> float:
     """Return the degrees of freedom of the jackknife: buckets, or customers where an arm has fewer, less one."""
-    smallest = int(cube.assigned.sum(axis=(1, 2)).min())
-    return max(1, min(cube.assigned.shape[2], smallest) - 1)
+    smallest, buckets = int(cube.assigned.sum(axis=(1, 2)).min()), int(cube.assigned.shape[2])
+    return max(1, min(buckets, smallest) - 1)
 
 
-def _arm(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates], a: int) -> Arm:
+def _arm(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates], a: int, *, critical: Mapping[str, float]) -> Arm:
     name, level = cube.arms[a], sheet.level
     window = sheet.window_months
     assigned = int(cube.assigned[a].sum())
@@ -256,22 +258,23 @@ def _arm(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates], a: int) ->
             estimates[metric] = _jackknifed(numbers[metric][:, a], metric, cube=cube, sheet=sheet, n=assigned)
     if name != sheet.holdout:
         pair = numbers["value_accepted"], numbers["cost"]
-        estimates["gross_roi"] = _roi(*pair, a, "gross_roi", cube=cube, sheet=sheet, n=assigned)
+        estimates["gross_roi"] = _roi(*pair, a, cube=cube, sheet=sheet, n=assigned)
     simultaneous: dict[str, Estimate] = {}
     if sheet.holdout is not None and name != sheet.holdout:
         holdout = cube.arms.index(sheet.holdout)
         estimates["lift"] = acceptance.lift(cube, arms=[a], holdout=holdout, window_months=window, level=level)
         simultaneous["lift"] = acceptance.lift(
             cube, arms=[a], holdout=holdout, window_months=window, level=level,
-            z=_critical(cube, sheet, numbers["lift"], df=math.inf))  # fmt: skip
-        for metric in ("months_gained", "value_gained", "cost_added", "net"):
+            z=critical["lift"])  # fmt: skip
+        for metric in GAINS[1:]:
             if metric in numbers:
-                column, args = numbers[metric][:, a], {"cube": cube, "sheet": sheet, "n": assigned}
-                estimates[metric] = _jackknifed(column, metric, **args)
-                critical = _critical(cube, sheet, numbers[metric], df=_degrees(cube))
-                simultaneous[metric] = _jackknifed(column, metric, critical=critical, **args)
+                column = numbers[metric][:, a]
+                estimates[metric] = _jackknifed(column, metric, cube=cube, sheet=sheet, n=assigned)
+                simultaneous[metric] = _jackknifed(
+                    column, metric, cube=cube, sheet=sheet, n=assigned, critical=critical[metric]
+                )
         gains = numbers["value_gained"], numbers["cost_added"]
-        estimates["roi"] = _roi(*gains, a, "roi", cube=cube, sheet=sheet, n=assigned)
+        estimates["roi"] = _roi(*gains, a, cube=cube, sheet=sheet, n=assigned)
     horizon = min(sheet.horizon_months, cube.months)
     return Arm(
         name=name,
@@ -295,16 +298,19 @@ def _jackknifed(
     return Estimate(value=value, low=value - half, high=value + half, level=sheet.level, n=n, unit=METRICS[metric].unit)
 
 
-def _critical(cube: Cube, sheet: Sheet, replicates: Replicates, *, df: float) -> float:
-    """Return the critical value that holds for all offers of a metric at once."""
+def _critical(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates]) -> dict[str, float]:
+    """Return, for each gain, the critical value that holds for all offers at once."""
     offers = [a for a, arm in enumerate(cube.arms) if arm != sheet.holdout]
-    covariance = jackknife_covariance(replicates[1:, offers])
-    return simultaneous_quantile(covariance, df=df, level=sheet.level, seed=sheet.seed)
+    degrees = {metric: math.inf if metric == "lift" else _degrees(cube) for metric in GAINS if metric in numbers}
+    return {
+        metric: simultaneous_quantile(
+            jackknife_covariance(numbers[metric][1:, offers]), df=df, level=sheet.level, seed=sheet.seed
+        )
+        for metric, df in degrees.items()
+    }
 
 
-def _roi(
-    gained: Replicates, spent: Replicates, a: int, metric: str, *, cube: Cube, sheet: Sheet, n: int
-) -> Estimate:
+def _roi(gained: Replicates, spent: Replicates, a: int, *, cube: Cube, sheet: Sheet, n: int) -> Estimate:
     """Return gained / spent - 1 with Fieller's interval; not estimable where nothing was spent."""
     value, cost = float(gained[0, a]), float(spent[0, a])
     if cost <= 0:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import figures, parts
+from experiments.drawing import Picture
 from experiments.errors import WinbackError
-from experiments.figures import Picture
 from experiments.parts import Html
 from experiments.readout import METRICS, Arm, Readout, read_readout
 from experiments.words import amount, between, interval, listed, money, number, share, told
@@ -28,7 +28,8 @@ def question(readout: Readout) -> Html:
     """Return the question of a test as the title of its page."""
     assigned = sum(arm.assigned for arm in readout.arms)
     span = f", followed for up to {readout.horizon_months} months" if readout.dated else ""
-    return heading(readout.question, f"{readout.experiment}: {len(readout.offers)} offers, {assigned:,} customers{span}")
+    about = f"{readout.experiment}: {len(readout.offers)} offers, {assigned:,} customers{span}"
+    return heading(readout.question, about)
 
 
 def verdict(readout: Readout) -> Html:
@@ -41,7 +42,7 @@ def verdict(readout: Readout) -> Html:
 def _facts(readout: Readout) -> list[tuple[str, str, str]]:
     wanted = [("net", "Highest net"), ("roi", "Highest incremental ROI"), ("accepted", "Most accepted"),
               ("returned", "Most returned"), ("gross_roi", "Highest gross ROI")]  # fmt: skip
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for metric, label in wanted:
         known = [arm for arm in readout.offers if metric in arm.estimates and arm.estimates[metric].value is not None]
         if known and len(rows) < 3:  # noqa: PLR2004  three offers' numbers and the holdout's
@@ -80,10 +81,11 @@ def table(readout: Readout) -> Html:
     labels = [f"{arm.label}\nno offer" if arm.holdout else arm.label for arm in readout.arms]
     frame = pd.DataFrame(rows, columns=["Assigned", *(METRICS[metric].label for metric in metrics)], index=labels)
     frame.index.name = "Offer"
-    notes = [
+    about = (
         f"Per assigned customer, reached or not. Small: {share(readout.level, digits=0)} intervals, each alone; the "
-        "verdict uses intervals that hold for all offers at once.",
-    ]
+        "verdict uses intervals that hold for all offers at once."
+    )
+    notes = [about]
     if readout.any_offer is not None and readout.any_offer.value is not None:
         notes.append(
             f"All offers together against the holdout: lift {told(readout.any_offer, currency=readout.currency)} "
@@ -113,18 +115,22 @@ def separable(readout: Readout) -> Html:
     def shown(value: float) -> str:
         return amount(value, unit, currency=readout.currency)
 
+    behind = ["–"] + [
+        f"{shown(gap)}\n{between(low, high, unit, currency=readout.currency)}" for gap, low, high in ranking.behind[1:]
+    ]
     rows = [
-        [shown(value), "–" if place == 0 else
-         f"{shown(back[0])}\n{between(back[1], back[2], unit, currency=readout.currency)}", share(p, digits=0), shown(loss)]
-        for place, (value, back, p, loss) in enumerate(
-            zip(ranking.values, ranking.behind, ranking.p_best, ranking.expected_loss, strict=True))
-    ]  # fmt: skip
+        [shown(value), back, share(p, digits=0), shown(loss)]
+        for value, back, p, loss in zip(ranking.values, behind, ranking.p_best, ranking.expected_loss, strict=True)
+    ]
     labels = [readout.arm(name).label for name in ranking.offers]
     frame = pd.DataFrame(rows, columns=["Objective", "Behind the first", "P(best)", "Expected loss"], index=labels)
     frame.index.name = "Offer"
-    notes = ["Behind the first: difference with an interval that holds for all pairs at once. Expected loss: what "
-             "choosing this offer costs on average if another is better."]  # fmt: skip
-    return parts.section("How sure is the ranking?", parts.table(frame, caption="Offers by the declared objective", notes=notes))  # fmt: skip
+    note = (
+        "Behind the first: difference with an interval that holds for all pairs at once. Expected loss: what "
+        "choosing this offer costs on average if another is better."
+    )
+    shown_table = parts.table(frame, caption="Offers by the declared objective", notes=[note])
+    return parts.section("How sure is the ranking?", shown_table)
 
 
 def economics(readout: Readout) -> Html:
@@ -152,11 +158,14 @@ def checks(readout: Readout) -> Html:
 def method(readout: Readout) -> Html:
     """Return how each number was made."""
     terms = {METRICS[metric].label: METRICS[metric].help for metric in METRICS if metric in _known(readout)}
-    dated = f"Months count from each customer's assignment, up to {readout.horizon_months}; returned means a purchase "\
-            f"within {readout.window_months} months. Money is discounted by {share(readout.discount_rate)} a year, "\
-            "mid-month." if readout.dated else "The results have no dates, so nothing is discounted."  # fmt: skip
+    dated = (
+        f"Months count from each customer's assignment, up to {readout.horizon_months}; returned means a purchase "
+        f"within {readout.window_months} months. Money is discounted by {share(readout.discount_rate)} a year, "
+        "mid-month."
+    )
+    clock = dated if readout.dated else "The results have no dates, so nothing is discounted."
     shared = {
-        "Clock and money": dated + " Value is margin, not revenue.",
+        "Clock and money": f"{clock} Value is margin, not revenue.",
         "Uncertainty": "Customers of each arm are in 200 random buckets. Leaving one bucket out at a time gives the "
         "joint covariance of all numbers (grouped jackknife, t with 199 degrees of freedom); shares have Wilson's and "
         "Newcombe's intervals, ratios Fieller's.",
@@ -284,8 +293,8 @@ def compared(readouts: Sequence[Readout]) -> Html:
     winners = {readout.experiment: readout.verdict.word for readout in readouts}
     said = "; ".join(f"{name}: {word}" for name, word in winners.items())
     alike = len(set(winners.values())) == 1
-    word = f"{len(readouts)} experiments agree" if alike and len(readouts) > 1 else f"{len(readouts)} experiments compared"
-    return parts.verdict(f"{said}.", word=word, tone="go" if alike else "wait")
+    verb = "agree" if alike and len(readouts) > 1 else "compared"
+    return parts.verdict(f"{said}.", word=f"{len(readouts)} experiments {verb}", tone="go" if alike else "wait")
 
 
 def compared_picture(readouts: Sequence[Readout]) -> Html:
@@ -310,6 +319,10 @@ def compared_table(readouts: Sequence[Readout]) -> Html:
     frame = pd.DataFrame(rows, columns=["Experiment", "Assigned", *(METRICS[m].label for m in metrics)], index=index)
     frame.index.name = "Offer"
     horizons = sorted({readout.horizon_months for readout in readouts})
-    notes = [] if len(horizons) == 1 else [f"Horizons differ: {listed([number(h, digits=0) for h in horizons])} months. "
-                                           "Months, value and net are not comparable across them."]  # fmt: skip
-    return parts.section("Every offer in numbers", parts.table(frame, caption="Estimates per assigned customer", notes=notes))  # fmt: skip
+    note = (
+        f"Horizons differ: {listed([number(h, digits=0) for h in horizons])} months. "
+        "Months, value and net are not comparable across them."
+    )
+    notes = [note] if len(horizons) > 1 else []
+    shown = parts.table(frame, caption="Estimates per assigned customer", notes=notes)
+    return parts.section("Every offer in numbers", shown)

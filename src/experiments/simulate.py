@@ -7,7 +7,7 @@ Source: section 9 of the design, after Kumar, Bhagwat & Zhang, Journal of Market
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +35,11 @@ PRECISION = 200  # alpha + beta of the beta-geometric
 MARGIN = 79.864  # a month, in currency
 MARGIN_BY_REASON = {"price": 0.95, "service": 1.10, "both": 1.0, "other": 1.0}
 SPONTANEOUS_BY_REASON = {"price": 0.25, "service": -0.15, "both": -0.5, "other": 0.3}
-RETURN_DELAY = (0.7, 0.2, 0.1)  # months from acceptance to the first bill
+RETURN_DELAY: tuple[float, ...] = (0.7, 0.2, 0.1)  # months from acceptance to the first bill
 SPONTANEOUS_DELAY = tuple(0.8**k / sum(0.8**j for j in range(12)) for k in range(12))
 WHALES = 0.01  # share of customers worth many times the others
 CONTACT_COST = 5.0
+LEAST_LOGIT = -700  # below it exp() overflows and the chance is 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,23 +136,26 @@ def truth(
     """
     if not 1 <= horizon_months <= MONTHS:
         raise WinbackError(f"horizon_months is {horizon_months}; the simulated telecom is known for 1 to {MONTHS}.")
-    kinds, odds, curves = _kinds(), _odds(variant), _curves(variant)
+    kinds, odds, curves = _kinds(), _odds(variant), _curves()
     cells = kinds.merge(odds, on="kind", validate="one_to_many")
     if reason is not None:
         cells = cells[cells["reason"] == reason].assign(share=lambda frame: frame["share"] / REASONS[reason])
-    discount = (1 + discount_rate / 12) ** -(np.arange(horizon_months) + 0.5)
-    args = (variant, curves, discount, horizon_months, window_months)
-    return {str(arm): _arm_truth(rows, *args) for arm, rows in cells.groupby("arm", sort=False)}
+    discount = np.asarray((1 + discount_rate / 12) ** -(np.arange(horizon_months) + 0.5))
+    return {
+        str(arm): _arm_truth(rows, variant, curves=curves, discount=discount, window=window_months)
+        for arm, rows in cells.groupby("arm", sort=False)
+    }
 
 
 def _arm_truth(
     rows: pd.DataFrame,
     variant: World,
+    *,
     curves: NDArray[np.float64],
     discount: NDArray[np.float64],
-    horizon: int,
     window: int,
 ) -> Truth:
+    horizon = len(discount)
     accept, spontaneous = rows["p_accept"].to_numpy(), rows["p_spontaneous"].to_numpy()
     free_rider = accept * spontaneous  # where offers have no effect, these alone accept
     by_offer = accept if variant.effect else np.zeros_like(accept)
@@ -220,16 +224,16 @@ def _odds(variant: World) -> pd.DataFrame:
 
     keys = {key: number for number, key in enumerate(_curve_keys())}
     rows = []
-    for kind, arm in product(_kinds().itertuples(), ARMS):
-        reason, goodwill = str(kind.reason), int(kind.goodwill)  # type: ignore[arg-type]
+    for kind, arm in product(_kinds().to_dict("records"), ARMS):
+        reason, goodwill = kind["reason"], kind["goodwill"]
         name = None if arm == "holdout" else TAILORED[reason] if arm == "tailored" else arm
-        logit = 0.45 * kind.referral + COMPLAINT[str(kind.complaint)][1] + 0.5 * goodwill  # type: ignore[operator]
-        alone = variant.spontaneous + SPONTANEOUS_BY_REASON[reason] + 0.3 * kind.referral + 0.4 * goodwill  # type: ignore[operator]
+        logit = 0.45 * kind["referral"] + COMPLAINT[kind["complaint"]][1] + 0.5 * goodwill
+        alone = variant.spontaneous + SPONTANEOUS_BY_REASON[reason] + 0.3 * kind["referral"] + 0.4 * goodwill
         offer = OFFERS[name] if name else None
         monthly = {months: cost for cost, months in offer.monthly_costs} if offer else {}
         rows.append(
             {
-                "kind": kind.Index,
+                "kind": kind["kind"],
                 "arm": arm,
                 "p_accept": _expit(offer.accept + offer.by_reason[reason] + logit) if offer else 0.0,
                 "p_spontaneous": _expit(alone),
@@ -242,7 +246,7 @@ def _odds(variant: World) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _curves(variant: World) -> NDArray[np.float64]:
+def _curves() -> NDArray[np.float64]:
     """Return P(second lifetime > t months) for each offer, reason and goodwill: shape (curves, MONTHS)."""
     curves = []
     for name, reason, goodwill in _curve_keys():
@@ -258,7 +262,7 @@ def _curves(variant: World) -> NDArray[np.float64]:
 
 
 def _expit(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
+    return 1 / (1 + math.exp(-logit)) if logit > LEAST_LOGIT else 0.0
 
 
 def simulate(
@@ -290,7 +294,7 @@ def simulate(
     small = {
         "kinds": _kinds(),
         "odds": _odds(variant),
-        "survival": pd.DataFrame(_curves(variant)).melt(ignore_index=False, var_name="month", value_name="survival")
+        "survival": pd.DataFrame(_curves()).melt(ignore_index=False, var_name="month", value_name="survival")
         .rename_axis("curve").reset_index(),
         "delays": _delays(),
     }  # fmt: skip

@@ -34,8 +34,8 @@ CONTRACTS: dict[str, dict[str, str]] = {
                  "caller": "text", "reached": "flag", "accepted_at": "date", "refused_at": "date", "refusal": "text"},
     "changes": {"at": "date", "what": "text"},
 }  # fmt: skip
-SQL_TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "money": "BIGINT", "cost": "BIGINT", "flag": "BOOLEAN",
-             "integer": "BIGINT"}  # fmt: skip
+WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+DIGITS = 18  # that always fit into BIGINT
 CURES = {
     "id": "Give every row a customer_id.",
     "text": "Give every row a text.",
@@ -136,7 +136,7 @@ def read(
         for column, foreign in kept.items()
     }
     rows, filled = _check(con, name, source, typed=typed, names=kept)
-    select = ", ".join(f"{expression} AS {quote(column)}" for column, expression in typed.items())
+    select = ", ".join(f"{expression} AS {quote(column)}" for column, (expression, _) in typed.items())
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
     return Account(table=name, rows=rows, kept=rows, filled=filled)
 
@@ -203,31 +203,39 @@ def _cell(column: str, foreign: str, source: Source) -> str:
     return f"coalesce({cell}, {literal(source.fill[column])})" if column in source.fill else cell
 
 
-def _typed(cell: str, kind: str, found: str, dates: str | None, decimals: int) -> str:
-    """Return the SQL that gives a raw cell its contract type; NULL where it does not fit."""
-    text = found == "VARCHAR"
+def _typed(cell: str, kind: str, found: str, dates: str | None, decimals: int) -> tuple[str, bool]:
+    """Return the SQL that gives a raw cell its contract type, NULL where it does not fit; and whether it may not fit."""
+    text, minor = found == "VARCHAR", 10**decimals
     if kind == "id":
-        return cell if found.endswith("INT") or found in ("INTEGER", "HUGEINT") else f"CAST({cell} AS VARCHAR)"
+        return (cell if found in WHOLE else f"CAST({cell} AS VARCHAR)"), False
     if kind == "text":
-        return f"CAST({cell} AS VARCHAR)"
+        return f"CAST({cell} AS VARCHAR)", False
     if kind == "date":
-        if dates:
-            return f"CAST(try_strptime(CAST({cell} AS VARCHAR), {literal(dates)}) AS DATE)"
-        # A date kept as a number (20260131, 45678) is refused: it could mean three things.
-        return f"TRY_CAST({cell} AS DATE)" if text or found.startswith(("DATE", "TIMESTAMP")) else "CAST(NULL AS DATE)"
+        return _date(cell, found, dates)
     if kind in ("money", "cost"):
-        minor = 10**decimals
         if text:
-            return f"CAST(TRY_CAST({cell} AS DECIMAL(18, {decimals})) * {minor} AS BIGINT)"
+            return f"CAST(TRY_CAST({cell} AS DECIMAL(18, {decimals})) * {minor} AS BIGINT)", True
         if found in ("DOUBLE", "FLOAT"):
-            return f"CASE WHEN isfinite({cell}) THEN CAST(round({cell} * {minor}) AS BIGINT) END"
-        return f"TRY_CAST({cell} * {minor} AS BIGINT)"
+            return f"CASE WHEN isfinite({cell}) THEN TRY_CAST(round({cell} * {minor}) AS BIGINT) END", True
+        scale = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", found)
+        if kind == "money" and scale and int(scale[2]) <= decimals and int(scale[1]) - int(scale[2]) + decimals <= DIGITS:
+            return f"CAST({cell} * {minor} AS BIGINT)", False  # whole minor units already
+        return f"TRY_CAST({cell} * {minor} AS BIGINT)", True
     if kind == "flag" and text:
         return (f"CASE lower(trim({cell})) WHEN 'yes' THEN TRUE WHEN 'true' THEN TRUE WHEN '1' THEN TRUE "
-                f"WHEN 'no' THEN FALSE WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END")  # fmt: skip
-    if kind == "flag" and found != "BOOLEAN":
-        return f"CASE {cell} WHEN 1 THEN TRUE WHEN 0 THEN FALSE END"
-    return f"TRY_CAST({cell} AS {SQL_TYPES[kind]})"
+                f"WHEN 'no' THEN FALSE WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END"), True  # fmt: skip
+    if kind == "flag":
+        return (cell, False) if found == "BOOLEAN" else (f"CASE {cell} WHEN 1 THEN TRUE WHEN 0 THEN FALSE END", True)
+    return f"TRY_CAST({cell} AS BIGINT)", True
+
+
+def _date(cell: str, found: str, dates: str | None) -> tuple[str, bool]:
+    if dates:
+        return f"CAST(try_strptime(CAST({cell} AS VARCHAR), {literal(dates)}) AS DATE)", True
+    if found == "DATE" or found.startswith("TIMESTAMP"):
+        return (cell if found == "DATE" else f"CAST({cell} AS DATE)"), False
+    # A date kept as a number (20260131, 45678) is refused: it could mean three things.
+    return (f"TRY_CAST({cell} AS DATE)" if found == "VARCHAR" else "CAST(NULL AS DATE)"), True
 
 
 def _check(
@@ -235,20 +243,23 @@ def _check(
     name: str,
     source: Source,
     *,
-    typed: Mapping[str, str],
+    typed: Mapping[str, tuple[str, bool]],
     names: Mapping[str, str],
 ) -> tuple[int, str]:
     """Refuse cells that do not fit their contract; return the rows and what was filled in."""
     kinds = {column: CONTRACTS[name][column] for column in typed}
-    wrong = {}
-    for column, expression in typed.items():
-        test = f"{expression} IS NULL"
-        if not kinds[column].endswith("!"):
-            test += f" AND {_cell(column, names[column], source)} IS NOT NULL"
-        wrong[column] = f"({test}) OR {expression} < 0" if kinds[column] == "cost" else test
-    empty = [f"{quote(names[column])} IS NULL" for column in source.fill]
-    counts = ", ".join(f"count(CASE WHEN {test} THEN 1 END)" for test in (*wrong.values(), *empty))
-    rows, *bad = con.execute(f"SELECT count(*), {counts} FROM raw_{name}").fetchall()[0]
+    wrong, counts = {}, []
+    for column, (expression, may_fail) in typed.items():
+        cell, required = _cell(column, names[column], source), kinds[column].endswith("!")
+        if may_fail:
+            wrong[column] = f"({expression} IS NULL" + (")" if required else f" AND {cell} IS NOT NULL)")
+            wrong[column] += f" OR {expression} < 0" if kinds[column] == "cost" else ""
+            counts.append(f"count(CASE WHEN {wrong[column]} THEN 1 END)")
+        elif required:
+            wrong[column] = f"{cell} IS NULL"
+            counts.append(f"count(*) - count({cell})")  # from the statistics of a Parquet file, without a scan
+    empty = [f"count(*) - count({quote(names[column])})" for column in source.fill]
+    rows, *bad = con.execute(f"SELECT {', '.join(['count(*)', *counts, *empty])} FROM raw_{name}").fetchall()[0]
     if rows == 0:
         raise WinbackError(f"Table {name}: {source.file} has a header but no rows. Export it again.")
     for (column, test), number in zip(wrong.items(), bad, strict=False):

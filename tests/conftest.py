@@ -1,0 +1,90 @@
+"""What the tests share: simulated companies, the real donor test, and small tests written by hand."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from experiments.plan import Sheet, read_sheet
+from experiments.simulate import simulate
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# The same examples on every machine: a red test is a defect, never luck.
+settings.register_profile("winback", deadline=None, derandomize=True, database=None)
+settings.load_profile("winback")
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return the folder of real data and reference answers, which is no part of the repository."""
+    if not (SHARED_DATA / "reference.json").is_file():
+        pytest.skip("the donor test and its reference answers are not beside the repository: shared/data")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def reference(shared_data):
+    return json.loads((shared_data / "reference.json").read_text())["donor_match_offers"]
+
+
+@pytest.fixture(scope="session")
+def telecom(tmp_path_factory):
+    """Return the folder of a simulated telecom: 40,000 lost customers, twice as many who stayed, all bills."""
+    folder = tmp_path_factory.mktemp("telecom")
+    simulate(folder, customers=40_000, seed=7, history=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_telecom(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small_telecom")
+    simulate(folder, customers=3_000, seed=7, history=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def telecom_sheet():
+    return read_sheet(ROOT / "data/telecom/sheet.yml")[0]
+
+
+@pytest.fixture(scope="session")
+def donor_sheet():
+    return read_sheet(ROOT / "data/donors/sheet.yml")[0]
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """Return a function that writes tables given as CSV text and returns (sheet, folder) of the test "toy".
+
+    Two arms, `hold` and `A`, unless `arms` says otherwise; every other keyword is a setting of the sheet.
+    """
+
+    def write(*, holdout="hold", arms=None, sources=None, settings=None, **tables):
+        for name, text in tables.items():
+            (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+        files = {name: {"file": f"{name}.csv"} | (sources or {}).get(name, {}) for name in tables}
+        content = {
+            "experiment": "toy",
+            "question": "Which offer?",
+            "objective": "returned",
+            "holdout": holdout,
+            "arms": arms or {"hold": {"share": 1}, "A": {"share": 1, "contact": 5}},
+            "tables": files,
+        }
+        return Sheet.model_validate(content | (settings or {})), tmp_path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def names():
+    """Return a function that makes a pattern for `match`: every part stands in the message, in any order."""
+
+    def pattern(*parts):
+        return "(?s)" + "".join(f"(?=.*{re.escape(part)})" for part in parts)
+
+    return pattern

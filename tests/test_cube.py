@@ -333,14 +333,17 @@ def test_leaving_a_bucket_out_leaves_the_sum_of_the_others():
 # Any source, any order, any number of threads.
 @pytest.fixture(scope="module")
 def copies(small_telecom, tmp_path_factory):
-    """Return a folder with the small telecom as CSV, CSV.gz, one DuckDB file, and Parquet with its rows shuffled."""
+    """Return a folder with the small telecom as CSV, CSV.gz, one DuckDB file, and Parquet, shuffled or with doubles."""
     folder = tmp_path_factory.mktemp("copies")
+    (folder / "doubles").mkdir()
     with duckdb.connect(folder / "company.duckdb") as con:
         for table in ("assignments", "purchases", "contacts"):
             con.execute(f"CREATE TABLE {table} AS FROM '{small_telecom}/{table}.parquet'")
             con.execute(f"COPY {table} TO '{folder}/{table}.csv'")
             con.execute(f"COPY {table} TO '{folder}/{table}.csv.gz'")
             con.execute(f"COPY (FROM {table} ORDER BY random()) TO '{folder}/{table}.parquet' (FORMAT parquet)")
+            money = " REPLACE (amount::DOUBLE AS amount, margin::DOUBLE AS margin)" if table == "purchases" else ""
+            con.execute(f"COPY (SELECT *{money} FROM {table}) TO '{folder}/doubles/{table}.parquet' (FORMAT parquet)")
     return folder
 
 
@@ -349,7 +352,7 @@ def sheet_of(telecom_sheet, files):
     return changed(telecom_sheet, {"tables": tables})
 
 
-@pytest.mark.parametrize("files", ["{}.csv", "{}.csv.gz", "{}.parquet", "company.duckdb"])
+@pytest.mark.parametrize("files", ["{}.csv", "{}.csv.gz", "{}.parquet", "doubles/{}.parquet", "company.duckdb"])
 def test_every_kind_of_file_gives_the_same_readout_to_the_last_byte(
     copies, small_telecom, telecom_sheet, files, tmp_path
 ):

@@ -54,6 +54,9 @@ class Cube:
     value_accepted: Counts  # the part that acceptors brought
     cost: Counts  # costs found in the data
     promoted: dict[int, Counts]  # promotion months: acceptors active in month t, within so many months of return
+    ended: Counts  # acceptors who bought for t + 1 months from their first purchase and then no more
+    stayed: Counts  # acceptors who bought for t + 1 months and were still buying when last seen
+    before: Counts  # (arms, strata, buckets): value before the assignment, the covariate of the first lifetime
     accounts: tuple[Account, ...] = ()
 
     @property
@@ -110,6 +113,8 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
     con.execute(steps["lives"].format(outside=months))
     lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
     left = _rows(con, steps["left_sums"])
+    lengths = _rows(con, steps["duration_sums"]) if contacts is None else _accepted(_rows(con, steps["duration_sums"]))
+    lengths["place"] = lengths["months"] - 1
 
     shape = (len(sheet.arms), len(strata), BUCKETS)
     by_month, ends = (*shape, months), (*shape, months + 1)
@@ -134,6 +139,9 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         value_accepted=_spread(by_month, _accepted(inside), "value", month="month"),
         cost=np.zeros(by_month, np.int64),
         promoted={length: _active(_accepted(lives), by_month, upto=length) for length in promotions},
+        ended=_spread(by_month, _where(lengths, lengths["stayed"] == 0), "customers", month="place"),
+        stayed=_spread(by_month, _where(lengths, lengths["stayed"] == 1), "customers", month="place"),
+        before=_spread(shape, _where(values, values["month"] < 0), "value"),
         accounts=(*accounts, _purchases_account(purchases.rows, values, months), *([contacts] if contacts else [])),
     )
 
@@ -172,6 +180,9 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         value_accepted=cells["value_accepted"][..., None],
         cost=cells["cost"][..., None],
         promoted={},
+        ended=np.zeros((*shape, 1), np.int64),
+        stayed=np.zeros((*shape, 1), np.int64),
+        before=np.zeros(shape, np.int64),
         accounts=(*accounts, Account(table="outcomes", rows=outcomes.rows, kept=known, why=why),
                   *([contacts] if contacts else [])),
     )  # fmt: skip

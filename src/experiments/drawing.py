@@ -73,6 +73,7 @@ def _style() -> Iterator[None]:
         "font.size": 11, "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": QUIET,
         "ytick.color": INK, "grid.color": GRID, "axes.titlesize": 11, "axes.titleweight": "bold",
         "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+        "xtick.major.pad": 6,
     }  # fmt: skip
     with sns.axes_style("ticks"), mpl.rc_context(settings):
         yield

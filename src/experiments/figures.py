@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from experiments.cohort import Cohort
     from experiments.design import Design
 
+MANY = 10_000  # customers an arm in the middle of the picture of sizes
+
 
 def faces_of_success(readout: Readout) -> Picture:
     """Show the offers side by side on who says yes, what it earns and what each unit of cost returns."""
@@ -114,7 +116,7 @@ def return_against_cost(readout: Readout) -> Picture:
         _break_even(ax)
         ax.set_xlabel("Cost added per customer assigned")
         ax.set_ylabel("Value gained per customer assigned")
-        axis(ax, "money", readout.currency)
+        axis(ax, "money", readout.currency, ticks=3 if narrow else 4)
         axis(ax, "money", readout.currency, which="y")
         ax.grid(axis="x", visible=False)
         return figure
@@ -140,11 +142,15 @@ def _points(readout: Readout) -> Iterator[tuple[float, float, tuple[float, float
 
 
 def _break_even(ax: Axes) -> None:
-    low, high = ax.get_xlim()
-    ax.plot([low, high], [low, high], color=LOSS, lw=1.2, ls="--")
-    ax.annotate("breaks even", (high, high), xytext=(-4, 5), textcoords="offset points", ha="right", va="bottom",
-                color=LOSS, fontsize=10)  # fmt: skip
-    ax.set_xlim(low, high)
+    """Draw the line of value = cost, and name it where it leaves the axes."""
+    (low, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    end = min(right, top)
+    ax.plot([low, end], [low, end], color=LOSS, lw=1.2, ls="--")
+    beside = end == right
+    ax.annotate("breaks\neven" if beside else "breaks even", (end, end), xytext=(5, 0) if beside else (0, 4),
+                textcoords="offset points", ha="left" if beside else "center", va="center" if beside else "bottom",
+                color=LOSS, fontsize=10, annotation_clip=False)  # fmt: skip
+    ax.set(xlim=(low, right), ylim=(bottom, top))
 
 
 def active_by_month(readout: Readout) -> Picture:
@@ -187,7 +193,7 @@ def lost_by_month(cohort: Cohort) -> Picture:
         step = ceil(len(months) / (4 if narrow else 9))
         ax.set_xticks(range(0, len(months), step), months[::step])
         title(ax, "Lost customers by month of their last purchase", narrow=narrow)
-        axis(ax, "count", which="y")
+        axis(ax, "count", which="y", ticks=5)
         return figure
 
     top = max(cohort.by_month, key=lambda row: row[1])
@@ -206,13 +212,11 @@ def tell_apart(design: Design) -> Picture:
         ax = figure.subplots()
         ax.plot([n for n, _ in design.curve], [gap for _, gap in design.curve], color=COLOURS[0], lw=2.2)
         ax.plot(design.smallest_arm, design.detectable, "o", color=BEST, ms=9)
-        text = f"this test: {design.smallest_arm:,} an arm,\n{share(design.detectable)} points"
-        ax.annotate(text, (design.smallest_arm, design.detectable), xytext=(10, 12), textcoords="offset points",
-                    color=BEST, fontweight="bold")  # fmt: skip
+        _here(ax, design)
         ax.set_xscale("log")
         sizes = (100, 10_000, 1_000_000) if narrow else (100, 1_000, 10_000, 100_000, 1_000_000)
         ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        ax.set_ylim(0)
+        ax.set_ylim(0, 1.25 * max(gap for _, gap in design.curve))
         ax.set_xlabel("Customers an arm")
         title(ax, "Smallest difference of returned shares the test can tell", narrow=narrow)
         axis(ax, "share", which="y")
@@ -225,6 +229,15 @@ def tell_apart(design: Design) -> Picture:
         caption=f"Power {share(design.power, digits=0)}, level {share(design.level, digits=0)}, against an offer that "
         f"{share(design.expected_returned, digits=0)} accept.",
     )
+
+
+def _here(ax: Axes, design: Design) -> None:
+    """Mark the planned test, its words on the side that has room."""
+    ax.plot(design.smallest_arm, design.detectable, "o", color=BEST, ms=9)
+    side, shift = ("left", 10) if design.smallest_arm < MANY else ("right", -10)
+    text = f"this test: {design.smallest_arm:,} an arm,\n{share(design.detectable)} points"
+    ax.annotate(text, (design.smallest_arm, design.detectable), xytext=(shift, 12), textcoords="offset points",
+                ha=side, color=BEST, fontweight="bold")  # fmt: skip
 
 
 def experiments_compared(readouts: Sequence[Readout]) -> Picture:
@@ -242,8 +255,9 @@ def experiments_compared(readouts: Sequence[Readout]) -> Picture:
         ax.set_yticks(range(len(rows)), [label for label, _, _ in reversed(rows)])
         for text, (_, arm, colour) in zip(ax.get_yticklabels(), reversed(rows), strict=True):
             text.set(color=colour if arm is None else INK, fontweight="bold" if arm is None else "normal")
+        ax.set_ylim(-0.6, len(rows) - 0.4)
         ax.set_title("Net per customer assigned")
-        axis(ax, "money", readouts[0].currency)
+        axis(ax, "money", readouts[0].currency, ticks=3 if narrow else 4)
         zero(ax)
         return figure
 

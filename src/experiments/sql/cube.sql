@@ -64,10 +64,10 @@ FROM activity GROUP BY lane, month;
 -- name: lives
 -- One row a returned customer. Its second lifetime is one number: bit k is 1 if it bought k months after the first.
 CREATE TEMP TABLE lives AS
-SELECT lane, months, first, bits >> first AS life
+SELECT lane, months, first, last, bits >> first AS life
 FROM (
     SELECT customer_id, max(lane) AS lane, max(months) AS months, CAST(min(month) AS INTEGER) AS first,
-           bit_or(CAST(1 AS BIGINT) << month) AS bits
+           CAST(max(month) AS INTEGER) AS last, bit_or(CAST(1 AS BIGINT) << month) AS bits
     FROM activity
     WHERE month >= 0 AND month < {outside} AND bought
     GROUP BY customer_id
@@ -80,6 +80,11 @@ FROM lives GROUP BY lane, first;
 -- name: left_sums
 -- Returned customers by the end of their follow-up: they leave the count of those watched.
 SELECT lane, months, count(*) AS customers FROM lives GROUP BY lane, months;
+
+-- name: duration_sums
+-- Months from the first to the last purchase. Still buying in the last month of follow-up: stayed, as far as is known.
+SELECT lane, last - first + 1 AS months, CASE WHEN last = months - 1 THEN 1 ELSE 0 END AS stayed, count(*) AS customers
+FROM lives GROUP BY lane, last - first + 1, CASE WHEN last = months - 1 THEN 1 ELSE 0 END;
 
 -- name: outcome_sums
 -- Results without dates: one row a customer, no clock.

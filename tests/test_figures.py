@@ -1,0 +1,177 @@
+"""Pictures can be read: no two texts meet and none is cut, whatever the numbers and the width."""
+
+from itertools import combinations, pairwise
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from experiments import figures
+from experiments.cohort import Cohort
+from experiments.decide import Verdict
+from experiments.design import Design, PlannedArm
+from experiments.estimate import Estimate
+from experiments.readout import METRICS, Arm, Readout
+
+MONTHS = 24
+
+
+def estimate(metric, value, half):
+    return Estimate(value=value, low=value - half, high=value + half, level=0.95, n=1000, unit=METRICS[metric].unit)
+
+
+def offer(label, *, accepted, value, cost, end):
+    net = value - cost
+    numbers = {
+        "accepted": (accepted, 0.01),
+        "returned": (accepted, 0.01),
+        "value_gained": (value, 0.1 * abs(value)),
+        "cost_added": (cost, 0.02 * cost),
+        "net": (net, 0.1 * abs(value)),
+        "roi": (net / cost, 0.1 * abs(value) / cost),
+    }
+    estimates = {metric: estimate(metric, *about) for metric, about in numbers.items()}
+    active = tuple(accepted + (end - accepted) * month / (MONTHS - 1) for month in range(MONTHS))
+    return Arm(name=label, label=label, holdout=False, assigned=1000, estimates=estimates, simultaneous={}, active=active)
+
+
+def readout(*offers, name="telecom"):
+    alone = {"returned": estimate("returned", 0.043, 0.005)}
+    holdout = Arm(
+        name="holdout", label="Holdout", holdout=True, assigned=1000, estimates=alone, simultaneous={}, active=(0.01,) * 24
+    )
+    return Readout(
+        experiment=name,
+        question="Which?",
+        currency="USD",
+        objective="profit",
+        horizon_months=MONTHS,
+        window_months=12,
+        discount_rate=0.1,
+        level=0.95,
+        dated=True,
+        arms=(holdout, *offers),
+        any_offer=None,
+        ranking=None,
+        checks=(),
+        verdict=Verdict(word="w", tone="wait", sentence="s"),
+        accounts=(),
+    )
+
+
+READOUTS = {
+    "as the simulated telecom": readout(
+        offer("Discount", accepted=0.454, value=400.1, cost=50.4, end=0.118),
+        offer("Upgrade", accepted=0.417, value=382.2, cost=45.6, end=0.113),
+        offer("Bundle", accepted=0.468, value=400.4, cost=96.9, end=0.110),
+        offer("Tailored", accepted=0.470, value=432.3, cost=54.6, end=0.121),
+    ),
+    "all cost the same": readout(
+        *(offer(f"Match {n}:1", accepted=0.02, value=1.0, cost=0.5, end=0.001) for n in (1, 2, 3)), name="donors"
+    ),
+    "losses, great and small": readout(
+        offer("A loss", accepted=0.3, value=-1200.0, cost=900.0, end=0.2),
+        offer("No gain", accepted=0.0, value=3.0, cost=3000.0, end=0.0),
+    ),
+    "one that just pays": readout(offer("Only one", accepted=0.999, value=101.0, cost=100.0, end=0.9)),
+    "many with long names": readout(
+        *(offer(f"A rather long offer, {n}", accepted=0.4, value=4e4 + n, cost=1e4 + 40 * n, end=0.3) for n in range(8))
+    ),
+}
+
+
+def texts_of(figure):
+    """Return the visible texts of a drawn figure with their boxes, in pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    beyond = {id(label) for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for label in not_drawn(axis)}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [(text, text.get_window_extent(canvas.get_renderer())) for text in texts if id(text) not in beyond]
+
+
+def not_drawn(axis):
+    """Return the tick labels beyond the ends of an axis."""
+    low, high = sorted(axis.get_view_interval())
+    return [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+
+
+def meeting(figure, apart=1.0):
+    """Return the pairs of texts nearer than `apart` pixels."""
+    boxes = [(text.get_text(), box.padded(apart / 2)) for text, box in texts_of(figure)]
+    return [(one, other) for (one, a), (other, b) in combinations(boxes, 2) if a.overlaps(b)]
+
+
+def cohort(months):
+    return Cohort(
+        experiment="telecom",
+        currency="USD",
+        as_of="2024-01-01",
+        silent_days=90,
+        customers=120_000,
+        lost=40_000,
+        lost_share=estimate("returned", 0.333, 0.003),
+        revenue=1.0,
+        revenue_lost=1.0,
+        by_month=tuple((f"{2010 + month // 12}-{month % 12 + 1:02d}", 4000) for month in range(months)),
+        accounts=(),
+    )
+
+
+def design(customers):
+    arm = PlannedArm(name="a", label="a", share=1, customers=customers, cost_per_acceptor=1, budget=1)
+    sizes = [round(10 ** (2 + step / 4)) for step in range(17)]
+    return Design(
+        experiment="telecom",
+        question="Which?",
+        currency="USD",
+        objective="profit",
+        customers=customers,
+        arms=(arm,),
+        expected_returned=0.45,
+        power=0.8,
+        level=0.95,
+        detectable=1.95 / customers**0.5,
+        needed=2404,
+        curve=tuple((size, 1.95 / size**0.5) for size in sizes),
+    )
+
+
+PICTURES = {
+    **{
+        f"{draw.__name__}, {about}": (draw, told)
+        for draw in (figures.faces_of_success, figures.return_against_cost, figures.active_by_month)
+        for about, told in READOUTS.items()
+    },
+    "several experiments": (figures.experiments_compared, list(READOUTS.values())[:4]),
+    **{f"lost over {months} months": (figures.lost_by_month, cohort(months)) for months in (1, 11, 60)},
+    **{f"a design of {size}": (figures.tell_apart, design(size)) for size in (100, 8000, 1_000_000)},
+}
+
+
+@pytest.mark.parametrize("about", PICTURES)
+@pytest.mark.parametrize("width", ["figure", "narrow"])
+def test_no_two_texts_of_a_picture_meet_and_none_is_cut(about, width):
+    draw, told = PICTURES[about]
+    figure = getattr(draw(told), width)
+    assert meeting(figure) == []
+    width, height = figure.canvas.get_width_height()
+    boxes = texts_of(figure)
+    outside = [t.get_text() for t, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]
+    assert outside == []
+
+
+@pytest.mark.parametrize("about", READOUTS)
+def test_tick_labels_of_neighbouring_panels_keep_a_letter_apart(about):
+    figure = figures.faces_of_success(READOUTS[about]).figure
+    boxes = texts_of(figure)
+    labels = [[box for text, box in boxes if text in ax.get_xticklabels()] for ax in figure.axes]
+    for left, right in pairwise(labels):
+        assert max(box.x1 for box in left) + 10 < min(box.x0 for box in right)
+
+
+@pytest.mark.parametrize("about", PICTURES)
+def test_a_picture_tells_its_numbers_in_words(about):
+    draw, told = PICTURES[about]
+    picture = draw(told)
+    assert len(picture.alt) > 60
+    assert picture.caption.endswith(".")

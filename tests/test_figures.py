@@ -10,14 +10,20 @@ from experiments import figures
 from experiments.cohort import Cohort
 from experiments.decide import Verdict
 from experiments.design import Design, PlannedArm
+from experiments.estimands import METRICS
 from experiments.estimate import Estimate
-from experiments.readout import METRICS, Arm, Readout
+from experiments.readout import Arm, Readout
 
 MONTHS = 24
 
 
 def estimate(metric, value, half):
     return Estimate(value=value, low=value - half, high=value + half, level=0.95, n=1000, unit=METRICS[metric].unit)
+
+
+def arm(label, estimates, *, active, holdout=False):
+    about = {"name": label, "label": label, "holdout": holdout, "assigned": 1000}
+    return Arm(estimates=estimates, simultaneous={}, active=active, **about)
 
 
 def offer(label, *, accepted, value, cost, end):
@@ -30,16 +36,13 @@ def offer(label, *, accepted, value, cost, end):
         "net": (net, 0.1 * abs(value)),
         "roi": (net / cost, 0.1 * abs(value) / cost),
     }
-    estimates = {metric: estimate(metric, *about) for metric, about in numbers.items()}
     active = tuple(accepted + (end - accepted) * month / (MONTHS - 1) for month in range(MONTHS))
-    return Arm(name=label, label=label, holdout=False, assigned=1000, estimates=estimates, simultaneous={}, active=active)
+    return arm(label, {metric: estimate(metric, *about) for metric, about in numbers.items()}, active=active)
 
 
 def readout(*offers, name="telecom"):
     alone = {"returned": estimate("returned", 0.043, 0.005)}
-    holdout = Arm(
-        name="holdout", label="Holdout", holdout=True, assigned=1000, estimates=alone, simultaneous={}, active=(0.01,) * 24
-    )
+    holdout = arm("Holdout", alone, active=(0.01,) * MONTHS, holdout=True)
     return Readout(
         experiment=name,
         question="Which?",
@@ -144,7 +147,7 @@ PICTURES = {
     },
     "several experiments": (figures.experiments_compared, list(READOUTS.values())[:4]),
     **{f"lost over {months} months": (figures.lost_by_month, cohort(months)) for months in (1, 11, 60)},
-    **{f"a design of {size}": (figures.tell_apart, design(size)) for size in (100, 8000, 1_000_000)},
+    **{f"a design of {size}": (figures.tell_apart, design(size)) for size in (100, 8000, 80_000, 1_000_000)},
 }
 
 

@@ -3,9 +3,9 @@
 import base64
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
+import browsing
 import nbformat
 import pandas as pd
 import pytest
@@ -465,36 +465,7 @@ def test_no_runs_give_a_friendly_page(tmp_path):
 
 # In a real browser
 
-CHROMIUM = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no program `chromium`")]
-WIDTHS = {"desk": (1280, 800), "phone": (390, 844)}
-CUT = """() => [...document.querySelectorAll("body *")].filter(e => {
-  const box = e.getBoundingClientRect();
-  if (!box.width || e.closest(".skip") || e.closest("svg")) return false;
-  const region = e.closest(".scroll");
-  const outside = (!region || region === e) && (box.right > innerWidth + 1 || box.left < -1);
-  const inside = !region && e.clientWidth && e.scrollWidth > e.clientWidth + 1;
-  return outside || inside;
-}).map(e => e.outerHTML.slice(0, 90))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
+browser, visit = browsing.browser, browsing.visit
 
 
 @pytest.fixture(scope="module")
@@ -518,65 +489,26 @@ def files(tmp_path_factory):
     return made | {"list": pages.index(folder / "reports"), "empty": pages.index(folder / "none")}
 
 
-@pytest.fixture
-def visit(browser, files):
-    """Open a page and note what it asks for and complains about."""
-    contexts = []
-
-    def visit(name, width="desk", **settings):
-        size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
-        contexts.append(browser.new_context(viewport=size, **settings))
-        page = contexts[-1].new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
-        page.goto(files[name].as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-
-
 class TestInBrowser:
-    pytestmark = in_browser
+    pytestmark = browsing.in_browser
     every_page = pytest.mark.parametrize("name", ["full", "evil", "list", "empty"])
-    every_width = pytest.mark.parametrize("width", WIDTHS)
+    every_width = pytest.mark.parametrize("width", browsing.WIDTHS)
 
     @every_page
     @every_width
     def test_a_page_asks_for_nothing_and_nothing_is_cut(self, visit, files, name, width):
-        page = visit(name, width)
-        page.wait_for_load_state("networkidle")
-        assert [url for url in page.asked if not url.startswith("data:")] == [files[name].as_uri()]
-        assert page.complaints == []
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-        assert page.evaluate(CUT) == []
+        assert browsing.faults_of(visit(name, width), files[name]) == []
 
     @every_page
     @every_width
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_axe_finds_no_barrier(self, visit, name, width, scheme):
-        from axe_playwright_python.sync_playwright import Axe
-
-        page = visit(name, width, color_scheme=scheme, bypass_csp=True)
-        tags = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-        rules = {"target-size": {"enabled": True}}  # off in axe unless asked for
-        found = Axe().run(page, options={"runOnly": tags, "rules": rules}).response
-        assert len(found["passes"]) > 15
-        assert "color-contrast" in {rule["id"] for rule in found["passes"]}
-        assert [(rule["id"], node["html"]) for rule in found["violations"] for node in rule["nodes"]] == []
+        assert browsing.barriers_of(visit(name, width, color_scheme=scheme, bypass_csp=True)) == []
 
     def test_every_picture_is_drawn_and_described(self, visit):
-        pictures = visit("full").locator("img")
-        assert pictures.count() == 2
-        for picture in pictures.all():
-            assert picture.get_attribute("alt").strip()
-            assert picture.evaluate("e => e.complete && e.naturalWidth > 100")
-            assert picture.evaluate("e => Math.abs(e.naturalWidth / e.naturalHeight - e.width / e.height) < .05")
+        pictures = browsing.pictures_of(visit("full"))
+        assert len(pictures) == 2
+        assert all(words and drawn for words, drawn in pictures)
 
     def test_evil_text_is_read_not_run(self, visit):
         page = visit("evil")

@@ -110,7 +110,14 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
             else "Results without dates are read once.",
             todo="Write `read_date:` before the next test starts." if cube.dated else "",
         )
-    if sheet.followed_until is not None and sheet.followed_until < sheet.read_date:
+    if sheet.followed_until is None:
+        return Check(
+            name="Read date",
+            state="warn",
+            reason=f"The registered read date is {sheet.read_date}; how far the results reach is not said.",
+            todo="Write `followed_until:` with the first day the results know nothing about.",
+        )
+    if sheet.followed_until < sheet.read_date:
         return Check(
             name="Read date",
             state="stop",
@@ -136,9 +143,25 @@ def enough_returned(sheet: Sheet, cube: Cube) -> Check:
                  "returned in every arm.")  # fmt: skip
 
 
+def acceptances(sheet: Sheet, cube: Cube) -> Check:
+    """Is it known who said yes? Costs of acceptors and the gross ROI rest on it."""
+    if cube.contacts_known:
+        return Check(name="Acceptances", state="pass", reason="The contacts tell who said yes.")
+    by_acceptors = any(offer.monthly or offer.gift or offer.value_share for offer in sheet.arms.values())
+    return Check(
+        name="Acceptances",
+        state="warn" if by_acceptors else "pass",
+        reason="There is no table of contacts: everybody who returned in an offer's arm counts as having accepted it.",
+        todo="Give the contacts, so that those who would have returned anyway do not count as acceptors."
+        if by_acceptors
+        else "",
+    )
+
+
 CHECKS: dict[str, Callable[[Sheet, Cube], Check]] = {
     "sample_ratio": sample_ratio,
     "holdout": holdout,
+    "acceptances": acceptances,
     "follow_up": follow_up,
     "read_date": read_date,
     "enough_returned": enough_returned,

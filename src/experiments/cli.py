@@ -14,11 +14,12 @@ from experiments.errors import WinbackError
 
 ABOUT = """Test win-back offers on lost customers: who accepts, how long they stay, what it earns.
 
-  winback demo                         see the whole way on a simulated telecom
+  winback demo                             see the whole way on a simulated telecom
   winback check data/telecom/sheet.yml     is my sheet right, and do the tables fit?
   winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
 """
 REPORTS = Path("reports")
+FEWEST = 100  # lost customers of a demo; five arms need some each
 DEMO = (  # sheet, lost customers, seed
     ("telecom", 40_000, 7),
     ("telecom-north", 12_000, 11),
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def readout(args: argparse.Namespace) -> None:
-    """Read a test: its page and readout.json."""
+    """Read a test: which offer to choose, as a page and as readout.json."""
     from experiments.plan import read_sheet
 
     sheet, _ = read_sheet(args.sheet)
@@ -109,6 +110,8 @@ def readout(args: argparse.Namespace) -> None:
 def compare(args: argparse.Namespace) -> None:
     """Put several readouts on one page."""
     paths = [Path(text) for text in args.readouts] or sorted(args.reports.glob("*/3-readout/readout.json"))
+    if not paths:
+        raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
     found = [path / "readout.json" if path.is_dir() else path for path in paths]
     _compare(found, args.reports)
 
@@ -225,7 +228,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text.replace(",", "").replace("_", ""))
-    if number < 100:  # noqa: PLR2004  five arms need some customers each
-        raise argparse.ArgumentTypeError(f"{text} is too few: simulate 100 lost customers or more")
-    return number
+    digits = text.replace(",", "").replace("_", "")
+    if not digits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of customers: write for example 2000")
+    if int(digits) < FEWEST:
+        raise argparse.ArgumentTypeError(f"{text} is too few: simulate {FEWEST} lost customers or more")
+    return int(digits)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Counts = NDArray[np.int64]
 
 Rows = dict[str, "Counts"]
+WINSORISED = 0.99  # quantile of customers' value above which the winsorised rows stop counting
+NO_CAP = 2**62
 ONE_TICK = date(2000, 2, 1)  # results without dates have a clock of one month, from 2000-01-01
 
 
@@ -51,6 +53,7 @@ class Cube:
     active: Counts  # of them, bought in month t
     returned: Counts  # of them, bought by the end of month t
     value: Counts  # margin in month t of customers watched to its end
+    value_capped: Counts  # the same, customers above the WINSORISED quantile of all assigned counting with it
     value_accepted: Counts  # the part that acceptors brought
     cost: Counts  # costs found in the data
     promoted: dict[int, Counts]  # promotion months: acceptors active in month t, within so many months of return
@@ -94,14 +97,15 @@ def make_cube(sheet: Sheet, folder: Path, *, months: int | None = None, threads:
 
 def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
     until = sheet.followed_until
-    strata, accounts = _assigned(con, sheet, folder)
-    purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals)
+    purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals,
+                     needed=["margin"])  # fmt: skip
     if until is None:
         last = con.execute('SELECT max("at") FROM purchases').fetchall()[0][0]
         raise WinbackError(
             "The sheet does not say how far the data reach. Write `followed_until:` with the first day they know "
             f"nothing about; the last purchase is of {last}."
         )
+    strata, accounts = _assigned(con, sheet, folder, results="purchases")
     contacts = _follow(con, sheet, folder, months=months, until=until)
     steps = statements("cube")
     value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
@@ -109,11 +113,13 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
     assigned = _rows(con, steps["assigned_sums"])
     con.execute(steps["activity"].format(value=value, outside=months))
     con.execute("DROP TABLE followed")
-    values = _rows(con, steps["value_sums"])
     con.execute(steps["lives"].format(outside=months))
+    cap = _cap(con, steps["cap"], customers=int(assigned["assigned"].sum()))
+    values = _rows(con, steps["value_sums"].format(cap=cap))
     lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
     left = _rows(con, steps["left_sums"])
-    lengths = _rows(con, steps["duration_sums"]) if contacts is None else _accepted(_rows(con, steps["duration_sums"]))
+    took = _accepted if contacts else dict  # without contacts everybody who returned counts as having accepted
+    lengths = took(_rows(con, steps["duration_sums"]))
     lengths["place"] = lengths["months"] - 1
 
     shape = (len(sheet.arms), len(strata), BUCKETS)
@@ -136,33 +142,35 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         returned=_so_far(_spread(ends, lives, "customers", month="first"))
         - _so_far(_spread(ends, left, "customers", month="months")),
         value=_spread(by_month, inside, "value", month="month"),
-        value_accepted=_spread(by_month, _accepted(inside), "value", month="month"),
+        value_capped=_spread(by_month, inside, "capped", month="month"),
+        value_accepted=_spread(by_month, took(inside), "value", month="month"),
         cost=np.zeros(by_month, np.int64),
-        promoted={length: _active(_accepted(lives), by_month, upto=length) for length in promotions},
+        promoted={length: _active(took(lives), by_month, upto=length) for length in promotions},
         ended=_spread(by_month, _where(lengths, lengths["stayed"] == 0), "customers", month="place"),
         stayed=_spread(by_month, _where(lengths, lengths["stayed"] == 1), "customers", month="place"),
         before=_spread(shape, _where(values, values["month"] < 0), "value"),
-        accounts=(*accounts, _purchases_account(purchases.rows, values, months), *([contacts] if contacts else [])),
+        accounts=(*accounts, _purchases_account(purchases, values, months), *([contacts] if contacts else [])),
     )
 
 
 def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:
-    strata, accounts = _assigned(con, sheet, folder)
     outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
     _refuse_duplicates(con, "outcomes")
+    strata, accounts = _assigned(con, sheet, folder, results="outcomes")
     contacts = _follow(con, sheet, folder, months=1, until=ONE_TICK)
     took = "o.returned" if contacts is None else "f.lane % 2 = 1"
     cost = "coalesce(o.cost, 0)" if "cost" in columns_of(con, "outcomes") else "0"
-    assigned = _rows(con, statements("cube")["assigned_sums"])
-    sums = _rows(con, statements("cube")["outcome_sums"].format(took=took, cost=cost))
+    steps = statements("cube")
+    assigned = _rows(con, steps["assigned_sums"])
+    cap = _cap(con, steps["outcome_cap"], customers=int(assigned["assigned"].sum()))
+    sums = _rows(con, steps["outcome_sums"].format(took=took, cost=cost, cap=cap))
     shape = (len(sheet.arms), len(strata), BUCKETS)
     cells = {name: _spread(shape, sums, name) for name in sums if name != "lane"}
     total = _spread(shape, assigned, "assigned")
-    known = int(sums["known"].sum())
-    why = "no such assigned customer" + (
-        f"; {int(total.sum()) - known:,} assigned customers have no outcome and count as not returned, value 0"
-        if known < total.sum() else ""
-    )  # fmt: skip
+    known, silent = int(sums["known"].sum()), int(total.sum() - sums["known"].sum())
+    unknown = f"{silent:,} assigned customers have no outcome and count as not returned, value 0" if silent else ""
+    account = Account(table="outcomes", rows=outcomes.rows, kept=known, why="no such assigned customer",
+                      note="; ".join(filter(None, (outcomes.note, unknown))))  # fmt: skip
     return Cube(
         arms=tuple(sheet.arms),
         strata=strata,
@@ -177,26 +185,30 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         active=np.zeros((*shape, 1), np.int64),
         returned=cells["returned"][..., None],
         value=cells["value"][..., None],
+        value_capped=cells["capped"][..., None],
         value_accepted=cells["value_accepted"][..., None],
         cost=cells["cost"][..., None],
         promoted={},
         ended=np.zeros((*shape, 1), np.int64),
         stayed=np.zeros((*shape, 1), np.int64),
         before=np.zeros(shape, np.int64),
-        accounts=(*accounts, Account(table="outcomes", rows=outcomes.rows, kept=known, why=why),
-                  *([contacts] if contacts else [])),
-    )  # fmt: skip
+        accounts=(*accounts, account, *([contacts] if contacts else [])),
+    )
 
 
-def _assigned(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> tuple[tuple[str, ...], list[Account]]:
+def _assigned(
+    con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, results: str
+) -> tuple[tuple[str, ...], list[Account]]:
     """Make the view `assigned` and the table `cells`; return the strata and where the rows went."""
     if "assignments" not in sheet.tables:
         raise WinbackError("The sheet names no table `assignments`: who was in which arm? Add it under `tables`.")
-    account = read(con, "assignments", sheet.tables["assignments"], folder=folder)
+    needed = ("at", "stratum", "bucket") if sheet.dated else ("stratum", "bucket")
+    account = read(con, "assignments", sheet.tables["assignments"], folder=folder, needed=needed)
     columns = columns_of(con, "assignments")
     if sheet.dated and "at" not in columns:
         raise WinbackError("Table assignments has no column 'at': the clock of a customer starts at its assignment. "
                            "Map it: `columns: {at: <name in the file>}`.")  # fmt: skip
+    _same_ids(con, "assignments", results)
     where = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
     kept = con.execute(f"SELECT count(*) FROM assignments WHERE {where}").fetchall()[0][0]
     if kept == 0:
@@ -209,22 +221,34 @@ def _assigned(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> tup
         f"""{'"at"' if sheet.dated else "DATE '2000-01-01'"} AS "at" FROM assignments WHERE {where}"""
     )
     _refuse_duplicates(con, "assigned")
-    return _cells(con, sheet), [Account(table="assignments", rows=account.rows, kept=kept, why="other experiments")]
+    accounts = [Account(table="assignments", rows=account.rows, kept=kept, why="other experiments", note=account.note)]
+    return _cells(con, sheet), accounts
+
+
+def _same_ids(con: duckdb.DuckDBPyConnection, first: str, second: str) -> None:
+    """Compare customers as text where one table has them as numbers and the other as text."""
+    types = [columns_of(con, table)["customer_id"] for table in (first, second)]
+    if len(set(types)) > 1 and "VARCHAR" in types:
+        for table in (first, second):
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
+                        f"customer_id) FROM memory.main.{table}")  # fmt: skip
 
 
 def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
     """Make the table cells(arm, stratum, cell) after checking arms, strata and buckets."""
-    pairs = con.execute("SELECT arm, stratum, min(bucket), max(bucket) FROM assigned GROUP BY 1, 2").fetchall()
+    pairs = con.execute(
+        "SELECT arm, stratum, min(bucket), max(bucket), count(*) FROM assigned GROUP BY 1, 2"
+    ).fetchall()
+    total = sum(pair[4] for pair in pairs)
     for arm in sorted({pair[0] for pair in pairs} - set(sheet.arms)):
-        raise WinbackError(f"Table assignments has an arm {arm!r} that is not in the sheet. "
-                           f"{did_you_mean(arm, sheet.arms)}")  # fmt: skip
+        rows = sum(pair[4] for pair in pairs if pair[0] == arm)
+        raise WinbackError(f"Table assignments, column 'arm': {rows:,} of {total:,} rows are in an arm {arm!r} that is "
+                           f"not in the sheet. {did_you_mean(arm, sheet.arms)}")  # fmt: skip
     for arm in sorted(set(sheet.arms) - {pair[0] for pair in pairs}):
         raise WinbackError(f"Arm {arm!r} of the sheet has no customers in the table assignments. "
                            "Remove it from `arms`, or check its spelling there.")  # fmt: skip
-    if any(pair[1] is None for pair in pairs):
-        raise WinbackError("Table assignments has customers without a stratum. Give each one, or map no stratum.")
-    if any(pair[2] is None or pair[2] < 0 or pair[3] >= BUCKETS for pair in pairs):
-        raise WinbackError(f"Table assignments has buckets outside 0 to {BUCKETS - 1}. Leave the column out: "
+    if any(pair[2] < 0 or pair[3] >= BUCKETS for pair in pairs):
+        raise WinbackError(f"Table assignments has values of bucket outside 0 to {BUCKETS - 1}. Leave the column out: "
                            "buckets are then made from the seed.")  # fmt: skip
     strata = tuple(sorted({pair[1] for pair in pairs}))
     con.execute("CREATE TEMP TABLE cells (arm VARCHAR, stratum VARCHAR, cell INTEGER)")
@@ -243,7 +267,8 @@ def _follow(
         "months": months,
         "until_month": until.year * 12 + until.month,
         "until_day": until.day,
-        "unasked": "0" if known else f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
+        "unasked": "0" if known else "1" if sheet.holdout is None else
+                   f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
     }
     if not known:
         con.execute("CREATE TEMP VIEW nobody AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "
@@ -251,6 +276,7 @@ def _follow(
         con.execute(steps["followed"].format(attempts="nobody", **settings))
         return None
     account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
+    _same_ids(con, "contacts", "assignments")
     columns = columns_of(con, "contacts")
     if "accepted_at" not in columns:
         raise WinbackError("Table contacts has no column 'accepted_at': who said yes? Map it in the sheet: "
@@ -264,7 +290,8 @@ def _follow(
         if rows == assigned:  # else somebody was contacted twice, and stands there twice
             break
     kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
-    return Account(table="contacts", rows=account.rows, kept=int(kept), why="no such customer in this test")
+    return Account(table="contacts", rows=account.rows, kept=int(kept), why="no such customer in this test",
+                   note=account.note)  # fmt: skip
 
 
 def _refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -285,6 +312,13 @@ def _refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
 def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Rows:
     """Return a small result as integer columns."""
     return {name: np.asarray(column, dtype=np.int64) for name, column in con.execute(query).fetchnumpy().items()}
+
+
+def _cap(con: duckdb.DuckDBPyConnection, query: str, *, customers: int) -> int:
+    """Return the value that the share 1 - WINSORISED of all customers passes; no cap where fewer brought any."""
+    passing = int((1 - WINSORISED) * customers)
+    found = con.execute(query.format(passing=passing)).fetchall()
+    return int(found[0][0]) if found and found[0][0] > 0 else NO_CAP
 
 
 def _where(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
@@ -320,14 +354,15 @@ def _active(lives: Rows, shape: tuple[int, ...], *, upto: int | None = None) -> 
     return active.reshape(shape)
 
 
-def _purchases_account(rows: int, values: Rows, months: int) -> Account:
+def _purchases_account(purchases: Account, values: Rows, months: int) -> Account:
     counts = {name: int(values["purchases"][test].sum()) for name, test in (
         ("before", values["month"] < 0), ("after", values["month"] >= months))}  # fmt: skip
     matched = int(values["purchases"].sum())
     return Account(
         table="purchases",
-        rows=rows,
+        rows=purchases.rows,
         kept=matched - sum(counts.values()),
-        why=f"{rows - matched:,} of customers outside the test, {counts['before']:,} before the assignment, "
+        why=f"{purchases.rows - matched:,} of customers outside the test, {counts['before']:,} before the assignment, "
         f"{counts['after']:,} after the last whole month of follow-up or the horizon",
+        note=purchases.note,
     )

@@ -124,7 +124,7 @@ def zero(ax: Axes) -> None:
     """Draw the line of no effect where the axis passes it."""
     low, high = ax.get_xlim()
     if low < 0 < high:
-        ax.axvline(0, color=INK, lw=1)
+        ax.axvline(0, color=INK, lw=1, zorder=1)
 
 
 def apart(ends: Sequence[End], gap: float) -> Iterator[tuple[float, End]]:
@@ -149,18 +149,21 @@ def apart(ends: Sequence[End], gap: float) -> Iterator[tuple[float, End]]:
 
 
 def flags(ax: Axes, points: Sequence[Flag], *, size: tuple[float, float]) -> None:
-    """Label points above them. Of near ones the leftmost stands highest: no line crosses a label.
+    """Label points above them. Labels of near points fly from poles, each beyond the next: no pole crosses a label.
 
     Gives the axis the height that the labels need. `size`: of the figure, in inches.
     """
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     width, height = (length - OUTSIDE for length in size)
     longest = max((len(point.label) for point in points), default=0)
-    groups = list(_near(points, LETTER * longest / width * (right - left)))
+    room = LETTER * longest / width * (right - left)
+    groups = list(_near(points, room))
+    to_left = any(len(group) > 1 and group[-1].x + room > right for group in groups)
     for group in groups:
         top = max(point.top for point in group)
-        for step, point in enumerate(reversed(group)):
-            _flag(ax, point, top=top, up=5 + LINE * step, alone=len(group) == 1)
+        for step, point in enumerate(group if to_left else reversed(group)):
+            side = "center" if len(group) == 1 else "right" if to_left else "left"
+            _flag(ax, point, top=top, up=5 + LINE * step, side=side)
     free = (5 + LINE * max(map(len, groups), default=0)) / (72 * height)
     ax.set_ylim(low, high + free / (1 - free) * (high - low))
 
@@ -177,10 +180,11 @@ def _near(points: Sequence[Flag], room: float) -> Iterator[list[Flag]]:
         yield group
 
 
-def _flag(ax: Axes, point: Flag, *, top: float, up: float, alone: bool) -> None:
-    if not alone:
+def _flag(ax: Axes, point: Flag, *, top: float, up: float, side: str) -> None:
+    if side != "center":
         pole = {"arrowstyle": "-", "color": point.colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 0}
         ax.plot([point.x, point.x], [point.top, top], color=point.colour, lw=0.7)
         ax.annotate("", (point.x, top), xytext=(0, up + LINE / 2), textcoords="offset points", arrowprops=pole)
-    ax.annotate(point.label, (point.x, top), xytext=(0 if alone else 3, up), textcoords="offset points",
-                ha="center" if alone else "left", va="bottom", color=point.colour, fontweight="bold")  # fmt: skip
+    shift = {"center": 0, "left": 3, "right": -3}[side]
+    ax.annotate(point.label, (point.x, top), xytext=(shift, up), textcoords="offset points", ha=side, va="bottom",
+                color=point.colour, fontweight="bold")  # fmt: skip

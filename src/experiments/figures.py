@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from experiments.drawing import (
@@ -24,7 +24,8 @@ from experiments.drawing import (
     title,
     zero,
 )
-from experiments.readout import METRICS, OBJECTIVES, Arm, Readout
+from experiments.estimands import METRICS
+from experiments.readout import OBJECTIVES, Arm, Readout
 from experiments.words import amount, interval, listed, share, told
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from experiments.cohort import Cohort
     from experiments.design import Design
 
-MANY = 10_000  # customers an arm in the middle of the picture of sizes
+# Below so many customers an arm the words of a planned test begin, centre or end at its point.
+SIDES = ((10_000, "left", 0.0), (100_000, "center", 0.5), (inf, "right", 1.0))
 
 
 def faces_of_success(readout: Readout) -> Picture:
@@ -51,7 +53,7 @@ def faces_of_success(readout: Readout) -> Picture:
         grid = (len(metrics), 1) if narrow else (1, len(metrics))
         axes = figure.subplots(*grid, squeeze=False, sharey=not narrow).ravel()
         for ax, metric in zip(axes, metrics, strict=True):
-            _dots(ax, readout, metric)
+            _dots(ax, readout, metric, ticks=2 if narrow else 3)
         return figure
 
     told_best = [f"{METRICS[metric].label}: {_best(readout, metric).label}" for metric in metrics]
@@ -79,7 +81,7 @@ def _value(arm: Arm, metric: str) -> float:
     return float("-inf") if estimate is None or estimate.value is None else estimate.value
 
 
-def _dots(ax: Axes, readout: Readout, metric: str) -> None:
+def _dots(ax: Axes, readout: Readout, metric: str, *, ticks: int) -> None:
     best = _best(readout, metric)
     offers = list(reversed(readout.offers))
     for place, arm in enumerate(offers):
@@ -96,8 +98,8 @@ def _dots(ax: Axes, readout: Readout, metric: str) -> None:
     ax.set_yticks(range(len(offers)), [arm.label for arm in offers])
     ax.set_ylim(-0.5, len(offers) - 0.3)
     ax.set_title(METRICS[metric].label + (" ◂ decides" if OBJECTIVES[readout.objective] == metric else ""))
-    ax.margins(x=0.16)
-    axis(ax, METRICS[metric].unit, readout.currency, ticks=3)
+    ax.margins(x=0.2)
+    axis(ax, METRICS[metric].unit, readout.currency, ticks=ticks)
     zero(ax)
 
 
@@ -232,12 +234,13 @@ def tell_apart(design: Design) -> Picture:
 
 
 def _here(ax: Axes, design: Design) -> None:
-    """Mark the planned test, its words on the side that has room."""
-    ax.plot(design.smallest_arm, design.detectable, "o", color=BEST, ms=9)
-    side, shift = ("left", 10) if design.smallest_arm < MANY else ("right", -10)
-    text = f"this test: {design.smallest_arm:,} an arm,\n{share(design.detectable)} points"
-    ax.annotate(text, (design.smallest_arm, design.detectable), xytext=(shift, 12), textcoords="offset points",
-                ha=side, color=BEST, fontweight="bold")  # fmt: skip
+    """Mark the planned test; its words stand at the top, which the falling curve leaves free."""
+    x, y = design.smallest_arm, design.detectable
+    side, corner = next((side, corner) for limit, side, corner in SIDES if x < limit)
+    ax.plot(x, y, "o", color=BEST, ms=9, clip_on=False)
+    ax.annotate(f"this test: {x:,} an arm,\n{share(y)} points", (x, y), xytext=(x, 0.98), ha=side, va="top",
+                textcoords=("data", "axes fraction"), multialignment="left", color=BEST, fontweight="bold",
+                arrowprops={"arrowstyle": "-", "color": BEST, "lw": 0.7, "relpos": (corner, 0)})  # fmt: skip
 
 
 def experiments_compared(readouts: Sequence[Readout]) -> Picture:

@@ -28,12 +28,12 @@ class Offer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float = Field(gt=0, description="planned share; any unit, for example 3 : 2 : 2")
+    share: float = Field(gt=0, allow_inf_nan=False, description="planned share; any unit, for example 3 : 2 : 2")
     label: str = Field(default="", description="name on the page")
     contact: Money = Field(default=Money(0), ge=0, description="cost of one contact attempt")
     gift: Money = Field(default=Money(0), ge=0, description="cost once for each customer who accepts")
     monthly: tuple[Monthly, ...] = Field(default=(), description="running costs for customers who accepted")
-    value_share: float = Field(default=0.0, ge=0, description="cost as a multiple of what acceptors bring")
+    value_share: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="cost as a multiple of what acceptors bring")
     fixed: Money = Field(default=Money(0), ge=0, description="campaign cost, once")
     bundle: tuple[str, ...] = Field(default=(), description="other offers whose costs this one adds up")
     by: str = Field(default="", description="stratum factor that chooses the offer")
@@ -83,6 +83,17 @@ def costs_of(name: str, offers: Mapping[str, Offer], *, factors: Mapping[str, st
             )
         parts.append(offer.choose[value])
     return reduce(Costs.__add__, (costs_of(part, offers, factors=factors, decimals=decimals) for part in parts), own)
+
+
+def made_of(name: str, offers: Mapping[str, Offer]) -> set[str]:
+    """Return an offer and all that it is made of, itself again where it goes in a circle."""
+    found, open_ends = set(), [name]
+    while open_ends:
+        part = open_ends.pop()
+        if part in offers and part not in found:
+            found.add(part)
+            open_ends += [*offers[part].bundle, *offers[part].choose.values()]
+    return found
 
 
 def durations(offers: Mapping[str, Offer]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from experiments.errors import WinbackError, did_you_mean
-from experiments.offers import Offer
+from experiments.offers import Monthly, Offer, made_of
 from experiments.tables import CONTRACTS, Source, money_decimals
 
 Objective = Literal["profit", "roi", "returned", "months"]
@@ -69,21 +70,34 @@ class Sheet(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        money_decimals(self.currency)
+        """Refuse settings that do not fit together; a message begins with the setting it is about."""
+        if not re.fullmatch("[A-Z]{3}", self.currency):
+            raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
         if self.holdout is not None and self.holdout not in self.arms:
             raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
+        if not self.offers:
+            raise ValueError("arms: there is no offer beside the holdout. Add one.")
         for name in self.tables:
             if name not in CONTRACTS:
-                raise ValueError(f"tables: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
-        known = {**self.arms, **self.catalogue}
-        for arm, offer in known.items():
-            for part in (*offer.bundle, *offer.choose.values()):
-                if part not in known or part == arm:
-                    raise ValueError(f"arms: {arm!r} uses an offer {part!r}. {did_you_mean(part, set(known) - {arm})}")
-            if offer.choose and offer.by not in self.strata:
-                raise ValueError(f"arms: {arm!r} chooses by {offer.by!r}, no factor of `strata`. "
-                                 f"{did_you_mean(offer.by, self.strata)}")  # fmt: skip
+                raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
+        for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
+            for name, offer in offers.items():
+                self._refuse_parts(f"{home}.{name}", name, offer)
         return self
+
+    def _refuse_parts(self, place: str, name: str, offer: Offer) -> None:
+        known = {**self.catalogue, **self.arms}
+        for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
+            for part in parts:
+                if part not in known:
+                    raise ValueError(f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
+                                     f"{did_you_mean(part, set(known) - {name})}")  # fmt: skip
+                if name in made_of(part, known):
+                    raise ValueError(f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. "
+                                     "Break the circle.")  # fmt: skip
+        if offer.choose and offer.by not in self.strata:
+            raise ValueError(f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
+                             f"{did_you_mean(offer.by, self.strata)}")  # fmt: skip
 
 
 def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
@@ -93,7 +107,10 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
     `notebooks/` finds it too. Raises WinbackError naming the line, the value and the cure.
     """
     found = _find(Path(path))
-    text = found.read_text(encoding="utf-8-sig")
+    try:
+        text = found.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise WinbackError(f"The sheet {found.name} is not UTF-8 text. Save it as UTF-8.") from None
     content, lines = _parse(text, found.name)
     try:
         return Sheet.model_validate(content), found.parent
@@ -115,20 +132,33 @@ def _find(path: Path) -> Path:
     raise WinbackError(f"There is no experiment sheet {str(path)!r}. {did_you_mean(path, near)}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a date is text: pydantic reads it, and says what is wrong with it."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _parse(text: str, name: str) -> tuple[Any, dict[tuple[str, ...], int]]:
     """Return the content of a YAML text and the line of every key."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
         if node is None:
             raise WinbackError(f"The sheet {name} is empty. Start from data/telecom/sheet.yml.")
         lines = dict(_lines(node, (), name))
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
         row = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
         cure = "Replace the tab by spaces." if "\t" in row else "Compare with data/telecom/sheet.yml."
         raise WinbackError(f"The sheet {name}, line {line}, {row.strip()!r}: {error.problem}. {cure}") from None
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise WinbackError(f"The sheet {name} cannot be read: {first}. Compare with data/telecom/sheet.yml.") from None
     if not isinstance(content, dict):
         raise WinbackError(f"The sheet {name} is no list of `name: value` lines. Start from data/telecom/sheet.yml.")
     return content, lines
@@ -139,6 +169,9 @@ def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: a list stands where a name must "
+                                   "stand. Compare with data/telecom/sheet.yml.")  # fmt: skip
             if key.value in seen:
                 where = ".".join((*path, key.value))
                 raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: {where!r} is there twice. "
@@ -155,11 +188,14 @@ def _explain(error: ValidationError, lines: dict[tuple[str, ...], int], name: st
     """Return one line for each thing wrong with a sheet."""
     told = []
     for problem in error.errors():
-        path = tuple(str(part) for part in problem["loc"])
-        line = lines.get(path) or lines.get(path[:-1]) or 1
-        cure = _cure(path, problem["msg"].removeprefix("Value error, "), problem["type"])
+        path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "value_error" and not path:  # from _agrees: "setting: what is wrong"
+            setting, _, message = message.partition(": ")
+            path = tuple(setting.split("."))
+        line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
         value = "" if problem["type"] in ("missing", "value_error") else f" is {problem['input']!r}"
-        told.append(f"The sheet {name}, line {line}: {'.'.join(path) or 'sheet'}{value}. {cure}".replace("sheet. ", ""))
+        cure = _cure(path, message, problem["type"])
+        told.append(f"The sheet {name}, line {line}: {'.'.join(path)}{value}. {cure}")
     return "\n".join(told)
 
 
@@ -174,7 +210,9 @@ def _cure(path: tuple[str, ...], message: str, kind: str) -> str:
 def _settings(path: tuple[str, ...]) -> dict[str, str]:
     """Return the settings that may stand where `path` points, with their help."""
     model: type[BaseModel] = Sheet
-    if path[0] in ("arms", "catalogue") and len(path) > 2:  # noqa: PLR2004  arms.<name>.<setting>
+    if path[0] in ("arms", "catalogue") and "monthly" in path[2:-1]:  # arms.<name>.monthly.<place>.<setting>
+        model = Monthly
+    elif path[0] in ("arms", "catalogue") and len(path) > 2:  # noqa: PLR2004  arms.<name>.<setting>
         model = Offer
     elif path[0] == "tables" and len(path) > 2:  # noqa: PLR2004
         model = Source

@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import acceptance, lifetime, payoff
+from experiments import lifetime
 from experiments.checks import CHECKS, Check
 from experiments.cube import Cube, make_cube
 from experiments.decide import Ranking, Verdict, faces, rank, verdict
-from experiments.errors import WinbackError
-from experiments.estimate import (
-    Estimate,
-    fieller,
-    jackknife_covariance,
-    missing,
-    simultaneous_quantile,
-    t_quantile,
-)
+from experiments.errors import WinbackError, did_you_mean
+from experiments.estimands import Reading
+from experiments.estimate import Estimate
 from experiments.plan import Sheet, read_sheet
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Replicates = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A column of the readout: its name on the page, its unit, what it means."""
-
-    label: str
-    unit: str
-    help: str
-
-
-METRICS = {
-    "reached": Metric(label="Reached", unit="share", help="Share of assigned customers a contact reached. Wilson."),
-    "accepted": Metric(label="Accepted", unit="share", help="Share of assigned customers who said yes. Wilson."),
-    "returned": Metric(label="Returned", unit="share", help="Share who bought again within the return window, of "
-                       "those watched to its end. Wilson."),
-    "lift": Metric(label="Lift", unit="share", help="Returned minus returned in the holdout. Newcombe, simultaneous "
-                   "over offers."),
-    "months": Metric(label="Months retained", unit="months", help="Months with a purchase per assigned customer up "
-                     "to the horizon: the sum over months of the share active among those watched. Jackknife."),
-    "months_gained": Metric(label="Months gained", unit="months", help="Months retained minus those of the holdout. "
-                            "Jackknife, simultaneous."),
-    "value": Metric(label="Value", unit="money", help="Discounted margin per assigned customer. Jackknife."),
-    "value_gained": Metric(label="Value gained", unit="money", help="Value minus that of the holdout. Jackknife, "
-                           "simultaneous."),
-    "cost": Metric(label="Cost", unit="money", help="All costs per assigned customer, discounted. Jackknife."),
-    "cost_added": Metric(label="Cost added", unit="money", help="Cost minus that of the holdout. Jackknife, "
-                         "simultaneous."),
-    "net": Metric(label="Net", unit="money", help="Value gained minus cost added, per assigned customer. Jackknife, "
-                  "simultaneous."),
-    "roi": Metric(label="Incremental ROI", unit="ratio", help="Net divided by cost added: ratio of sums. Fieller; "
-                  "open where the cost may be zero."),
-    "gross_roi": Metric(label="Gross ROI", unit="ratio", help="What acceptors brought minus the cost, divided by the "
-                        "cost. Not incremental: it counts customers who would have come back anyway. Fieller."),
-}  # fmt: skip
-GAINS = ("lift", "months_gained", "value_gained", "cost_added", "net")
 OBJECTIVES = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}
 
 
@@ -96,6 +48,7 @@ class Readout:
     level: float
     dated: bool
     arms: tuple[Arm, ...]
+    variance_saved: float | None  # of the net, by the adjustment
     any_offer: Estimate | None  # lift of all offers together
     ranking: Ranking | None
     checks: tuple[Check, ...]
@@ -157,37 +110,35 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise WinbackError(f"{where} is {problem.get('input')!r}. {problem['msg']}.") from None
+        cure = did_you_mean(where, Sheet.model_fields) if problem["type"] == "extra_forbidden" else f"{problem['msg']}."
+        raise WinbackError(f"{where} is {problem.get('input')!r}. {cure}") from None
 
 
 def read_cube(cube: Cube, sheet: Sheet) -> Readout:
-    """Estimate everything from a cube. Milliseconds, whatever the number of customers."""
+    """Estimate everything from a cube. Well under a second, whatever the number of customers."""
     _refuse_unseen(cube, sheet)
-    numbers = _replicates(cube, sheet)
+    reading = Reading(cube=cube, sheet=sheet)
     checks = tuple(check(sheet, cube) for check in CHECKS.values())
-    critical = _critical(cube, sheet, numbers)
-    arms = tuple(_arm(cube, sheet, numbers, a, critical=critical) for a in range(len(cube.arms)))
-    ranking = _rank(cube, sheet, numbers)
-    holdout = None if sheet.holdout is None else cube.arms.index(sheet.holdout)
-    everyone = [a for a in range(len(cube.arms)) if a != holdout]
+    arms = tuple(_arm(reading, a) for a in range(len(cube.arms)))
+    ranking = _rank(reading)
     return Readout(
         experiment=sheet.experiment,
         question=sheet.question,
         currency=sheet.currency,
         objective=sheet.objective,
-        horizon_months=min(sheet.horizon_months, cube.months),
+        horizon_months=reading.horizon,
         window_months=min(sheet.window_months, cube.months),
         discount_rate=sheet.discount_rate,
         level=sheet.level,
         dated=cube.dated,
         arms=arms,
-        any_offer=None if holdout is None else acceptance.lift(
-            cube, arms=everyone, holdout=holdout, window_months=sheet.window_months, level=sheet.level),
+        any_offer=None if reading.holdout is None else reading.lift(reading.offers),
+        variance_saved=reading.variance_saved,
         ranking=ranking,
         checks=checks,
         verdict=verdict(sheet, ranking=ranking, checks=checks, detail=_faces(sheet, arms)),
         accounts=tuple(map(str, cube.accounts)),
-    )  # fmt: skip
+    )
 
 
 def _faces(sheet: Sheet, arms: tuple[Arm, ...]) -> str:
@@ -208,130 +159,28 @@ def _best(arms: Sequence[Arm]) -> dict[str, str]:
     return best
 
 
-def _replicates(cube: Cube, sheet: Sheet) -> dict[str, Replicates]:
-    """Return every jackknifed metric: name -> (1 + buckets, arms). Money in currency."""
-    horizon = min(sheet.horizon_months, cube.months)
-    factors = payoff.discount_factors(horizon, rate=sheet.discount_rate, dated=cube.dated)
-    minor = 10.0**sheet.decimals
-    numbers = {
-        "returned": acceptance.returned_replicates(cube, window_months=sheet.window_months),
-        "value": payoff.value_replicates(cube, factors=factors) / minor,
-        "cost": payoff.cost_replicates(cube, sheet, factors=factors) / minor,
-        "value_accepted": payoff.value_replicates(cube, factors=factors, of_acceptors=True) / minor,
-    }
-    if cube.dated:
-        numbers["months"] = lifetime.months_replicates(cube, horizon_months=horizon)
-    numbers["gross_roi"] = _ratio(numbers["value_accepted"] - numbers["cost"], numbers["cost"])
-    if sheet.holdout is None:
-        return numbers
-    base = [cube.arms.index(sheet.holdout)]
-    gained = {"returned": "lift", "months": "months_gained", "value": "value_gained", "cost": "cost_added"}
-    for name, gain in gained.items():
-        if name in numbers:
-            numbers[gain] = numbers[name] - numbers[name][:, base]
-    numbers["net"] = numbers["value_gained"] - numbers["cost_added"]
-    numbers["roi"] = _ratio(numbers["net"], numbers["cost_added"])
-    return numbers
-
-
-def _ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
-    """Return a ratio of sums; nan where the denominator is zero."""
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator != 0)
-
-
-def _degrees(cube: Cube) -> float:
-    """Return the degrees of freedom of the jackknife: buckets, or customers where an arm has fewer, less one."""
-    smallest, buckets = int(cube.assigned.sum(axis=(1, 2)).min()), int(cube.assigned.shape[2])
-    return max(1, min(buckets, smallest) - 1)
-
-
-def _arm(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates], a: int, *, critical: Mapping[str, float]) -> Arm:
-    name, level = cube.arms[a], sheet.level
-    window = sheet.window_months
-    assigned = int(cube.assigned[a].sum())
-    estimates = {"returned": acceptance.returned(cube, arm=a, window_months=window, level=level)}
-    if cube.contacts_known:
-        estimates["reached"] = acceptance.reached(cube, arm=a, level=level)
-        estimates["accepted"] = acceptance.accepted(cube, arm=a, level=level)
-    for metric in ("months", "value", "cost"):
-        if metric in numbers:
-            estimates[metric] = _jackknifed(numbers[metric][:, a], metric, cube=cube, sheet=sheet, n=assigned)
-    if name != sheet.holdout:
-        pair = numbers["value_accepted"], numbers["cost"]
-        estimates["gross_roi"] = _roi(*pair, a, cube=cube, sheet=sheet, n=assigned)
-    simultaneous: dict[str, Estimate] = {}
-    if sheet.holdout is not None and name != sheet.holdout:
-        holdout = cube.arms.index(sheet.holdout)
-        estimates["lift"] = acceptance.lift(cube, arms=[a], holdout=holdout, window_months=window, level=level)
-        simultaneous["lift"] = acceptance.lift(
-            cube, arms=[a], holdout=holdout, window_months=window, level=level,
-            z=critical["lift"])  # fmt: skip
-        for metric in GAINS[1:]:
-            if metric in numbers:
-                column = numbers[metric][:, a]
-                estimates[metric] = _jackknifed(column, metric, cube=cube, sheet=sheet, n=assigned)
-                simultaneous[metric] = _jackknifed(
-                    column, metric, cube=cube, sheet=sheet, n=assigned, critical=critical[metric]
-                )
-        gains = numbers["value_gained"], numbers["cost_added"]
-        estimates["roi"] = _roi(*gains, a, cube=cube, sheet=sheet, n=assigned)
-    horizon = min(sheet.horizon_months, cube.months)
+def _arm(reading: Reading, a: int) -> Arm:
+    cube, name = reading.cube, reading.cube.arms[a]
     return Arm(
         name=name,
-        label=sheet.arms[name].label or name,
-        holdout=name == sheet.holdout,
-        assigned=assigned,
-        estimates={metric: estimates[metric] for metric in METRICS if metric in estimates},
-        simultaneous=simultaneous,
-        active=tuple(map(float, lifetime.active_share(cube)[0, a, :horizon])) if cube.dated else (),
+        label=reading.sheet.arms[name].label or name,
+        holdout=a == reading.holdout,
+        assigned=int(cube.assigned[a].sum()),
+        estimates=reading.estimates(a),
+        simultaneous=reading.simultaneous(a),
+        active=tuple(map(float, lifetime.active_share(cube)[0, a, : reading.horizon])) if cube.dated else (),
     )
 
 
-def _jackknifed(
-    column: Replicates, metric: str, *, cube: Cube, sheet: Sheet, n: int, critical: float | None = None
-) -> Estimate:
-    """Return an estimate from its replicates: row 0 the value, the rest its jackknife."""
-    half = (critical or t_quantile(sheet.level, df=_degrees(cube))) * math.sqrt(
-        jackknife_covariance(column[1:, None])[0, 0]
-    )
-    value = float(column[0])
-    return Estimate(value=value, low=value - half, high=value + half, level=sheet.level, n=n, unit=METRICS[metric].unit)
-
-
-def _critical(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates]) -> dict[str, float]:
-    """Return, for each gain, the critical value that holds for all offers at once."""
-    offers = [a for a, arm in enumerate(cube.arms) if arm != sheet.holdout]
-    degrees = {metric: math.inf if metric == "lift" else _degrees(cube) for metric in GAINS if metric in numbers}
-    return {
-        metric: simultaneous_quantile(
-            jackknife_covariance(numbers[metric][1:, offers]), df=df, level=sheet.level, seed=sheet.seed
-        )
-        for metric, df in degrees.items()
-    }
-
-
-def _roi(gained: Replicates, spent: Replicates, a: int, *, cube: Cube, sheet: Sheet, n: int) -> Estimate:
-    """Return gained / spent - 1 with Fieller's interval; not estimable where nothing was spent."""
-    value, cost = float(gained[0, a]), float(spent[0, a])
-    if cost <= 0:
-        return missing(level=sheet.level, n=n, unit="ratio")
-    covariance = jackknife_covariance(np.stack((gained[1:, a], spent[1:, a]), axis=1))
-    variances = float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1])
-    low, high = fieller(value, cost, variances=variances, df=_degrees(cube), level=sheet.level)
-    bounds = (None, None) if low is None or high is None else (low - 1, high - 1)
-    return Estimate(value=value / cost - 1, low=bounds[0], high=bounds[1], level=sheet.level, n=n, unit="ratio")
-
-
-def _rank(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates]) -> Ranking | None:
+def _rank(reading: Reading) -> Ranking | None:
     """Rank the offers on the objective; None where there is no holdout or the objective cannot be estimated."""
-    metric = OBJECTIVES[sheet.objective]
-    offers = [a for a, arm in enumerate(cube.arms) if arm != sheet.holdout]
-    if metric not in numbers or not np.isfinite(numbers[metric][:, offers]).all():
+    sheet, metric = reading.sheet, OBJECTIVES[reading.sheet.objective]
+    if metric not in reading.numbers or not np.isfinite(reading.numbers[metric][:, reading.offers]).all():
         return None
     return rank(
-        numbers[metric][:, offers],
-        tuple(cube.arms[a] for a in offers),
-        df=_degrees(cube),
+        reading.numbers[metric][:, reading.offers],
+        tuple(reading.cube.arms[a] for a in reading.offers),
+        df=reading.df,
         level=sheet.level,
         tolerance=sheet.tolerance,
         seed=sheet.seed,
@@ -339,15 +188,21 @@ def _rank(cube: Cube, sheet: Sheet, numbers: Mapping[str, Replicates]) -> Rankin
 
 
 def _refuse_unseen(cube: Cube, sheet: Sheet) -> None:
-    """Refuse a horizon or window that no customer of some arm was watched to."""
+    """Refuse what has no uncertainty: an arm of one, one bucket, a month that too few were watched to."""
     if sheet.objective == "months" and not cube.dated:
         raise WinbackError("The objective is 'months', but the results have no dates. Choose returned, profit or roi.")
-    watched = (cube.followed.sum(axis=(1, 2)) > 1).all(axis=0)
+    for arm, buckets in zip(cube.arms, cube.assigned.sum(axis=1), strict=True):
+        if buckets.sum() < 2:  # noqa: PLR2004
+            raise WinbackError(f"Arm {arm!r} has one customer: nothing can be said of it. Assign more, or remove it.")
+        if (buckets > 0).sum() < 2:  # noqa: PLR2004
+            raise WinbackError(f"All customers of arm {arm!r} stand in one bucket, so nothing varies. Leave the column "
+                               "bucket out: buckets are then made from the seed.")  # fmt: skip
+    watched = ((cube.followed.sum(axis=1) > 0).sum(axis=1) > 1).all(axis=0)  # in two buckets of every arm
     longest = int(watched.argmin()) if not watched.all() else cube.months
     for name in ("horizon_months", "window_months"):
         wanted = min(getattr(sheet, name), cube.months)
         if wanted > longest:
             raise WinbackError(
-                f"{name} is {wanted}, but in some arm nobody was watched that long: "
+                f"{name} is {wanted}, but in some arm nobody was watched that long, or too few: "
                 + (f"choose {longest} or less." if longest else "no customer has a whole month of follow-up yet.")
             )

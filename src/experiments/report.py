@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from experiments import figures, parts
 from experiments.drawing import Picture
 from experiments.errors import WinbackError
+from experiments.estimands import METRICS
 from experiments.parts import Html
-from experiments.readout import METRICS, Arm, Readout, read_readout
+from experiments.readout import Arm, Readout, read_readout
 from experiments.words import amount, between, interval, listed, money, number, share, told
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from experiments.cells import CURES, Cell, literal, quote, readable, typed, without_missing
 from experiments.errors import WinbackError, did_you_mean
 
 if TYPE_CHECKING:
@@ -34,17 +35,6 @@ CONTRACTS: dict[str, dict[str, str]] = {
                  "caller": "text", "reached": "flag", "accepted_at": "date", "refused_at": "date", "refusal": "text"},
     "changes": {"at": "date", "what": "text"},
 }  # fmt: skip
-WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
-DIGITS = 18  # that always fit into BIGINT
-CURES = {
-    "id": "Give every row a customer_id.",
-    "text": "Give every row a text.",
-    "date": "Write dates as 2026-01-31, or tell the format in the sheet, for example `dates: '%d.%m.%Y'`.",
-    "money": "Write money as plain numbers with a point, for example 1234.50.",
-    "cost": "Write costs as plain numbers with a point, zero or more, for example 12.50.",
-    "flag": "Write yes or no, true or false, 1 or 0.",
-    "integer": "Write whole numbers.",
-}
 
 
 class Source(BaseModel):
@@ -68,13 +58,14 @@ class Account:
     rows: int
     kept: int
     why: str = ""
-    filled: str = ""
+    note: str = ""  # what else happened to the rows that were kept
 
     def __str__(self) -> str:
+        note = f"; {self.note}" if self.note else ""
         if self.kept == self.rows:
-            return f"{self.table}: kept all {self.rows:,} rows{self.filled}"
+            return f"{self.table}: kept all {self.rows:,} rows{note}"
         left = self.rows - self.kept
-        return f"{self.table}: kept {self.kept:,} of {self.rows:,} rows; {left:,} left out: {self.why}{self.filled}"
+        return f"{self.table}: kept {self.kept:,} of {self.rows:,} rows; {left:,} left out: {self.why}{note}"
 
 
 @contextmanager
@@ -84,6 +75,8 @@ def connect(*, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection
 
     con = duckdb.connect()
     try:
+        with suppress(duckdb.InvalidInputException):  # a kernel without ipywidgets has no bar to switch off
+            con.execute("SET enable_progress_bar = false")
         con.execute("SET preserve_insertion_order = false")
         if threads:
             con.execute(f"SET threads = {int(threads)}")
@@ -110,20 +103,26 @@ def write_parquet(con: duckdb.DuckDBPyConnection, table: str, path: Path) -> Non
 
 
 def read(
-    con: duckdb.DuckDBPyConnection, name: str, source: Source, *, folder: Path, decimals: int = 2
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    source: Source,
+    *,
+    folder: Path,
+    decimals: int = 2,
+    needed: Iterable[str] = (),
 ) -> Account:
     """Make the view `name` with the typed columns of its contract, after one check of every row.
 
     Money becomes BIGINT minor units (`decimals` digits); dates DATE; flags BOOLEAN. Columns outside the
-    contract are dropped. Raises WinbackError naming table, column, rows, an example and the cure.
+    contract are dropped. `needed` columns may not be empty where the file has them, like the required ones.
+    Raises WinbackError naming table, column, rows, an example and the cure.
     """
-    contract, path = CONTRACTS[name], folder / source.file
-    found = _columns(con, name, source, path)
+    import duckdb
+
+    contract = CONTRACTS[name]
+    _refuse_unknown(name, source, contract)
+    found = _columns(con, name, source, folder / source.file)
     names = {column: source.columns.get(column, column) for column in contract}
-    for column in source.columns:
-        if column not in contract:
-            raise WinbackError(f"Table {name}: there is no column {column!r} in its contract. "
-                               f"{did_you_mean(column, contract)}")  # fmt: skip
     for column, foreign in names.items():
         if foreign not in found and (contract[column].endswith("!") or column in source.columns):
             raise WinbackError(
@@ -131,37 +130,49 @@ def read(
                 f"Tell its name in the sheet: `columns: {{{column}: <name in the file>}}`."
             )
     kept = {column: foreign for column, foreign in names.items() if foreign in found}
-    typed = {
-        column: _typed(_cell(column, foreign, source), contract[column].rstrip("!"), found[foreign], source.dates, decimals)
-        for column, foreign in kept.items()
-    }
-    rows, filled = _check(con, name, source, typed=typed, names=kept)
-    select = ", ".join(f"{expression} AS {quote(column)}" for column, (expression, _) in typed.items())
+    try:
+        cells = {
+            column: _cell(name, source, column=foreign, kind=contract[column].rstrip("!"), found=found[foreign],
+                          decimals=decimals)
+            for column, foreign in kept.items()
+        }  # fmt: skip
+        fills = {column: _fill(con, name, source, column=column, decimals=decimals) for column in source.fill}
+        required = {column for column in kept if contract[column].endswith("!") or column in needed} - set(fills)
+        rows, note = _check(con, name, source, cells=cells, names=kept, required=required)
+    except duckdb.Error as error:
+        raise WinbackError(_unreadable(name, source, error)) from None
+    select = ", ".join(f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in cells.items())
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
-    return Account(table=name, rows=rows, kept=rows, filled=filled)
+    return Account(table=name, rows=rows, kept=rows, note=note)
+
+
+def _refuse_unknown(name: str, source: Source, contract: Mapping[str, str]) -> None:
+    for column in (*source.columns, *source.fill):
+        if column not in contract:
+            raise WinbackError(f"Table {name}: there is no column {column!r} in its contract. "
+                               f"{did_you_mean(column, contract)}")  # fmt: skip
+
+
+def _cell(name: str, source: Source, *, column: str, kind: str, found: str, decimals: int) -> Cell:
+    if not readable(kind, found):
+        raise WinbackError(f"Table {name} ({source.file}), column {column!r} holds {found}, no {kind}. {CURES[kind]}")
+    raw = without_missing(quote(column), found, source.missing)
+    return typed(raw, kind, found=found, dates=source.dates, decimals=decimals)
+
+
+def _fill(con: duckdb.DuckDBPyConnection, name: str, source: Source, *, column: str, decimals: int) -> str:
+    """Return the SQL of what fills empty cells of a column; refuse what is no value of it."""
+    kind = CONTRACTS[name][column].rstrip("!")
+    cell = typed(literal(source.fill[column]), kind, found="VARCHAR", dates=source.dates, decimals=decimals)
+    if con.execute(f"SELECT {cell.typed}").fetchall()[0][0] is None:
+        raise WinbackError(f"Table {name}: the fill {source.fill[column]!r} of column {column!r} is no {kind}. "
+                           f"{CURES[kind]}")  # fmt: skip
+    return cell.typed
 
 
 def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
     """Return the columns of a table with their types."""
     return {row[0]: row[1] for row in con.execute(f"DESCRIBE {table}").fetchall()}
-
-
-def quote(name: str) -> str:
-    """Return a name as an SQL identifier.
-
-    >>> quote("at")
-    '"at"'
-    """
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: object) -> str:
-    """Return a value as an SQL text literal.
-
-    >>> literal("o'clock")
-    "'o''clock'"
-    """
-    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _columns(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path) -> dict[str, str]:
@@ -176,8 +187,16 @@ def _columns(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Pa
         con.execute(f"CREATE OR REPLACE VIEW raw_{name} AS SELECT * FROM {_scan(con, name, source, path)}")
         return columns_of(con, f"raw_{name}")
     except duckdb.Error as error:
-        first = str(error).splitlines()[0]
-        raise WinbackError(f"Table {name}: {source.file} cannot be read: {first}") from error
+        raise WinbackError(_unreadable(name, source, error)) from None
+
+
+def _unreadable(name: str, source: Source, error: Exception) -> str:
+    """Return what the engine said of a file, in a line or two, with the cure where it is known."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = " ".join(lines[:2])
+    if re.search("utf-?8|unicode|encod", str(error), re.IGNORECASE):
+        return f"Table {name}: {source.file} is not UTF-8 text: {told} Save it as UTF-8."
+    return f"Table {name}: {source.file} cannot be read: {told}"
 
 
 def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path) -> str:
@@ -185,7 +204,10 @@ def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path)
     ending = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     if ending in ("csv", "tsv", "txt"):
         # Everything as text: an offer called "None" and a code 007 stay what they are; types come from the contract.
-        return f"read_csv({literal(path)}, header = true, all_varchar = true, nullstr = '')"
+        delimiter, names = _header(name, path)
+        columns = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in names)
+        return (f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
+                f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})")  # fmt: skip
     if ending == "parquet":
         return f"read_parquet({literal(path)})"
     if ending in ("duckdb", "db"):
@@ -194,48 +216,19 @@ def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path)
     raise WinbackError(f"Table {name}: {source.file} is no CSV, CSV.gz, Parquet or DuckDB file. Export it as one.")
 
 
-def _cell(column: str, foreign: str, source: Source) -> str:
-    """Return the SQL of a raw cell: texts that mean missing made NULL, empty cells filled where the sheet says so."""
-    cell = quote(foreign)
-    if source.missing:
-        texts = ", ".join(map(literal, source.missing))
-        cell = f"CASE WHEN CAST({cell} AS VARCHAR) IN ({texts}) THEN NULL ELSE {cell} END"
-    return f"coalesce({cell}, {literal(source.fill[column])})" if column in source.fill else cell
+def _header(name: str, path: Path) -> tuple[str, list[str]]:
+    """Return what separates the cells of a CSV and its column names, from the first line: nothing is guessed later."""
+    import csv
+    import gzip
 
-
-def _typed(cell: str, kind: str, found: str, dates: str | None, decimals: int) -> tuple[str, bool]:
-    """Return the SQL that gives a raw cell its contract type, NULL where it does not fit; and whether it may not fit."""
-    text, minor = found == "VARCHAR", 10**decimals
-    if kind == "id":
-        return (cell if found in WHOLE else f"CAST({cell} AS VARCHAR)"), False
-    if kind == "text":
-        return f"CAST({cell} AS VARCHAR)", False
-    if kind == "date":
-        return _date(cell, found, dates)
-    if kind in ("money", "cost"):
-        if text:
-            return f"CAST(TRY_CAST({cell} AS DECIMAL(18, {decimals})) * {minor} AS BIGINT)", True
-        if found in ("DOUBLE", "FLOAT"):
-            return f"CASE WHEN isfinite({cell}) THEN TRY_CAST(round({cell} * {minor}) AS BIGINT) END", True
-        scale = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", found)
-        if kind == "money" and scale and int(scale[2]) <= decimals and int(scale[1]) - int(scale[2]) + decimals <= DIGITS:
-            return f"CAST({cell} * {minor} AS BIGINT)", False  # whole minor units already
-        return f"TRY_CAST({cell} * {minor} AS BIGINT)", True
-    if kind == "flag" and text:
-        return (f"CASE lower(trim({cell})) WHEN 'yes' THEN TRUE WHEN 'true' THEN TRUE WHEN '1' THEN TRUE "
-                f"WHEN 'no' THEN FALSE WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END"), True  # fmt: skip
-    if kind == "flag":
-        return (cell, False) if found == "BOOLEAN" else (f"CASE {cell} WHEN 1 THEN TRUE WHEN 0 THEN FALSE END", True)
-    return f"TRY_CAST({cell} AS BIGINT)", True
-
-
-def _date(cell: str, found: str, dates: str | None) -> tuple[str, bool]:
-    if dates:
-        return f"CAST(try_strptime(CAST({cell} AS VARCHAR), {literal(dates)}) AS DATE)", True
-    if found == "DATE" or found.startswith("TIMESTAMP"):
-        return (cell if found == "DATE" else f"CAST({cell} AS DATE)"), False
-    # A date kept as a number (20260131, 45678) is refused: it could mean three things.
-    return (f"TRY_CAST({cell} AS DATE)" if found == "VARCHAR" else "CAST(NULL AS DATE)"), True
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        line = file.readline().decode("utf-8-sig", errors="replace")
+    delimiter = max(",;\t|", key=line.count)
+    names = next(csv.reader([line], delimiter=delimiter), [])
+    for column in names:
+        if names.count(column) > 1:
+            raise WinbackError(f"Table {name}: {path.name} has two columns called {column!r}. Rename one.")
+    return delimiter, names
 
 
 def _check(
@@ -243,42 +236,41 @@ def _check(
     name: str,
     source: Source,
     *,
-    typed: Mapping[str, tuple[str, bool]],
+    cells: Mapping[str, Cell],
     names: Mapping[str, str],
+    required: Collection[str],
 ) -> tuple[int, str]:
     """Refuse cells that do not fit their contract; return the rows and what was filled in."""
-    kinds = {column: CONTRACTS[name][column] for column in typed}
+    kinds = {column: CONTRACTS[name][column].rstrip("!") for column in cells}
     wrong, counts = {}, []
-    for column, (expression, may_fail) in typed.items():
-        cell, required = _cell(column, names[column], source), kinds[column].endswith("!")
-        if may_fail:
-            wrong[column] = f"({expression} IS NULL" + (")" if required else f" AND {cell} IS NOT NULL)")
-            wrong[column] += f" OR {expression} < 0" if kinds[column] == "cost" else ""
-            counts.append(f"count(CASE WHEN {wrong[column]} THEN 1 END)")
-        elif required:
-            wrong[column] = f"{cell} IS NULL"
-            counts.append(f"count(*) - count({cell})")  # from the statistics of a Parquet file, without a scan
-    empty = [f"count(*) - count({quote(names[column])})" for column in source.fill]
+    for column, cell in cells.items():
+        tests = [f"{cell.typed} IS NULL AND {cell.raw} IS NOT NULL"] if cell.may_fail else []
+        tests += [f"{cell.typed} < 0"] if kinds[column] == "cost" else []
+        tests += [f"{cell.raw} IS NULL"] if column in required else []
+        if tests:
+            wrong[column] = " OR ".join(f"({test})" for test in tests)
+            # Counted from the statistics of a Parquet file, without a scan, where only emptiness can be wrong.
+            only_empty = column in required and len(tests) == 1
+            counts.append(f"count(*) - count({cell.raw})" if only_empty else f"count(CASE WHEN {wrong[column]} THEN 1 END)")
+    empty = [f"count(*) - count({cells[column].raw})" for column in source.fill]
     rows, *bad = con.execute(f"SELECT {', '.join(['count(*)', *counts, *empty])} FROM raw_{name}").fetchall()[0]
     if rows == 0:
         raise WinbackError(f"Table {name}: {source.file} has a header but no rows. Export it again.")
     for (column, test), number in zip(wrong.items(), bad, strict=False):
         if number:
-            raise WinbackError(_complaint(con, name, source, test=test, column=names[column], rows=rows, bad=number,
-                                          kind=kinds[column].rstrip("!")))  # fmt: skip
+            example = _example(con, name, column=names[column], test=test)
+            raise WinbackError(
+                f"Table {name} ({source.file}), column {names[column]!r}: {number:,} of {rows:,} rows are no "
+                f"{kinds[column]}, {example}. {CURES[kinds[column]]}"
+            )
     filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
-    return rows, "".join(f"; {number:,} empty {column} filled with {text}" for (column, text), number in filled)
+    return rows, "; ".join(f"{number:,} empty {column} filled with {text}" for (column, text), number in filled)
 
 
-def _complaint(
-    con: duckdb.DuckDBPyConnection, name: str, source: Source, *, test: str, column: str, rows: int, bad: int, kind: str
-) -> str:
+def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:
     cell = f"CAST({quote(column)} AS VARCHAR)"
-    example = con.execute(f"SELECT {cell} FROM raw_{name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
-    what = "an empty cell" if example is None else f"for example {example!r}"
-    return (
-        f"Table {name} ({source.file}), column {column!r}: {bad:,} of {rows:,} rows are no {kind}, {what}. {CURES[kind]}"
-    )
+    value = con.execute(f"SELECT {cell} FROM raw_{name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
+    return "an empty cell" if value is None else f"for example {value!r}"
 
 
 def money_decimals(currency: str) -> int:

@@ -57,21 +57,30 @@ FROM (
     FROM followed AS f JOIN purchases AS p ON f.customer_id = p.customer_id
 ) AS clocked;
 
--- name: value_sums
-SELECT lane, month, count(*) AS purchases, sum(value) AS value
-FROM activity GROUP BY lane, month;
-
 -- name: lives
 -- One row a returned customer. Its second lifetime is one number: bit k is 1 if it bought k months after the first.
 CREATE TEMP TABLE lives AS
-SELECT lane, months, first, last, bits >> first AS life
+SELECT customer_id, lane, months, first, last, total, bits >> first AS life
 FROM (
     SELECT customer_id, max(lane) AS lane, max(months) AS months, CAST(min(month) AS INTEGER) AS first,
-           CAST(max(month) AS INTEGER) AS last, bit_or(CAST(1 AS BIGINT) << month) AS bits
+           CAST(max(month) AS INTEGER) AS last, sum(value) AS total, bit_or(CAST(1 AS BIGINT) << month) AS bits
     FROM activity
     WHERE month >= 0 AND month < {outside} AND bought
     GROUP BY customer_id
 ) AS returned;
+
+-- name: cap
+-- The value that one in a hundred of all assigned customers passes.
+SELECT total FROM lives ORDER BY total DESC LIMIT 1 OFFSET {passing};
+
+-- name: value_sums
+-- Value by month; capped: those who brought more than the cap count with it, spread over their months as it came.
+SELECT a.lane, a.month, count(*) AS purchases, sum(a.value) AS value,
+       sum(CASE WHEN w.total IS NULL THEN a.value
+                ELSE CAST(floor(CAST(a.value AS DOUBLE) * {cap} / CAST(w.total AS DOUBLE)) AS BIGINT) END) AS capped
+FROM activity AS a LEFT JOIN (SELECT customer_id, total FROM lives WHERE total > {cap}) AS w
+  ON a.customer_id = w.customer_id
+GROUP BY a.lane, a.month;
 
 -- name: life_sums
 SELECT lane, first, count(*) AS customers, {life_columns}
@@ -86,10 +95,13 @@ SELECT lane, months, count(*) AS customers FROM lives GROUP BY lane, months;
 SELECT lane, last - first + 1 AS months, CASE WHEN last = months - 1 THEN 1 ELSE 0 END AS stayed, count(*) AS customers
 FROM lives GROUP BY lane, last - first + 1, CASE WHEN last = months - 1 THEN 1 ELSE 0 END;
 
+-- name: outcome_cap
+SELECT coalesce(value, 0) FROM outcomes ORDER BY 1 DESC LIMIT 1 OFFSET {passing};
+
 -- name: outcome_sums
 -- Results without dates: one row a customer, no clock.
 SELECT f.lane, count(o.customer_id) AS known, sum(CASE WHEN o.returned THEN 1 ELSE 0 END) AS returned,
-       sum(coalesce(o.value, 0)) AS value, sum({cost}) AS cost,
+       sum(coalesce(o.value, 0)) AS value, sum(least(coalesce(o.value, 0), {cap})) AS capped, sum({cost}) AS cost,
        sum(CASE WHEN {took} THEN 1 ELSE 0 END) AS accepted,
        sum(CASE WHEN {took} THEN coalesce(o.value, 0) ELSE 0 END) AS value_accepted
 FROM followed AS f LEFT JOIN outcomes AS o ON f.customer_id = o.customer_id

@@ -18,13 +18,10 @@ WITH words AS (
            first_half(w5) AS u_whale, second_half(w5) AS u_history
     FROM words
 )
-SELECT u.*, k.kind, k.reason, k.referral, k.complaint, k.tier, k.goodwill,
+SELECT u.*, k.kind, k.recorded AS reason, k.referral, k.complaint, k.tier, k.goodwill,
        CAST(round(100 * k.margin * exp(0.6 * z_margin - 0.18)
                   * CASE WHEN u_whale < 0.01 THEN getvariable('whale') ELSE 1 END
-                  / (0.99 + 0.01 * getvariable('whale'))) AS BIGINT) AS margin_cents,
-       6 + CAST(floor(25 * CASE WHEN getvariable('goodwill_follow_up')
-                                THEN pow(u_follow_up, CASE WHEN goodwill > 0 THEN 0.5 ELSE 2.0 END)
-                                ELSE u_follow_up END) AS INTEGER) AS follow_up
+                  / (0.99 + 0.01 * getvariable('whale'))) AS BIGINT) AS margin_cents
 FROM uniforms AS u ASOF JOIN (SELECT *, upto - share AS above FROM kinds) AS k ON u.u_kind >= k.above;
 
 CREATE TEMP VIEW to_assign AS

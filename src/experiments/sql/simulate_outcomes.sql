@@ -4,7 +4,8 @@ WITH drawn AS (
     SELECT p.*, a.arm, a.stratum, a.bucket, o.curve_offer, o.curve_alone,
            u_alone < o.p_spontaneous AS spontaneous,
            u_accept < o.p_accept AND (getvariable('effect') OR u_alone < o.p_spontaneous) AS accepted,
-           CAST(getvariable('until') AS DATE) - to_months(CAST(p.follow_up AS INTEGER)) AS "at"
+           6 + CAST(floor(25 * pow(u_follow_up, o.power)) AS INTEGER) AS follow_up,
+           CAST(getvariable('until') AS DATE) - to_months(follow_up) AS "at"
     FROM people AS p
     JOIN assigned AS a ON p.customer_id = a.customer_id
     JOIN odds AS o ON p.kind = o.kind AND a.arm = o.arm

@@ -1,0 +1,193 @@
+"""The command: help that is read at once, errors that say what, where and the cure, a check of a sheet."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import cli
+from experiments.simulate import simulate
+
+ROOT = Path(__file__).parents[1]
+SHEET = (ROOT / "data/telecom/sheet.yml").read_text(encoding="utf-8")
+COMMANDS = {
+    "demo": ["--customers N", "--reports DIR"],
+    "check": ["SHEET"],
+    "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],
+    "readout": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
+    "compare": ["READOUT", "--reports DIR"],
+    "lab": ["OPTION"],
+}
+HEAVY = {"pandas", "numpy", "duckdb", "pydantic", "matplotlib", "papermill", "yaml", "jinja2", "nbformat"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Stand in an empty folder with the sheet of the telecom, without its tables."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/telecom").mkdir(parents=True)
+    (tmp_path / "data/telecom/sheet.yml").write_text(SHEET, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def winback(capsys):
+    """Return exit code, output and errors of a command."""
+
+    def call(*words):
+        try:
+            code = cli.main(words)
+        except SystemExit as left:
+            code = left.code
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_names_its_arguments(winback, command):
+    code, told, complaint = winback(command, "--help")
+    assert (code, complaint) == (0, "")
+    about = " ".join(told.split())
+    assert getattr(cli, command).__doc__.splitlines()[0] in about
+    for argument in COMMANDS[command]:
+        assert argument in told
+
+
+def test_no_argument_is_left_unexplained():
+    (commands,) = cli._parser()._subparsers._group_actions
+    assert set(commands.choices) == set(COMMANDS)
+    for parser in commands.choices.values():
+        assert [action.dest for action in parser._actions if not action.help] == []
+
+
+def test_the_help_lists_every_command_and_shows_examples(winback):
+    code, told, complaint = winback("--help")
+    assert (code, complaint) == (0, "")
+    for command in COMMANDS:
+        assert f"\n    {command} " in told
+    assert "winback readout data/telecom/sheet.yml" in told
+
+
+def test_no_command_at_all_tells_how_to_use_it(winback):
+    code, _, complaint = winback()
+    assert code == 2
+    assert complaint.startswith("usage: winback")
+
+
+def test_help_loads_nothing_heavy():
+    script = f"""
+import sys
+from experiments.cli import main
+try:
+    main(["--help"])
+finally:
+    print("loaded:", sorted({HEAVY!r} & set(sys.modules)))
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.endswith("loaded: []\n")
+
+
+def test_the_parameters_of_a_notebook_are_listed_with_their_help(winback):
+    code, told, _ = winback("run", "3-readout", "--list")
+    assert code == 0
+    assert "  horizon_months: int | None = None\n      months after assignment that count" in told
+    assert "  objective: Literal['profit', 'roi', 'returned', 'months'] | None = None\n" in told
+
+
+# Errors
+
+
+def with_a_tab(folder):
+    path = folder / "data/telecom/tab.yml"
+    path.write_text(SHEET.replace("  as_of:", "\tas_of:"), encoding="utf-8")
+    line = next(number for number, row in enumerate(SHEET.splitlines(), 1) if "  as_of:" in row)
+    return line, "data/telecom/tab.yml"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["readout", "data/telecom/sheet.yml", "-p", "horizon_month=12"], ["Did you mean 'horizon_months'?"]),
+        (["readout", "data/telecom/sheet.yml", "-p", "horizon_months=twelve"], ["'twelve'", "must be a whole number"]),
+        (["readout", "data/telecom/sheet.yml", "-p", "objective=porfit"], ["'porfit'", "Did you mean 'profit'?"]),
+        (["readout", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
+        (["check", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
+        (["readout", "data/telecom/sheet.yml", "-p", "x"], ["-p 'x' has no value", "-p x=value"]),
+        (["run", "3-redout"], ["no notebook '3-redout'", "Did you mean '3-readout'?"]),
+        (["run", "readout", "-p", "sheet=data/telecom/shet.yml"], ["Did you mean 'data/telecom/sheet.yml'?"]),
+        (["run", "design", "-p", "power=0,8"], ["'power'", "'0,8'", "decimal point"]),
+        (["compare"], ["no readout in reports", "winback readout"]),
+        (["compare", "gone/readout.json"], ["gone/readout.json", "Check its path"]),
+    ],
+)
+def test_an_error_is_one_message_with_its_cure(winback, folder, words, parts):
+    code, told, complaint = winback(*words)
+    assert (code, told) == (1, "")
+    for part in parts:
+        assert part in complaint
+    assert is_one_message(complaint)
+    assert not (folder / "reports").exists()
+
+
+def test_a_tab_in_a_sheet_is_shown_with_its_line(winback, folder):
+    line, sheet = with_a_tab(folder)
+    for command in ("check", "readout"):
+        code, _, complaint = winback(command, sheet)
+        assert code == 1
+        assert f"tab.yml, line {line}" in complaint
+        assert "Replace the tab by spaces." in complaint
+        assert is_one_message(complaint)
+
+
+def test_a_missing_table_is_named(winback):
+    code, _, complaint = winback("check", "data/telecom/sheet.yml")
+    assert code == 1
+    assert "customers.parquet" in complaint
+    assert is_one_message(complaint)
+
+
+@pytest.mark.parametrize(("number", "why"), [("many", "is no number of customers"), ("7", "is too few")])
+def test_a_demo_of_no_customers_is_refused(winback, number, why):
+    code, _, complaint = winback("demo", "--customers", number)
+    assert code == 2
+    assert why in complaint
+    assert "Traceback" not in complaint
+
+
+def test_the_command_itself_ends_with_the_exit_code_and_no_traceback():
+    command = [Path(sys.executable).with_name("winback"), "check", "shet.yml"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert is_one_message(answer.stderr)
+
+
+def test_an_interrupt_is_told_in_a_line(winback, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.plan.read_sheet", interrupted)
+    code, _, complaint = winback("check", "data/telecom/sheet.yml")
+    assert code == 130
+    assert complaint == "winback: stopped. Finished reports are as they were.\n"
+
+
+def is_one_message(complaint):
+    return complaint.startswith("winback: ") and complaint.count("winback: ") == 1 and "Traceback" not in complaint
+
+
+# A check
+
+
+def test_a_check_accounts_for_every_table(winback, folder):
+    simulate(folder / "data/telecom", customers=300, seed=1)
+    code, told, complaint = winback("check", "data/telecom/sheet.yml")
+    assert (code, complaint) == (0, "")
+    assert "a correct sheet. Which offer brings lost customers back" in told
+    for table in ("customers", "purchases", "assignments", "contacts"):
+        assert table in told.partition("The readout will use:")[0]
+    assert "The readout will use:" in told

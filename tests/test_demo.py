@@ -1,0 +1,160 @@
+"""The whole way, once, on a small simulated telecom: what it makes, and its pages in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import browsing
+import pytest
+
+from experiments import cli
+from experiments.notebooks import runs
+
+PAGES = {
+    "lost": "telecom/1-lost",
+    "design": "telecom/2-design",
+    "readout": "telecom/3-readout",
+    "north": "telecom-north/3-readout",
+    "compare": "compare/4-compare",
+}
+PICTURES = {"lost": 1, "design": 1, "readout": 3, "north": 3, "compare": 1, "list": 0}
+LARGEST = 400_000  # bytes of a page
+browser, visit = browsing.browser, browsing.visit
+
+
+@contextmanager
+def alone(path):
+    """Let one process at a time pass."""
+    fcntl = pytest.importorskip("fcntl", reason="no lock between processes")
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """Return the folder where `winback demo --customers 2000` ran, and what it told: once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    with alone(base.parent / "demo.lock"):
+        if not (home / "told.txt").exists():
+            home.mkdir(exist_ok=True)
+            command = [Path(sys.executable).with_name("winback"), "demo", "--customers", "2000"]
+            answer = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+            assert (answer.returncode, answer.stderr) == (0, "")
+            (home / "told.txt").write_text(answer.stdout, encoding="utf-8")
+    return home, (home / "told.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def files(demo):
+    reports = demo[0] / "reports"
+    return {name: reports / place / "page.html" for name, place in PAGES.items()} | {"list": reports / "index.html"}
+
+
+def outputs_of(folder):
+    """Yield every text that the notebooks of a run put out."""
+    for path in sorted(folder.rglob("notebook.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                yield from map("".join, (output.get("text", ""), *output.get("data", {}).values()))
+
+
+# What it makes
+
+
+def test_the_demo_tells_the_verdict_and_where_the_report_lies(demo, files):
+    home, told = demo
+    assert f"Open the report:   {files['readout'].relative_to(home)}\n" in told
+    assert f"Everything made:   {files['list'].relative_to(home)}\n" in told
+    said = json.loads((home / "reports/telecom/3-readout/readout.json").read_text(encoding="utf-8"))["verdict"]
+    assert f"\n{said['word']}\n{said['sentence']}\n" in told
+
+
+def test_every_notebook_has_its_page_and_the_list_leads_there(files):
+    text = files["list"].read_text(encoding="utf-8")
+    for name, place in PAGES.items():
+        assert 10_000 < files[name].stat().st_size < LARGEST
+        assert f'href="{place}/page.html"' in text
+    assert files["list"].stat().st_size < LARGEST
+
+
+def test_the_list_shows_the_verdict_of_every_run(demo, files):
+    text = files["list"].read_text(encoding="utf-8")
+    found = runs(demo[0] / "reports")
+    assert len(found) == len(PAGES)
+    for run in found:
+        heading = re.search('class="verdict.*?<h2[^>]*>(.*?)</h2>', run.page.read_text(encoding="utf-8"), re.DOTALL)[1]
+        assert run.headline
+        assert run.headline == heading
+        assert f'<p class="headline">{heading}</p>' in text
+
+
+def test_every_input_of_a_run_is_on_record(demo):
+    inputs = {run.notebook: run.inputs for run in runs(demo[0] / "reports") if run.out.parent.name != "telecom-north"}
+    tables = {f"data/telecom/{table}.parquet" for table in ("customers", "purchases", "assignments", "contacts")}
+    assert set(inputs["3-readout"]) == {"data/telecom/sheet.yml"} | tables
+    assert len(inputs["4-compare"]) == 2
+
+
+def test_no_output_holds_a_customer(demo):
+    outputs = list(outputs_of(demo[0] / "reports"))
+    assert len(outputs) > 20
+    assert [text for text in outputs if "customer_id" in text] == []
+    rows = [table.count("<tr") for text in outputs for table in re.findall("<table.*?</table>", text, re.DOTALL)]
+    assert rows
+    assert max(rows) <= 9  # a head and two tests of four offers
+
+
+# A run that fails
+
+
+def test_a_failed_run_leaves_the_good_page(demo, tmp_path, monkeypatch, capsys):
+    shutil.copytree(demo[0], tmp_path / "demo")
+    monkeypatch.chdir(tmp_path / "demo")
+    kept = {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()}
+    purchases = Path("data/telecom/purchases.parquet")
+    purchases.write_bytes(purchases.read_bytes()[:1000])
+    assert cli.main(["readout", "data/telecom/sheet.yml"]) == 1
+    told, complaint = capsys.readouterr()
+    assert told == ""
+    assert complaint.startswith("winback: Notebook '3-readout' failed")
+    assert "purchases" in complaint
+    assert "Traceback" not in complaint
+    assert len(complaint.splitlines()) <= 15
+    failed = Path("reports/telecom/3-readout/failed.ipynb")
+    assert f"The failed notebook: {failed}" in complaint
+    assert {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()} == kept | {
+        failed: failed.read_bytes()
+    }
+
+
+# In a real browser
+
+
+class TestInBrowser:
+    pytestmark = browsing.in_browser
+    every_page = pytest.mark.parametrize("name", [*PAGES, "list"])
+    every_width = pytest.mark.parametrize("width", browsing.WIDTHS)
+
+    @every_page
+    @every_width
+    def test_a_page_asks_for_nothing_and_nothing_is_cut(self, visit, files, name, width):
+        assert browsing.faults_of(visit(name, width), files[name]) == []
+
+    @every_page
+    @every_width
+    def test_axe_finds_no_barrier(self, visit, name, width):
+        assert browsing.barriers_of(visit(name, width, bypass_csp=True)) == []
+
+    @every_page
+    @every_width
+    def test_every_picture_is_drawn_and_described(self, visit, name, width):
+        pictures = browsing.pictures_of(visit(name, width))
+        assert len(pictures) == PICTURES[name]
+        assert all(len(words) > 60 and drawn for words, drawn in pictures)

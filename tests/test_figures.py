@@ -1,5 +1,6 @@
 """Pictures can be read: no two texts meet and none is cut, whatever the numbers and the width."""
 
+from dataclasses import fields
 from itertools import combinations, pairwise
 
 import pytest
@@ -8,7 +9,6 @@ from matplotlib.text import Text
 
 from experiments import figures
 from experiments.cohort import Cohort
-from experiments.decide import Verdict
 from experiments.design import Design, PlannedArm
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate
@@ -22,8 +22,8 @@ def estimate(metric, value, half):
 
 
 def arm(label, estimates, *, active, holdout=False):
-    about = {"name": label, "label": label, "holdout": holdout, "assigned": 1000}
-    return Arm(estimates=estimates, simultaneous={}, active=active, **about)
+    about = {"name": label, "label": label, "holdout": holdout, "assigned": 1000, "active": active}
+    return Arm(**dict.fromkeys(field.name for field in fields(Arm)) | about | {"estimates": estimates})
 
 
 def offer(label, *, accepted, value, cost, end):
@@ -41,25 +41,20 @@ def offer(label, *, accepted, value, cost, end):
 
 
 def readout(*offers, name="telecom"):
+    """Return a readout that knows what pictures need, and nothing else."""
     alone = {"returned": estimate("returned", 0.043, 0.005)}
     holdout = arm("Holdout", alone, active=(0.01,) * MONTHS, holdout=True)
-    return Readout(
-        experiment=name,
-        question="Which?",
-        currency="USD",
-        objective="profit",
-        horizon_months=MONTHS,
-        window_months=12,
-        discount_rate=0.1,
-        level=0.95,
-        dated=True,
-        arms=(holdout, *offers),
-        any_offer=None,
-        ranking=None,
-        checks=(),
-        verdict=Verdict(word="w", tone="wait", sentence="s"),
-        accounts=(),
-    )
+    about = {
+        "experiment": name,
+        "question": "Which?",
+        "currency": "USD",
+        "objective": "profit",
+        "horizon_months": MONTHS,
+        "level": 0.95,
+        "dated": True,
+        "arms": (holdout, *offers),
+    }
+    return Readout(**dict.fromkeys(field.name for field in fields(Readout)) | about)
 
 
 READOUTS = {

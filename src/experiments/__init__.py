@@ -10,6 +10,7 @@ _HOMES = {
     "WinbackError": "errors",
     "find_lost": "cohort",
     "design_test": "design",
+    "find_drivers": "drivers",
     "make_cube": "cube",
     "read_out": "readout",
     "read_cube": "readout",

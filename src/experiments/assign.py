@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from experiments.errors import WinbackError
 from experiments.tables import sql
 
 if TYPE_CHECKING:
@@ -23,11 +24,26 @@ def assign(con: duckdb.DuckDBPyConnection, *, shares: Mapping[str, float], seed:
     """
     import pandas as pd
 
+    _refuse(con)
     strata = [row[0] for row in con.execute("SELECT DISTINCT stratum FROM to_assign ORDER BY 1").fetchall()]
     starts = [_uniform(f"{seed}:start:{stratum}") for stratum in strata]
     con.register("starts", pd.DataFrame({"stratum": strata, "start": starts}))
     con.register("arm_shares", _intervals(shares))
     con.execute(sql("assign", seed=seed, bucket=sql("bucket", seed=seed, buckets=BUCKETS)))
+
+
+def _refuse(con: duckdb.DuckDBPyConnection) -> None:
+    """Refuse customers that would be lost or would get two offers."""
+    rows, customers, placed = con.execute(
+        "SELECT count(*), count(DISTINCT customer_id), count(stratum) FROM to_assign"
+    ).fetchall()[0]
+    if placed < rows:
+        raise WinbackError(f"{rows - placed:,} of {rows:,} customers to assign have no stratum. Give each one, for "
+                           "example 'unknown'.")  # fmt: skip
+    if customers < rows:
+        name = con.execute("SELECT customer_id FROM to_assign GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchall()
+        raise WinbackError(f"{rows - customers:,} of {rows:,} rows to assign repeat a customer, such as "
+                           f"{name[0][0]!r}. One customer, one arm: remove the others.")  # fmt: skip
 
 
 def _intervals(shares: Mapping[str, float]) -> pd.DataFrame:

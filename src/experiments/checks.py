@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from experiments.cube import Cube
+from experiments.estimands import Reading
+from experiments.estimate import jackknife_covariance, simultaneous_quantile
+from experiments.objectives import OBJECTIVES, scores, terms_of
 from experiments.plan import Sheet
-from experiments.words import share
+from experiments.words import amount, listed, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 State = Literal["pass", "warn", "stop"]
 SRM_ALARM = 0.001  # p below which the split is broken rather than unlucky (Fabijan et al. 2019)
 FEW = 10  # returned customers in an arm; fewer make every interval of money unreliable
+SMALL_ARM = 300  # customers; at this size 95 % intervals of months, net and ROI cover 94.3, 92.3 and 91.5 % (measured)
+CONTAMINATED = 0.01  # contacts per holdout customer from which the holdout is no longer one
+POWER = 0.8  # the chance to find a difference that is there, as tests are usually planned
+COCHRAN = 25  # a mean is near enough to normal when n > 25 skewness**2 (Cochran 1977, section 2.15)
+TOP = 0.01  # share of the groups of customers that is shown when the tail is heavy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +60,7 @@ def sample_ratio_p(observed: Sequence[int], planned: Sequence[float]) -> float:
 
 
 def sample_ratio(sheet: Sheet, cube: Cube) -> Check:
-    """Compare the sizes of the arms with the planned shares."""
+    """Compare the sizes of the arms with the planned shares: chi-square, p < .001 stops."""
     counts = [int(count) for count in cube.assigned.sum(axis=(1, 2))]
     p = sample_ratio_p(counts, [sheet.arms[arm].share for arm in cube.arms])
     found = ", ".join(f"{arm} {count:,}" for arm, count in zip(cube.arms, counts, strict=True))
@@ -61,8 +74,8 @@ def sample_ratio(sheet: Sheet, cube: Cube) -> Check:
     return Check(name="Sample ratio", state="pass", reason=f"The arms have the planned shares (p = {p:.2f}): {found}.")
 
 
-def holdout(sheet: Sheet, cube: Cube) -> Check:
-    """Ask for a group without an offer that was left alone."""
+def holdout(sheet: Sheet, _cube: Cube) -> Check:
+    """Ask for a group without an offer. Warns without one: then every figure is gross."""
     if sheet.holdout is None:
         return Check(
             name="Holdout",
@@ -70,19 +83,35 @@ def holdout(sheet: Sheet, cube: Cube) -> Check:
             reason="There is no holdout, so nobody knows who would have come back anyway.",
             todo="Read every figure as gross, not incremental. Keep a holdout in the next test.",
         )
-    contacted = int(cube.attempts[cube.arms.index(sheet.holdout)].sum())
-    if contacted:
-        return Check(
-            name="Holdout",
-            state="warn",
-            reason=f"{contacted:,} contacts went to the holdout.",
-            todo="Every lift is understated. Take holdout customers off the call lists.",
-        )
     return Check(name="Holdout", state="pass", reason="A holdout without an offer shows what happens anyway.")
 
 
+def contamination(sheet: Sheet, cube: Cube) -> Check:
+    """Count the contacts that went to the holdout. Any warns, more than 1 per 100 customers stop.
+
+    Where the contacts are not known, nobody can say, and it warns.
+    """
+    name, todo = "Holdout left alone", "Every lift is understated. Take holdout customers off the call lists."
+    if sheet.holdout is None:
+        return Check(name=name, state="pass", reason="There is no holdout that could be contacted.")
+    if not cube.contacts_known:
+        return Check(name=name, state="warn", reason="There is no table of contacts, so nobody knows whether the "
+                     "holdout was left alone.", todo="Add the table `contacts`.")  # fmt: skip
+    place = cube.arms.index(sheet.holdout)
+    contacts, customers = int(cube.attempts[place].sum()), int(cube.assigned[place].sum())
+    if contacts == 0:
+        return Check(name=name, state="pass", reason="No contact went to the holdout.")
+    part = contacts / customers
+    reason = f"{contacts:,} contact{'' if contacts == 1 else 's'} went to the {customers:,} customers of the holdout ({share(part)})."
+    if part > CONTAMINATED:
+        return Check(name=name, state="stop", reason=f"{reason} It does not show what happens without an offer.",
+                     todo=f"{todo} Read the test without them only if they can be told by something known before "
+                     "the assignment.")  # fmt: skip
+    return Check(name=name, state="warn", reason=reason, todo=todo)
+
+
 def follow_up(sheet: Sheet, cube: Cube) -> Check:
-    """Count who was watched to the horizon."""
+    """Count who was watched to the horizon. Warns when less than a tenth of an arm was, or without dates."""
     if not cube.dated:
         return Check(
             name="Follow-up",
@@ -100,7 +129,7 @@ def follow_up(sheet: Sheet, cube: Cube) -> Check:
 
 
 def read_date(sheet: Sheet, cube: Cube) -> Check:
-    """Compare the end of the data with the registered day of the readout."""
+    """Compare the end of the data with the registered day of the readout: earlier stops, an unknown day warns."""
     if sheet.read_date is None:
         return Check(
             name="Read date",
@@ -128,7 +157,7 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
 
 
 def enough_returned(sheet: Sheet, cube: Cube) -> Check:
-    """Count the returned customers that an arm's intervals of money rest on."""
+    """Count the returned customers that an arm's intervals of money rest on. Fewer than 10 warn."""
     month = min(sheet.window_months, cube.months) - 1
     returned = {arm: int(cube.returned[a, ..., month].sum()) for a, arm in enumerate(cube.arms)}
     few = [f"{arm} ({count})" for arm, count in returned.items() if count < FEW]
@@ -144,7 +173,7 @@ def enough_returned(sheet: Sheet, cube: Cube) -> Check:
 
 
 def acceptances(sheet: Sheet, cube: Cube) -> Check:
-    """Is it known who said yes? Costs of acceptors and the gross ROI rest on it."""
+    """Ask whether it is known who said yes; it warns where costs of acceptors rest on a guess."""
     if cube.contacts_known:
         return Check(name="Acceptances", state="pass", reason="The contacts tell who said yes.")
     by_acceptors = any(offer.monthly or offer.gift or offer.value_share for offer in sheet.arms.values())
@@ -158,11 +187,203 @@ def acceptances(sheet: Sheet, cube: Cube) -> Check:
     )
 
 
+def even_follow_up(sheet: Sheet, cube: Cube) -> Check:
+    """Compare the share of customers watched to the horizon between arms: chi-square, p < .001 stops, < .01 warns.
+
+    It differs when arms were started at different times or when drop-out depends on the arm: then months,
+    value and net compare different customers.
+    """
+    name, month = "Even follow-up", min(sheet.horizon_months, cube.months) - 1
+    watched, total = cube.followed[..., month].sum(axis=(1, 2)), cube.assigned.sum(axis=(1, 2))
+    p = independence_p(np.stack((watched, total - watched)))
+    found = ", ".join(f"{arm} {share(part)}" for arm, part in zip(cube.arms, watched / total, strict=True))
+    reason = f"watched for all {month + 1} months: {found} (p = {p:.2g})."
+    if p >= SUSPECT:
+        return Check(name=name, state="pass", reason=f"The arms do not differ in who was {reason}")
+    return Check(
+        name=name,
+        state="stop" if p < SRM_ALARM else "warn",
+        reason=f"Follow-up differs between arms: {reason}",
+        todo="Find out who drops out of the data, and start all arms at the same time. "
+        "A horizon everybody was watched to is safe.",
+    )
+
+
+SUSPECT = 0.01  # p from which luck is hard to believe, though not yet ruled out
+
+
+def independence_p(counts: NDArray[np.int64]) -> float:
+    """Return the p value of the chi-square test of independence of a table; empty rows and columns do not count.
+
+    >>> round(independence_p(np.array([[10, 20, 30], [20, 20, 20]])), 6)
+    0.069483
+    """
+    from scipy.special import chdtrc
+
+    table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
+    degrees = (table.shape[0] - 1) * (table.shape[1] - 1)
+    if degrees <= 0:
+        return 1.0
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    return float(chdtrc(degrees, ((table - expected) ** 2 / expected).sum()))
+
+
+def balance(_sheet: Sheet, cube: Cube) -> Check:
+    """Compare the mix of strata between arms: chi-square, p < .001 warns.
+
+    Stratified randomisation makes the arms more alike than chance would. Arms of the planned size with another mix
+    are not random: adjusted figures are safer than raw ones.
+    """
+    counts = cube.assigned.sum(axis=2)
+    p = independence_p(counts)
+    if p >= SRM_ALARM:
+        return Check(name="Balance", state="pass", reason=f"The arms have the same mix of strata (p = {p:.2f}).")
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    apart = (counts - expected) ** 2 / np.maximum(expected, 1e-300)
+    arm, stratum = np.unravel_index(apart.argmax(), apart.shape)
+    return Check(
+        name="Balance",
+        state="warn",
+        reason=f"The arms differ in their mix of strata (p = {p:.2g}): {cube.arms[arm]} has "
+        f"{counts[arm, stratum]:,} of {cube.strata[stratum]} where {expected[arm, stratum]:,.0f} are expected.",
+        todo="Find out how the customers were assigned. Read the adjusted figures.",
+    )
+
+
+def small_arm(_sheet: Sheet, cube: Cube) -> Check:
+    """Look for arms of 300 customers or fewer: it warns, because intervals of money cover less than they say.
+
+    Measured on the simulated telecom at 300 an arm: 95 % intervals cover months in 94.3, net in 92.3 and ROI in
+    91.5 % of tests; at 1,000 in 96.5, 94.8 and 94.3 %.
+    """
+    counts = cube.assigned.sum(axis=(1, 2))
+    small = [f"{arm} ({count:,})" for arm, count in zip(cube.arms, counts, strict=True) if count <= SMALL_ARM]
+    if small:
+        return Check(
+            name="Size of the arms",
+            state="warn",
+            reason=f"{SMALL_ARM} customers or fewer in {listed(small)}: 95 % intervals of money cover about 92 %.",
+            todo="Take money and ROI for a direction. Shares are safe at any size.",
+        )
+    return Check(name="Size of the arms", state="pass", reason=f"Every arm has at least {counts.min():,} customers.")
+
+
+def zero_events(sheet: Sheet, cube: Cube) -> Check:
+    """Look for offers that nobody accepted, or, where contacts are not known, that brought nobody back: it warns.
+
+    No second lifetime can be estimated there; cost and net are those of the contacts alone.
+    """
+    month = min(sheet.window_months, cube.months) - 1
+    events = cube.accepted.sum(axis=(1, 2)) if cube.contacts_known else cube.returned[..., month].sum(axis=(1, 2))
+    what = "accepted" if cube.contacts_known else "returned after"
+    none = [arm for arm, count in zip(cube.arms, events, strict=True) if count == 0 and arm != sheet.holdout]
+    if none:
+        return Check(
+            name="Accepted at all",
+            state="warn",
+            reason=f"Nobody {what} {listed(none, last='or')}.",
+            todo="Check how acceptances are written in the data. If nobody did, drop the offer.",
+        )
+    return Check(name="Accepted at all", state="pass", reason=f"Somebody {what} every offer.")
+
+
+def power(sheet: Sheet, cube: Cube) -> Check:
+    """Compare the leading difference on the objective with what the test can tell at 80 % power.
+
+    The detectable difference of the two best offers is (q + z of 80 %) standard errors, q the critical value for all
+    pairs of offers; of a single offer it is that against doing nothing. Warns when the test was too small for the
+    difference it found. Shares are often separable in a test that is many times too small for money.
+    """
+    reading = Reading(cube=cube, sheet=sheet)
+    numbers = {name: values[:, reading.offers] for name, values in reading.numbers.items()}
+    offers = [cube.arms[a] for a in reading.offers]
+    known = None
+    if reading.holdout is not None:
+        known = scores(sheet.objective, numbers, offers=offers, terms=terms_of(sheet))
+    if known is None:
+        return Check(name="Power", state="pass", reason="Nothing is decided on the objective, so there is no power to "
+                     "lack.")  # fmt: skip
+    replicates, names, _ = known
+    first, second, difference, detectable = leading(replicates, df=reading.df, level=sheet.level, seed=sheet.seed)
+    labels = [sheet.arms[name].label or name for name in names]
+    objective = OBJECTIVES[sheet.objective]
+    least, found = (amount(gap, objective.unit, currency=sheet.currency) for gap in (detectable, difference))
+    other = "doing nothing" if second is None else labels[second]
+    reason = (f"With {share(POWER, digits=0)} power this test can tell a difference of {least} in {objective.goal}; "
+              f"{labels[first]} leads {other} by {found}.")  # fmt: skip
+    if difference >= detectable:
+        return Check(name="Power", state="pass", reason=reason)
+    return Check(name="Power", state="warn", reason=reason, todo="Plan the next test on this objective, for the "
+                 "difference that would matter.")  # fmt: skip
+
+
+def leading(
+    replicates: NDArray[np.float64], *, df: float, level: float, seed: int = 0
+) -> tuple[int, int | None, float, float]:
+    """Return (best, second, difference, difference detectable at 80 % power) of replicates (1 + buckets, offers).
+
+    `second` is None for a single offer: then the difference is that to 0.
+    """
+    from scipy.special import ndtri
+
+    count = replicates.shape[1]
+    order = np.argsort(-replicates[0], kind="stable")
+    best, second = int(order[0]), int(order[1]) if count > 1 else None
+    pairs = np.triu_indices(count, 1)
+    gaps = replicates if second is None else replicates[:, pairs[0]] - replicates[:, pairs[1]]
+    q = simultaneous_quantile(jackknife_covariance(gaps[1:]), df=df, level=level, seed=seed)
+    gap = replicates[:, best] - (0 if second is None else replicates[:, second])
+    error = math.sqrt(jackknife_covariance(gap[1:, None])[0, 0])
+    return best, second, float(gap[0]), (q + float(ndtri(POWER))) * error
+
+
+def tail(sheet: Sheet, cube: Cube) -> Check:
+    """Look for few customers who bring most of the value: it warns where means are not yet near normal.
+
+    A rare customer worth many times the others shows as a group of customers (a bucket) far above its share. The
+    jackknife rests on the groups, so Cochran's rule for a mean, n > 25 skewness**2, is asked of their sums, for
+    200 groups a skewness of at most 2.8. Whales nobody has seen yet cannot be told.
+    """
+    month = min(sheet.horizon_months, cube.months)
+    value, customers = cube.value[..., :month].sum(axis=(1, 3)), cube.assigned.sum(axis=1)
+    skewed = skewness(value - customers * (value.sum(axis=1) / customers.sum(axis=1))[:, None])
+    limit = math.sqrt(value.shape[1] / COCHRAN)
+    arm = int(np.abs(skewed).argmax())
+    top = math.ceil(TOP * value.shape[1])
+    total = float(value[arm].sum())
+    part = float(np.sort(value[arm])[-top:].sum()) / total if total > 0 else 0.0
+    reason = (f"The top {share(TOP, digits=0)} of the groups of customers bring {share(part)} of the value of "
+              f"{cube.arms[arm]} (skewness {skewed[arm]:.1f}, safe to {limit:.1f}).")  # fmt: skip
+    if abs(skewed[arm]) <= limit:
+        return Check(name="Tail", state="pass", reason=f"No few customers carry an arm. {reason}")
+    return Check(name="Tail", state="warn", reason=f"A few customers carry the value. {reason}",
+                 todo="Intervals of money are too narrow here: read the winsorised row beside them.")  # fmt: skip
+
+
+def skewness(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the skewness of each row; 0 where a row does not vary.
+
+    >>> skewness(np.array([[1.0, 2, 3], [0, 0, 3]])).round(4).tolist()
+    [0.0, 0.7071]
+    """
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).mean(axis=1))
+    cubed = (centred**3).mean(axis=1)
+    return np.asarray(np.divide(cubed, spread**3, out=np.zeros_like(spread), where=spread > 0))
+
+
 CHECKS: dict[str, Callable[[Sheet, Cube], Check]] = {
     "sample_ratio": sample_ratio,
-    "holdout": holdout,
-    "acceptances": acceptances,
-    "follow_up": follow_up,
     "read_date": read_date,
+    "holdout": holdout,
+    "contamination": contamination,
+    "follow_up": follow_up,
+    "even_follow_up": even_follow_up,
+    "balance": balance,
+    "small_arm": small_arm,
+    "acceptances": acceptances,
+    "zero_events": zero_events,
     "enough_returned": enough_returned,
+    "power": power,
+    "tail": tail,
 }

@@ -17,7 +17,8 @@ from experiments.assign import BUCKETS
 from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import durations
 from experiments.plan import Sheet
-from experiments.tables import Account, columns_of, connect, literal, read, sql, statements
+from experiments.cells import literal
+from experiments.tables import Account, columns_of, connect, read, sql, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -95,7 +96,20 @@ def make_cube(sheet: Sheet, folder: Path, *, months: int | None = None, threads:
                        "Add one of them under `tables`.")  # fmt: skip
 
 
-def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocked:
+    """Tables on the clock of the test: the engine now has `assigned`, `followed`, `activity` and `lives`."""
+
+    strata: tuple[str, ...]
+    months: int
+    value: str  # the column of purchases that is value: margin, or amount where there is none
+    purchases: Account
+    contacts: Account | None
+    others: tuple[Account, ...]
+
+
+def put_on_clock(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Clocked:
+    """Read assignments, contacts and purchases, and count each customer's months from its assignment."""
     until = sheet.followed_until
     purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals,
                      needed=["margin"])  # fmt: skip
@@ -107,15 +121,22 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         )
     strata, accounts = _assigned(con, sheet, folder, results="purchases")
     contacts = _follow(con, sheet, folder, months=months, until=until)
-    steps = statements("cube")
     value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
-    life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(months))
+    con.execute(statements("cube")["activity"].format(value=value, outside=months))
+    con.execute(statements("cube")["lives"].format(outside=months))
+    return Clocked(
+        strata=strata, months=months, value=value, purchases=purchases, contacts=contacts, others=tuple(accounts)
+    )
+
+
+def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
+    clocked, steps = put_on_clock(con, sheet, folder, months=months), statements("cube")
+    strata, contacts = clocked.strata, clocked.contacts
     assigned = _rows(con, steps["assigned_sums"])
-    con.execute(steps["activity"].format(value=value, outside=months))
     con.execute("DROP TABLE followed")
-    con.execute(steps["lives"].format(outside=months))
     cap = _cap(con, steps["cap"], customers=int(assigned["assigned"].sum()))
     values = _rows(con, steps["value_sums"].format(cap=cap))
+    life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(months))
     lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
     left = _rows(con, steps["left_sums"])
     took = _accepted if contacts else dict  # without contacts everybody who returned counts as having accepted
@@ -132,7 +153,7 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         strata=strata,
         dated=True,
         contacts_known=contacts is not None,
-        margin_share=1.0 if value == "margin" else sheet.margin_share,
+        margin_share=1.0 if clocked.value == "margin" else sheet.margin_share,
         assigned=total,
         attempts=_spread(shape, assigned, "attempts"),
         reached=_spread(shape, assigned, "reached"),
@@ -149,8 +170,9 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         ended=_spread(by_month, _where(lengths, lengths["stayed"] == 0), "customers", month="place"),
         stayed=_spread(by_month, _where(lengths, lengths["stayed"] == 1), "customers", month="place"),
         before=_spread(shape, _where(values, values["month"] < 0), "value"),
-        accounts=(*accounts, _purchases_account(purchases, values, months), *([contacts] if contacts else [])),
-    )
+        accounts=(*clocked.others, _purchases_account(clocked.purchases, values, months),
+                  *([contacts] if contacts else [])),
+    )  # fmt: skip
 
 
 def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:

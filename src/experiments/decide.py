@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from experiments.checks import Check
-from experiments.estimate import DRAWS, jackknife_covariance, root_of, simultaneous_quantile
+from experiments.estimate import (
+    DRAWS,
+    Estimate,
+    holm,
+    jackknife_covariance,
+    newcombe,
+    pooled_z,
+    root_of,
+    simultaneous_quantile,
+    t_interval,
+    t_quantile,
+)
+from experiments.objectives import OBJECTIVES, terms_of
 from experiments.plan import Sheet
-from experiments.words import listed, money, number, share
+from experiments.words import amount, listed, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Replicates = NDArray[np.float64]
 
 Tone = Literal["go", "wait", "stop"]
 
@@ -44,6 +60,9 @@ class Ranking:
     p_best: tuple[float, ...]
     expected_loss: tuple[float, ...]  # of choosing the offer, in the objective's unit
     more: float | None  # how many times the customers that would separate the second from the best
+    more_than_nothing: float | None = None  # how many times those that would separate the best from doing nothing
+    equivalent: bool = False  # all tied offers differ by less than the tolerance, whichever is better
+    left_out: tuple[str, ...] = ()  # not eligible on this objective
 
 
 def rank(
@@ -55,10 +74,13 @@ def rank(
     tolerance: float = 0.0,
     nothing: float = 0.0,
     seed: int = 0,
+    left_out: tuple[str, ...] = (),
 ) -> Ranking:
     """Rank offers on an objective by its jackknife replicates: shape (1 + buckets, offers), row 0 the estimate.
 
-    `nothing` is the objective's value of doing nothing. Offers nearer than `tolerance` are equivalent.
+    `nothing` is the objective's value of doing nothing. Offers that may be nearer than `tolerance` to the best are
+    tied with it; they are equivalent when for all pairs of them at once the whole interval of the difference lies
+    inside the tolerance (two one-sided tests, Schuirmann 1987, here with the wider two-sided simultaneous interval).
     """
     order = np.argsort(-replicates[0], kind="stable")
     sorted_replicates = replicates[:, order]
@@ -66,36 +88,39 @@ def rank(
     error = np.sqrt(np.diag(covariance))
     q = simultaneous_quantile(covariance, df=df, level=level, seed=seed)
     low, high = values - nothing - q * error, values - nothing + q * error
-    behind = _behind(sorted_replicates, df=df, level=level, seed=seed)
+    low_pair, difference, high_pair = _pairwise(sorted_replicates, df=df, level=level, seed=seed)
+    behind = tuple((float(difference[0, i]), float(low_pair[0, i]), float(high_pair[0, i])) for i in range(len(order)))
     p_best, loss = _joint(values, covariance, seed=seed)
     names = tuple(offers[i] for i in order)
-    tied = tuple(name for name, (_, bound, _) in zip(names, behind, strict=True) if bound <= tolerance)
+    near = [i for i, (_, bound, _) in enumerate(behind) if bound <= tolerance]
+    inside = (low_pair >= -tolerance) & (high_pair <= tolerance)
     return Ranking(
         offers=names,
         values=tuple(map(float, values)),
         worth_it=tuple(True if a > 0 else False if b < 0 else None for a, b in zip(low, high, strict=True)),
         behind=behind,
-        tied=tied,
+        tied=tuple(names[i] for i in near),
         p_best=p_best,
         expected_loss=loss,
-        more=_times_more(behind) if len(tied) > 1 else None,
+        more=_times_more(*behind[1][:2]) if len(near) > 1 else None,
+        more_than_nothing=None if low[0] > 0 else _times_more(float(values[0] - nothing), float(low[0])),
+        equivalent=len(near) > 1 and tolerance > 0 and bool(inside[np.ix_(near, near)].all()),
+        left_out=left_out,
     )
 
 
-def _behind(
-    replicates: NDArray[np.float64], *, df: float, level: float, seed: int
-) -> tuple[tuple[float, float, float], ...]:
-    """Return best minus each offer with bounds that hold for all pairs of offers at once."""
+def _pairwise(replicates: Replicates, *, df: float, level: float, seed: int) -> tuple[Replicates, ...]:
+    """Return (low, difference, high) of offer i minus offer j, (offers, offers) each, for all pairs at once."""
     count = replicates.shape[1]
-    if count == 1:
-        return ((0.0, 0.0, 0.0),)
     first, second = np.triu_indices(count, 1)
-    covariance = jackknife_covariance(replicates[1:, first] - replicates[1:, second])
-    q = simultaneous_quantile(covariance, df=df, level=level, seed=seed)
-    difference = replicates[0, 0] - replicates[0, 1:]
-    error = np.sqrt(np.diag(covariance))[: count - 1]  # the first pairs are those with the best
-    rows = zip(difference, difference - q * error, difference + q * error, strict=True)
-    return ((0.0, 0.0, 0.0), *((float(d), float(a), float(b)) for d, a, b in rows))
+    difference, half = np.zeros((count, count)), np.zeros((count, count))
+    if count > 1:
+        covariance = jackknife_covariance(replicates[1:, first] - replicates[1:, second])
+        q = simultaneous_quantile(covariance, df=df, level=level, seed=seed)
+        difference[first, second] = replicates[0, first] - replicates[0, second]
+        half[first, second] = q * np.sqrt(np.diag(covariance))
+    difference, half = difference - difference.T, half + half.T
+    return difference - half, difference, difference + half
 
 
 def _joint(
@@ -109,22 +134,18 @@ def _joint(
     return tuple(map(float, p_best)), tuple(float(np.mean(best - draws[:, i])) for i in range(len(values)))
 
 
-def _times_more(behind: tuple[tuple[float, float, float], ...]) -> float | None:
-    """Return how many times the customers make the second's interval just miss zero, at today's difference."""
-    difference, low, _ = behind[1]
+def _times_more(difference: float, low: float) -> float | None:
+    """Return how many times the customers make an interval just miss zero, at today's difference."""
     return None if difference <= 0 else ((difference - low) / difference) ** 2
 
 
-GOALS = {
-    "profit": "net profit per customer contacted",
-    "roi": "return on investment",
-    "returned": "the share who returned",
-    "months": "months retained",
-}
+def verdict(
+    sheet: Sheet, *, ranking: Ranking | None, checks: Sequence[Check], detail: str = "", customers: int | None = None
+) -> Verdict:
+    """Return the verdict on the declared objective, in plain words with numbers.
 
-
-def verdict(sheet: Sheet, *, ranking: Ranking | None, checks: Sequence[Check], detail: str = "") -> Verdict:
-    """Return the verdict on the declared objective, in plain words with numbers."""
+    `customers`: how many were assigned, to say how many more would tell; without it "so many times as many".
+    """
     stops = [check for check in checks if check.state == "stop"]
     if stops:
         word = "Interim: do not decide" if stops[0].name == "Read date" else "Do not use these numbers"
@@ -136,43 +157,78 @@ def verdict(sheet: Sheet, *, ranking: Ranking | None, checks: Sequence[Check], d
             sentence="There was no holdout, so nobody knows who would have come back without an offer.",
             detail="Keep a holdout in the next test. The figures below are gross, not incremental.",
         )
-    goal = GOALS[sheet.objective]
+    objective = OBJECTIVES[sheet.objective]
     if ranking is None:
-        return Verdict(word="No verdict", tone="wait", sentence=f"The offers cannot be ranked on {goal}: an offer "
-                       "without cost has no return on investment.", detail="Declare another objective.")  # fmt: skip
+        return Verdict(word="No verdict", tone="wait", sentence=f"The offers cannot be ranked on {objective.goal}: "
+                       f"{objective.unknown}.", detail="Declare another objective.")  # fmt: skip
     labels = {arm: offer.label or arm for arm, offer in sheet.arms.items()}
-    return _choice(sheet, ranking, labels, detail=detail)
+    if ranking.left_out:
+        small = listed([labels[name] for name in ranking.left_out])
+        least = amount(terms_of(sheet).minimum_returned, "share", currency=sheet.currency)
+        detail = f"Left out for bringing back fewer than {least} more customers: {small}. {detail}".rstrip()
+    return _choice(sheet, ranking, labels, detail=detail, customers=customers)
 
 
-def _choice(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: str) -> Verdict:
-    leader, goal = labels[ranking.offers[0]], GOALS[sheet.objective]
+def _choice(
+    sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: str, customers: int | None
+) -> Verdict:
+    leader, goal = labels[ranking.offers[0]], OBJECTIVES[sheet.objective].goal
     shown = _shown(sheet, ranking.values[0])
     if all(worth is False for worth in ranking.worth_it):
         return Verdict(word="No offer beats doing nothing", tone="stop", sentence=f"Every offer is worse than leaving "
                        f"customers alone; the least bad is {leader} with {shown} ({goal}).", detail=detail)  # fmt: skip
     if ranking.worth_it[0] is not True:
-        return Verdict(word="Not enough data", tone="wait", sentence=f"{leader} looks best on {goal} with {shown}, but "
-                       "that may be chance: doing nothing is not ruled out.", detail=detail)  # fmt: skip
+        more = _more(ranking.more_than_nothing, customers)
+        chance = f" At today's figure {more} would give an even chance to tell." if more else ""
+        return Verdict(word=f"Not enough data: {more}" if more else "Not enough data", tone="wait",
+                       sentence=f"{leader} looks best on {goal} with {shown}, but that may be chance: doing nothing is "
+                       f"not ruled out.{chance}", detail=detail)  # fmt: skip
     if len(ranking.tied) == 1:
         return Verdict(word=f"Choose {leader}", tone="go", sentence=f"{leader} is best on {goal}: {shown}"
                        f"{_ahead(sheet, ranking, labels)}.", detail=detail)  # fmt: skip
-    tied = [labels[name] for name in ranking.tied]
-    more = ""
-    if ranking.more is not None and ranking.more < MOST_TIMES:
-        times = number(ranking.more, digits=0)
-        more = f" It would take about {times} times as many customers to tell {tied[0]} from {tied[1]}."
+    return _draw(sheet, ranking, labels, detail=detail, customers=customers)
+
+
+def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: str, customers: int | None) -> Verdict:
+    """Return the verdict on offers tied with the best: known to be as good, or not known to be worse."""
+    goal, tied = OBJECTIVES[sheet.objective].goal, [labels[name] for name in ranking.tied]
     rest = [labels[name] for name in ranking.offers if name not in ranking.tied]
     behind = f" {listed(rest)} {'is' if len(rest) == 1 else 'are'} behind." if rest else ""
+    first = f"{tied[0]} is nominally first with {_shown(sheet, ranking.values[0])}."
+    if ranking.equivalent:
+        within = _shown(sheet, sheet.tolerance)
+        return Verdict(
+            word=f"{listed(tied, last='or')}, equivalent within {within}",
+            tone="go",
+            sentence=f"On {goal}, {listed(tied)} differ by less than {within}, whichever is better: take the one that "
+            f"is easier to run. {first}{behind}",
+            detail=detail,
+        )
+    more = _more(ranking.more, customers)
+    chance = (
+        f" At today's difference {more} would give an even chance to tell {tied[0]} from {tied[1]}." if more else ""
+    )
     return Verdict(
         word=f"{listed(tied, last='or')}: not separable",
         tone="wait",
-        sentence=f"On {goal} this test cannot tell {listed(tied)} apart; {leader} is nominally first with {shown}."
-        f"{behind}{more}",
+        sentence=f"On {goal} this test cannot tell {listed(tied)} apart; {first}{behind}{chance}",
         detail=detail,
     )
 
 
-MOST_TIMES = 1000  # beyond it "so many times more customers" is no advice
+MOST_TIMES = 1000  # beyond it "so many more customers" is no advice
+
+
+def _more(times: float | None, customers: int | None) -> str:
+    """Return how many more customers it takes, to two digits; "" where nobody can say."""
+    if times is None or not 1 < times < MOST_TIMES:
+        return ""
+    if customers is None:
+        return f"about {number(times, digits=1 if times < MANY_TIMES else 0)} times as many customers"
+    return f"about {float(f'{(times - 1) * customers:.2g}'):,.0f} more customers"
+
+
+MANY_TIMES = 10
 
 
 def _ahead(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str]) -> str:
@@ -184,11 +240,9 @@ def _ahead(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str]) -> str:
 
 
 def _shown(sheet: Sheet, value: float) -> str:
-    if sheet.objective == "profit":
-        return money(value, sheet.currency)
-    if sheet.objective == "months":
-        return f"{number(value)} months"
-    return share(value, digits=0 if sheet.objective == "roi" else 2)
+    unit = OBJECTIVES[sheet.objective].unit
+    told = amount(value, unit, currency=sheet.currency)
+    return f"{told} months" if unit == "months" else told
 
 
 def faces(best: Mapping[str, str], *, among: str) -> str:
@@ -204,3 +258,133 @@ def faces(best: Mapping[str, str], *, among: str) -> str:
     third = f", and {efficient} returns most per unit of cost" if efficient not in (None, earns) else ""
     return (f"{among} the most {verb} one is not the most profitable one: {liked} is {verb} most, {earns} earns "
             f"most{third}.")  # fmt: skip
+
+
+# Pairs: is there any difference between two offers?
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """What offer b has more than offer a. The interval is that of the pair alone, p_holm is for all pairs."""
+
+    a: str
+    b: str
+    difference: Estimate
+    p: float
+    p_holm: float
+
+
+def share_pairs(counts: Sequence[tuple[int, int]], *, names: Sequence[str], level: float = 0.95) -> tuple[Pair, ...]:
+    """Compare all pairs of shares by z with the pooled variance, Holm's step-down over all of them.
+
+    `counts`: (successes, n) of each arm, n > 0. Newcombe's interval.
+    """
+    found = []
+    for i, j in combinations(range(len(counts)), 2):
+        (x0, n0), (x1, n1) = counts[i], counts[j]
+        low, high = newcombe(x1, n1, x0, n0, level=level)
+        value = x1 / n1 - x0 / n0
+        difference = Estimate(value=value, low=low, high=high, level=level, n=n1 + n0, unit="share")
+        found.append((i, j, difference, pooled_z(x1, n1, x0, n0)))
+    return _corrected(found, names)
+
+
+def mean_pairs(
+    replicates: Replicates, *, names: Sequence[str], n: Sequence[int], df: float, unit: str, level: float = 0.95
+) -> tuple[Pair, ...]:
+    """Compare all pairs of jackknifed means by Student's t, Holm's step-down over all of them.
+
+    `replicates` (1 + buckets, arms), `n` the customers of each arm.
+    """
+    found = []
+    for i, j in combinations(range(replicates.shape[1]), 2):
+        gap = replicates[:, j] - replicates[:, i]
+        variance = float(jackknife_covariance(gap[1:, None])[0, 0])
+        low, high, p = t_interval(float(gap[0]), variance, df=df, level=level)
+        difference = Estimate(value=float(gap[0]), low=low, high=high, level=level, n=n[i] + n[j], unit=unit)
+        found.append((i, j, difference, p))
+    return _corrected(found, names)
+
+
+def _corrected(found: Sequence[tuple[int, int, Estimate, float]], names: Sequence[str]) -> tuple[Pair, ...]:
+    adjusted = holm([p for *_, p in found])
+    return tuple(
+        Pair(a=names[i], b=names[j], difference=difference, p=p, p_holm=p_holm)
+        for (i, j, difference, p), p_holm in zip(found, adjusted, strict=True)
+    )
+
+
+# The winner's curse: the best of several estimates is too high on average.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrunken:
+    """Offers pulled towards their common mean, each by its own noise."""
+
+    offers: tuple[str, ...]
+    estimates: tuple[Estimate, ...]
+    centre: float  # the common mean
+    spread: float  # posterior mean of the true standard deviation between offers
+    winner: str  # the offer with the highest estimate before shrinking
+    raw: float  # its estimate before shrinking
+
+    @property
+    def estimate(self) -> Estimate:
+        """The winner's shrunken estimate."""
+        return self.estimates[self.offers.index(self.winner)]
+
+
+SPREADS = 400  # points of the prior of the spread
+PRIOR_SPREAD = 2  # its median, in units of the noise between offers: halves the curse, and far winners stay covered
+
+
+def shrunken(
+    replicates: Replicates, *, offers: Sequence[str], n: Sequence[int], df: float, unit: str, level: float = 0.95
+) -> Shrunken:
+    """Shrink the offers' estimates x ~ N(theta, S) with theta ~ N(mu, tau**2), to answer the winner's curse.
+
+    S is the joint jackknife covariance, shared holdout included. Given tau, with V = S + tau**2 I:
+    theta = x - S V^-1 (x - mu), mu by generalised least squares (the James-Stein form, Efron & Morris 1973). tau is
+    averaged over its posterior, so that the intervals know it is not known (Morris 1983); prior half-Cauchy (Gelman
+    2006) in units of the noise between offers, so that the unit of money is irrelevant. A single offer far ahead of
+    many equal ones is pulled back too far: the offers are taken for draws of one normal distribution.
+    """
+    x, noise = replicates[0], jackknife_covariance(replicates[1:])
+    count = len(x)
+    centring = np.eye(count) - 1 / count
+    scale = math.sqrt(max(0.0, float(np.trace(centring @ noise)) / max(1, count - 1)))
+    if count == 1 or scale == 0:
+        mean, covariance, centre, spread = x, noise, float(x.mean()), float(x.std())
+    else:
+        mean, covariance, centre, spread = _posterior(x, noise, PRIOR_SPREAD * scale)
+    half = t_quantile(level, df=df) * np.sqrt(np.diag(covariance))
+    best = int(x.argmax())
+    return Shrunken(
+        offers=tuple(offers),
+        estimates=tuple(
+            Estimate(value=float(m), low=float(m - h), high=float(m + h), level=level, n=size, unit=unit)
+            for m, h, size in zip(mean, half, n, strict=True)),
+        centre=centre,
+        spread=spread,
+        winner=offers[best],
+        raw=float(x[best]),
+    )  # fmt: skip
+
+
+def _posterior(x: Replicates, noise: Replicates, scale: float) -> tuple[Replicates, Replicates, float, float]:
+    """Return (mean, covariance, centre, spread) of the offers' true values, averaged over the spread tau."""
+    tau = scale * np.tan(math.pi / 2 * (np.arange(SPREADS) + 0.5) / SPREADS)  # quantiles of the half-Cauchy
+    values, vectors = np.linalg.eigh(noise)
+    wide = np.clip(values, 0, None) + tau[:, None] ** 2
+    inverse = np.einsum("ij,tj,kj->tik", vectors, 1 / wide, vectors)  # V^-1 for each tau
+    weight = inverse.sum(axis=(1, 2))
+    centre = inverse.sum(axis=1) @ x / weight
+    rest = x - centre[:, None]
+    fit = np.einsum("ti,tij,tj->t", rest, inverse, rest)
+    log_likelihood = -0.5 * (np.log(wide).sum(axis=1) + np.log(weight) + fit)
+    chance = np.exp(log_likelihood - log_likelihood.max())
+    chance /= chance.sum()
+    pull = np.einsum("ij,tjk->tik", noise, inverse)  # S V^-1
+    means = x - np.einsum("tij,tj->ti", pull, rest)
+    to_centre = pull.sum(axis=2)
+    within = noise - np.einsum("tij,jk->tik", pull, noise) + np.einsum(
+        "ti,tj->tij", to_centre, to_centre) / weight[:, None, None]  # fmt: skip
+    mean = chance @ means
+    between = np.einsum("t,ti,tj->ij", chance, means - mean, means - mean)
+    return mean, np.einsum("t,tij->ij", chance, within) + between, float(chance @ centre), float(chance @ tau)

@@ -106,7 +106,7 @@ def axis(ax: Axes, unit: str, currency: str = "", *, which: str = "x", ticks: in
             return money(value, currency, digits=0 if value == round(value) else 2)
         if unit == "count":
             return f"{value:,.0f}"
-        return f"{value:g}" if unit == "months" else share(value, digits=_digits(100 * value))
+        return f"{value:g}" if unit in ("months", "times") else share(value, digits=_digits(100 * value))
 
     chosen = ax.xaxis if which == "x" else ax.yaxis
     chosen.set_major_locator(MaxNLocator(ticks))

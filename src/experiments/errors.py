@@ -1,7 +1,6 @@
 """One base error. Every message says what is wrong, with the value, and the cure."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class WinbackError(ValueError):
@@ -16,6 +15,8 @@ def did_you_mean(word: object, options: Iterable[object]) -> str:
     >>> did_you_mean("x", ["lifetime", "payoff"])
     "Use one of: 'lifetime', 'payoff'."
     """
+    from difflib import get_close_matches  # only an error needs it: `winback --help` stays fast
+
     known = [str(option) for option in options]
     near = get_close_matches(str(word), known, n=1)
     return f"Did you mean '{near[0]}'?" if near else f"Use one of: {', '.join(map(repr, known)) or '(none)'}."

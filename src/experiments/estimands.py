@@ -131,7 +131,7 @@ class Reading:
         return numbers if self.holdout is None else numbers | self._against_holdout(numbers)
 
     def _against_holdout(self, numbers: Mapping[str, Replicates]) -> dict[str, Replicates]:
-        base = [self.holdout]
+        base = [self.holdout or 0]
         gains = {gain: numbers[name] - numbers[name][:, base] for name, gain in GAINED.items() if name in numbers}
         gains["net"] = gains["value_gained"] - gains["cost_added"]
         gains["roi"] = ratio(gains["net"], gains["cost_added"])

@@ -327,8 +327,10 @@ def anytime_lift(x1: int, n1: int, x0: int, n0: int, *, planned: int, level: flo
 def _tuning(planned: int | None, tuning: float | None) -> float:
     chosen = tuning if tuning is not None else planned
     if chosen is None or chosen <= 0:
-        raise WinbackError(f"A confidence sequence is tuned before the first look, but planned is {planned!r} and "
-                           f"tuning {tuning!r}. Give `planned=`, the customers of both groups at the read date.")  # fmt: skip
+        raise WinbackError(
+            f"A confidence sequence is tuned before the first look, but planned is {planned!r} and tuning {tuning!r}. "
+            "Give `planned=`, the customers of both groups at the read date."
+        )
     return chosen
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from experiments.cohort import Cohort
     from experiments.design import Design
+    from experiments.drivers import Driver
+    from experiments.estimate import Estimate
 
 # Below so many customers an arm the words of a planned test begin, centre or end at its point.
 SIDES = ((10_000, "left", 0.0), (100_000, "center", 0.5), (inf, "right", 1.0))
@@ -285,3 +287,59 @@ def _rows(readouts: Sequence[Readout]) -> Iterator[tuple[str, Arm | None, str]]:
             yield readout.experiment, None, colour
         for arm in offers:
             yield arm.label, arm, colour
+
+
+QUESTIONS = {
+    "returned": ("Who returns", "difference of the share returned", 0.0),
+    "leaving": ("Who leaves again", "ratio of the rate of leaving", 1.0),
+    "value": ("Who pays more a month", "ratio of value a month", 1.0),
+}
+
+
+def driver_effects(drivers: Sequence[Driver]) -> Picture:
+    """Show, for each question, how the levels of each factor differ from their reference."""
+    rows = list(dict.fromkeys((driver.factor, driver.level, driver.reference) for driver in drivers))
+    asked = [question for question in QUESTIONS if any(driver.question == question for driver in drivers)]
+    by = {(driver.question, driver.factor, driver.level): driver.effect for driver in drivers}
+
+    def draw(*, narrow: bool) -> Figure:
+        height = 0.3 * len(rows) + 1.2
+        figure = canvas(narrow=narrow, height=len(asked) * height if narrow else height)
+        grid = (len(asked), 1) if narrow else (1, len(asked))
+        for ax, question in zip(figure.subplots(*grid, squeeze=False, sharey=not narrow).ravel(), asked, strict=True):
+            _effects(ax, [by.get((question, factor, level)) for factor, level, _ in rows], question)
+            labels = [f"{factor}: {level}" for factor, level, _ in rows]
+            ax.set_yticks(range(len(rows)), labels, fontsize=9)
+            ax.invert_yaxis()
+        return figure
+
+    told_rows = [
+        f"{factor} {level} against {reference}: "
+        + ", ".join(f"{QUESTIONS[q][1]} {_times(by[q, factor, level])}" for q in asked if (q, factor, level) in by)
+        for factor, level, reference in rows
+    ]
+    references = listed([f"{factor} {reference}" for factor, reference in
+                         dict.fromkeys((factor, reference) for factor, _, reference in rows)])  # fmt: skip
+    return both(
+        draw,
+        alt="Dot plots with intervals. " + "; ".join(told_rows) + ".",
+        caption=f"All other factors held. Compared with: {references}. Dark where the interval excludes no difference.",
+    )
+
+
+def _effects(ax: Axes, effects: Sequence[Estimate | None], question: str) -> None:
+    name, _, nothing = QUESTIONS[question]
+    for place, effect in enumerate(effects):
+        if effect is None or effect.value is None or effect.low is None or effect.high is None:
+            continue
+        colour = COLOURS[0] if effect.low > nothing or effect.high < nothing else QUIET
+        ax.plot([effect.low, effect.high], [place, place], color=colour, lw=2, solid_capstyle="butt")
+        ax.plot(effect.value, place, "o", color=colour, ms=5)
+    ax.axvline(nothing, color=INK, lw=1)
+    ax.set_title(name)
+    axis(ax, "share" if nothing == 0 else "times", "USD", ticks=3)
+
+
+def _times(effect: Estimate) -> str:
+    value = effect.value or 0.0
+    return share(value) if effect.unit == "share" else f"× {value:.2f}"

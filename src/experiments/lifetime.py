@@ -122,9 +122,7 @@ def _refuse_impossible(end: Floats, gone: NDArray[np.bool_], start: Floats) -> N
                            "nobody is watched before entering. Remove the customer.")  # fmt: skip
 
 
-def _curve(
-    months: ArrayLike, at_risk: ArrayLike, ended: ArrayLike, *, n: int, until: float, level: float
-) -> Curve:
+def _curve(months: ArrayLike, at_risk: ArrayLike, ended: ArrayLike, *, n: int, until: float, level: float) -> Curve:
     times, risk, gone = (np.asarray(column, float) for column in (months, at_risk, ended))
     survival = np.cumprod(1 - np.divide(gone, risk, out=np.zeros_like(risk), where=risk > 0))
     left = survival > 0
@@ -439,7 +437,9 @@ def hazard_ratios(
         logs, errors, _ = _cloglog(risk[[first, *known]], gone[[first, *known]])
         half = normal_quantile(level) * errors
         for place, *log in zip(known, logs, logs - half, logs + half, strict=True):
-            value, low, high = map(float, np.exp(np.clip(log, -LARGEST_LOG, LARGEST_LOG)))
+            if half_of(log) > WIDEST:
+                continue
+            value, low, high = map(float, np.exp(log))
             ratios[place] = Estimate(value=value, low=low, high=high, level=level, n=int(n[place]), unit="hazard ratio")
         p = _cloglog(*(counts[[first, *known]].sum(axis=1, keepdims=True) for counts in (risk, gone)))[2]
     return HazardRatios(
@@ -465,7 +465,7 @@ def _informative(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats]:
 
 
 def _cloglog(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats, float | None]:
-    """Fit offers against the first; return log hazard ratios, their errors, and p of the fit: (offers, strata, months)."""
+    """Fit offers against the first: counts (offers, strata, months) to log hazard ratios, errors and p of the fit."""
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.families.links import CLogLog
     from statsmodels.genmod.generalized_linear_model import GLM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -116,6 +116,18 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
         return Sheet.model_validate(content), found.parent
     except ValidationError as error:
         raise WinbackError(_explain(error, lines, found.name)) from None
+
+
+def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
+    """Return the sheet with other settings, checked like the sheet itself."""
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return Sheet.model_validate(sheet.model_dump() | wanted)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        cure = did_you_mean(where, Sheet.model_fields) if problem["type"] == "extra_forbidden" else f"{problem['msg']}."
+        raise WinbackError(f"{where} is {problem.get('input')!r}. {cure}") from None
 
 
 def files_of(path: str | Path) -> list[Path]:

@@ -13,10 +13,10 @@ from experiments import lifetime
 from experiments.checks import CHECKS, Check
 from experiments.cube import Cube, make_cube
 from experiments.decide import Ranking, Verdict, faces, rank, verdict
-from experiments.errors import WinbackError, did_you_mean
+from experiments.errors import WinbackError
 from experiments.estimands import Reading
 from experiments.estimate import Estimate
-from experiments.plan import Sheet, read_sheet
+from experiments.plan import Sheet, changed, read_sheet
 
 OBJECTIVES = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}
 
@@ -98,20 +98,6 @@ def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: o
         sheet, folder = read_sheet(sheet)
     sheet = changed(sheet, changes)
     return read_cube(make_cube(sheet, folder or Path()), sheet)
-
-
-def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
-    """Return the sheet with other settings, checked like the sheet itself."""
-    from pydantic import ValidationError
-
-    wanted = {name: value for name, value in changes.items() if value is not None}
-    try:
-        return Sheet.model_validate(sheet.model_dump() | wanted)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        cure = did_you_mean(where, Sheet.model_fields) if problem["type"] == "extra_forbidden" else f"{problem['msg']}."
-        raise WinbackError(f"{where} is {problem.get('input')!r}. {cure}") from None
 
 
 def read_cube(cube: Cube, sheet: Sheet) -> Readout:

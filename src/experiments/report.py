@@ -16,8 +16,11 @@ from experiments.readout import Arm, Readout, read_readout
 from experiments.words import amount, between, interval, listed, money, number, share, told
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from experiments.cohort import Cohort
     from experiments.design import Design
+    from experiments.drivers import Driver
 
 
 def heading(title: str, question: str) -> Html:
@@ -63,25 +66,41 @@ def faces(readout: Readout) -> Html:
 
 
 def offers(readout: Readout) -> Html:
-    """Return the table of all estimates, one row an offer."""
-    return parts.section("Every offer in numbers", table(readout))
+    """Return the tables of all estimates, one row an offer: first what decides, folded what else is known."""
+    more = parts.section("More about each offer", more_table(readout), open=False)
+    return parts.section("Every offer in numbers", table(readout)) + more
+
+
+MAIN = ("accepted", "returned", "lift", "months", "value_gained", "cost_added", "net", "roi", "gross_roi")
+MORE = ("reached", "incremental", "months_gained", "active", "active_gained", "net_winsorised", "net_adjusted",
+        "cost_per_return", "break_even")  # fmt: skip
+
+
+def _frame(readout: Readout, metrics: Sequence[str], *, arms: Sequence[Arm]) -> pd.DataFrame:
+    """Return the cells of a table: value and, small, its interval; metrics that no arm has are left out."""
+    import pandas as pd
+
+    shown = [metric for metric in metrics if any(metric in arm.estimates for arm in arms)]
+    rows = [[f"{arm.assigned:,}", *(_cell(arm, metric, readout.currency) for metric in shown)] for arm in arms]
+    labels = [f"{arm.label}\nno offer" if arm.holdout else arm.label for arm in arms]
+    frame = pd.DataFrame(rows, columns=["Assigned", *(METRICS[metric].label for metric in shown)], index=labels)
+    frame.index.name = "Offer"
+    return frame
+
+
+def more_table(readout: Readout) -> Html:
+    """Return the estimates that stand behind the main table."""
+    notes = []
+    if readout.variance_saved is not None:
+        notes.append(f"The adjustment saves {share(readout.variance_saved)} of the variance of the net.")
+    return parts.table(_frame(readout, MORE, arms=readout.offers), caption="Further estimates per assigned customer",
+                       notes=notes)  # fmt: skip
 
 
 def table(readout: Readout) -> Html:
-    """Return the table of all estimates: value and, small, its interval."""
-    import pandas as pd
-
-    metrics = [metric for metric in METRICS if any(metric in arm.estimates for arm in readout.arms)]
-    hidden = {"value", "cost", "months_gained"} if "net" in _known(readout) else set()
-    if all(arm.estimates["reached"].value == 1 for arm in readout.offers if "reached" in arm.estimates):
-        hidden |= {"reached"}
-    metrics = [metric for metric in metrics if metric not in hidden]
-    rows = [
-        [f"{arm.assigned:,}", *(_cell(arm, metric, readout.currency) for metric in metrics)] for arm in readout.arms
-    ]
-    labels = [f"{arm.label}\nno offer" if arm.holdout else arm.label for arm in readout.arms]
-    frame = pd.DataFrame(rows, columns=["Assigned", *(METRICS[metric].label for metric in metrics)], index=labels)
-    frame.index.name = "Offer"
+    """Return the table of what decides: value and, small, its interval."""
+    gross = () if "net" in _known(readout) else ("value", "cost")
+    frame = _frame(readout, (*MAIN[:4], *gross, *MAIN[4:]), arms=readout.arms)
     about = (
         f"Per assigned customer, reached or not. Small: {share(readout.level, digits=0)} intervals, each alone; the "
         "verdict uses intervals that hold for all offers at once."
@@ -148,6 +167,15 @@ def lifetime(readout: Readout) -> Html:
         return parts.section(title, "The results of this test have no dates: whether customers stayed is unknown. "
                              "Only the response and its value can be compared.")  # fmt: skip
     return parts.section(title, _picture(figures.active_by_month(readout)))
+
+
+def drivers(found: Sequence[Driver]) -> Html:
+    """Return who returns, who stays and who brings much: the three questions of Kumar et al."""
+    title = "Who returns, stays and pays"
+    if not found:
+        return parts.section(title, "The results have no dates or too few customers returned to tell.")
+    about = "Descriptive: customers were not randomised to reasons or histories, only to offers."
+    return parts.section(title, _picture(figures.driver_effects(found)), intro=about)
 
 
 def checks(readout: Readout) -> Html:

@@ -97,7 +97,8 @@ def months(cube: Cube, sheet: Sheet) -> Floats:
 
 def value(cube: Cube, sheet: Sheet) -> Floats:
     """Return discounted margin, in currency."""
-    return cube.margin_share * _to_horizon(cube.value, cube, _discount(cube, sheet)) / 10**sheet.decimals
+    discounted = _to_horizon(cube.value, cube, _discount(cube, sheet))
+    return discounted * (cube.margin_share / 10.0**sheet.decimals)
 
 
 def cost(cube: Cube, sheet: Sheet) -> Floats:
@@ -114,7 +115,7 @@ def cost(cube: Cube, sheet: Sheet) -> Floats:
             running[a, s] += cube.margin_share * costs.value_share * cube.value_accepted[a, s]
             for paid, length in costs.monthly:
                 running[a, s] += paid * cube.promoted[length][a, s]
-    return (once + _to_horizon(running, cube, _discount(cube, sheet))) / 10**sheet.decimals
+    return (once + _to_horizon(running, cube, _discount(cube, sheet))) / 10.0**sheet.decimals
 
 
 def net(cube: Cube, sheet: Sheet) -> Floats:
@@ -174,9 +175,7 @@ def segments_of(outcome: Outcome, *, factor: str) -> tuple[tuple[str, ...], NDAr
             raise WinbackError(f"{name!r} is no registered segment: segments are known before the assignment. "
                                f"{did_you_mean(name, outcome.factors)}")  # fmt: skip
     places = [outcome.factors.index(name) for name in names]
-    labels = [
-        SEPARATOR.join(stratum.split(SEPARATOR)[place] for place in places) or ALL for stratum in outcome.strata
-    ]
+    labels = [SEPARATOR.join(stratum.split(SEPARATOR)[place] for place in places) or ALL for stratum in outcome.strata]
     segments = tuple(dict.fromkeys(labels))
     return segments, np.array([segments.index(label) for label in labels], dtype=np.intp)
 
@@ -185,22 +184,36 @@ def segments_of(outcome: Outcome, *, factor: str) -> tuple[tuple[str, ...], NDAr
 class Effects:
     """Gains over the holdout in the segments of a factor: what tables and policies rest on.
 
-    Shapes: `share` (segments); `mean`, `variance`, `df`, `customers` (arms, segments) of the outcome per assigned
+    Shapes: `share` (segments); `customers`, `mean`, `variance`, `df` (arms, segments), the outcome per assigned
     customer, nan where a cell has fewer than LEAST; `gain`, `shrunk`, `error` (offers, segments).
     """
 
     segments: tuple[str, ...]
     strata: NDArray[np.intp]  # the segment of each stratum
     offers: tuple[int, ...]  # their places among the arms
+    holdout: int
     share: Floats  # of all customers
+    customers: Floats
     mean: Floats
     variance: Floats
     df: Floats  # filled buckets - 1
-    customers: Floats
     gain: Floats
-    main: Floats  # (offers): what `shrunk` is drawn to
     shrunk: Floats
     error: Floats  # standard error of `shrunk` on average over cells
+
+    @property
+    def noise(self) -> Floats:
+        """Variance of the offers' means, (offers, segments), as if customers of a segment varied alike in all offers.
+
+        Weights must not come from a cell's own variance: money is skewed, so a cell that is low by chance also seems
+        precise. Measured with 100 customers a cell, log-normal money: the interaction test rejects a true null in 27 %
+        of tests with own variances, in 6 % with these; shrunken intervals cover .75 and .95.
+        """
+        customers, own = self.customers[self.offers, :], self.variance[self.offers, :]
+        known = np.isfinite(own)
+        squares = np.where(known, own * customers**2, 0.0).sum(axis=0)
+        alike = squares / np.maximum(1, np.where(known, customers, 0.0).sum(axis=0))
+        return np.where(known, alike / np.maximum(1, customers), np.nan)
 
 
 def effects(outcome: Outcome, *, factor: str, offers: Iterable[str] | None = None) -> Effects:
@@ -209,25 +222,24 @@ def effects(outcome: Outcome, *, factor: str, offers: Iterable[str] | None = Non
     chosen = tuple(a for a in range(len(outcome.arms)) if a != outcome.holdout)
     if offers is not None:
         chosen = tuple(_place(outcome, offer) for offer in offers)
-    total, count = (_grouped(sums, strata) for sums in (outcome.total, outcome.count))
+    total, count = (grouped(sums, strata) for sums in (outcome.total, outcome.count))
     mean, variance, df = _cells(total, count)
-    share = count.sum(axis=(0, 2)) / count.sum()
-    gain = mean[chosen, :] - mean[outcome.holdout]
-    main, shrunk, error = shrink(gain, noise=variance[chosen, :], common=variance[outcome.holdout])
-    return Effects(
+    raw = Effects(
         segments=segments,
         strata=strata,
         offers=chosen,
-        share=share,
+        holdout=outcome.holdout,
+        share=count.sum(axis=(0, 2)) / count.sum(),
+        customers=count.sum(axis=2),
         mean=mean,
         variance=variance,
         df=df,
-        customers=count.sum(axis=2),
-        gain=gain,
-        main=main,
-        shrunk=shrunk,
-        error=error,
+        gain=mean[chosen, :] - mean[outcome.holdout],
+        shrunk=mean,
+        error=mean,
     )
+    shrunk, error = shrink(raw.gain, noise=raw.noise, common=variance[outcome.holdout], share=raw.share)
+    return replace(raw, shrunk=shrunk, error=error)
 
 
 def _place(outcome: Outcome, offer: str) -> int:
@@ -237,7 +249,7 @@ def _place(outcome: Outcome, offer: str) -> int:
     return outcome.arms.index(offer)
 
 
-def _grouped(sums: Floats, strata: NDArray[np.intp]) -> Floats:
+def grouped(sums: Floats, strata: NDArray[np.intp]) -> Floats:
     """Return sums of strata by segment: (arms, segments, buckets)."""
     return np.stack([sums[:, strata == g].sum(axis=1) for g in range(strata.max() + 1)], axis=1)
 
@@ -252,33 +264,36 @@ def _cells(total: Floats, count: Floats) -> tuple[Floats, Floats, Floats]:
     return total.sum(axis=-1) / known, variance, np.where(np.isnan(known), np.nan, filled - 1.0)
 
 
-def shrink(gain: Floats, *, noise: Floats, common: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return (main effects, shrunken gains, standard errors) of offers in segments: empirical Bayes.
+def shrink(gain: Floats, *, noise: Floats, common: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Return the shrunken gains of offers in segments and their standard errors: empirical Bayes.
 
     `gain` and `noise` (offers, segments): gains over the holdout and the variances of the offers' means; `common`
-    (segments): the variance of the holdout's mean, which all offers of a segment share.
+    (segments): the variance of the holdout's mean, which all offers of a segment share; `share` of customers.
     The gain of offer k in segment g is main_k + c_g + i_kg: what the segment adds to every offer, with variance
     C, and what it adds to this one, with variance I, both by the method of moments. With T = C 11' + I 1,
-    V_g = diag(noise_g) + common_g 11' and U_g = T + V_g: main = (sum U_g^-1)^-1 sum U_g^-1 gain_g, and gain_g ->
-    main + T U_g^-1 (gain_g - main). A segment without all its gains gets the main effects. The errors hold on
-    average over cells and take C and I as known (Morris 1983).
+    V_g = diag(noise_g) + common_g 11' and U_g = T + V_g: gain_g -> main + T U_g^-1 (gain_g - main). The level of the
+    main effects is weighted by share, what tells offers apart by precision. A segment without all its gains gets
+    the main effects. The errors hold on average over cells and take C and I as known (Morris 1983).
     """
     known = np.isfinite(gain).all(axis=0)
-    count = len(gain)
+    offers, found = len(gain), gain[:, known]
     if not known.any():
-        return np.full(count, np.nan), np.full_like(gain, np.nan), np.full_like(gain, np.nan)
-    own, joint = _spread(gain[:, known], noise=noise[:, known], common=common[known])
-    prior = joint * np.ones((count, count)) + own * np.eye(count)
-    noises = common[known, None, None] + noise.T[known, :, None] * np.eye(count)
-    precision = np.linalg.pinv(prior + noises, hermitian=True)
-    of_main = np.linalg.pinv(precision.sum(axis=0), hermitian=True)
-    main = of_main @ np.einsum("gij,jg->i", precision, gain[:, known])
-    keep = np.zeros((gain.shape[1], count, count))
-    keep[known] = prior @ precision
-    lost = np.eye(count) - keep
+        return np.full_like(gain, np.nan), np.full_like(gain, np.nan)
+    everywhere, one = np.full((offers, offers), 1 / offers), np.eye(offers)
+    own, joint = _spread(found, noise=noise[:, known], common=common[known])
+    prior = joint * offers * everywhere + own * one
+    spread = prior + common[known, None, None] + noise.T[known, :, None] * one
+    apart = 1 / np.maximum(own + noise[:, known].mean(axis=0), np.finfo(float).tiny)
+    weight = np.multiply.outer(share[known] / share[known].sum(), everywhere)
+    weight += np.multiply.outer(apart / apart.sum(), one - everywhere)
+    main = np.einsum("gij,jg->i", weight, found)
+    of_main = np.einsum("gij,gjk,glk->il", weight, spread, weight)
+    keep = np.zeros((gain.shape[1], offers, offers))
+    keep[known] = prior @ np.linalg.pinv(spread, hermitian=True)
+    lost = one - keep
     mse = prior - keep @ prior + lost @ of_main @ lost.transpose(0, 2, 1)
     shrunk = main[:, None] + np.einsum("gij,jg->ig", keep, np.where(known, gain - main[:, None], 0.0))
-    return main, shrunk, np.sqrt(np.clip(np.diagonal(mse, axis1=1, axis2=2), 0, None)).T
+    return shrunk, np.sqrt(np.clip(np.diagonal(mse, axis1=1, axis2=2), 0, None)).T
 
 
 def _spread(gain: Floats, *, noise: Floats, common: Floats) -> tuple[float, float]:
@@ -298,15 +313,17 @@ def moment_variance(points: Floats, *, noise: Floats, dimensions: int) -> float:
     3.0
     """
     expected = dimensions * (len(points) - 1)
-    if expected == 0:
+    centred = points - points.mean(axis=0)
+    squares = float((centred**2).sum())
+    if expected == 0 or squares == 0:
         return 0.0
-    noise = np.maximum(noise, np.finfo(float).tiny + 1e-12 * float((points**2).max()))
+    noise = np.maximum(noise, 1e-12 * squares)
 
     def excess(variance: float) -> float:
         weight = 1 / (variance + noise)
-        return float(weight @ ((points - weight @ points / weight.sum()) ** 2).sum(axis=1)) - expected
+        return float(weight @ ((centred - weight @ centred / weight.sum()) ** 2).sum(axis=1)) - expected
 
-    low, high = 0.0, float(((points - points.mean(axis=0)) ** 2).sum()) / expected + float(noise.max())
+    low, high = 0.0, squares / expected + float(noise.max())
     if excess(low) <= 0:
         return 0.0
     for _ in range(BISECTIONS):
@@ -381,16 +398,16 @@ def _table(outcome: Outcome, factor: str, effect: Effects, *, level: float) -> S
         _cell(outcome, effect, k, g, level=level)
         for g in range(len(effect.segments)) for k in range(len(effect.offers))
     ]  # fmt: skip
-    against = np.array([outcome.holdout, *effect.offers])
+    chosen, free = effect.offers, np.nansum(effect.df[effect.offers, :], axis=0) * np.ones((len(effect.offers), 1))
+    offers = effect.mean[chosen, :], effect.noise, np.where(np.isfinite(effect.gain), free, np.nan)
+    holdout = (part[[effect.holdout]] for part in (effect.mean, effect.variance, effect.df))
     return Segments(
         factor=factor,
         segments=effect.segments,
         shares=tuple(map(float, effect.share)),
         cells=tuple(cells),
-        gain_differs=interaction(effect.mean[against], variance=effect.variance[against], df=effect.df[against]),
-        choice_differs=interaction(
-            effect.mean[against[1:]], variance=effect.variance[against[1:]], df=effect.df[against[1:]]
-        ),
+        gain_differs=interaction(*map(np.vstack, zip(holdout, offers, strict=True))),
+        choice_differs=interaction(*offers),
     )
 
 
@@ -411,7 +428,7 @@ def _cell(outcome: Outcome, effect: Effects, k: int, g: int, *, level: float) ->
     return Cell(**names, gain=replace(none, value=gain, low=low, high=high), shrunk=drawn, p=p, p_holm=None)
 
 
-def interaction(mean: Floats, *, variance: Floats, df: Floats) -> Interaction:
+def interaction(mean: Floats, variance: Floats, df: Floats) -> Interaction:
     """Test whether the differences between arms are the same in every segment: Welch-James.
 
     All (arms, segments), independent cells with variances of their own, estimated with `df`. T = (C m)'(C V C')^-1

@@ -1,0 +1,248 @@
+"""The page of the study: coverage of every interval, by world and size, and what it means."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import study
+from study import KEPT, LEVEL, PAGE, SEED, SIZES, VARIANTS, WITHIN, Cell, covered, kept, sheet_of, truths
+
+from experiments.checks import CHECKS
+from experiments.estimands import METRICS, SIMULTANEOUS
+from experiments.simulate import ARMS
+
+ALL = ", all offers at once"
+HOLDOUT = ", holdout"
+OF_HOLDOUT = ("returned", "months", "active", "value")  # its other rows are zero
+OFTEN = 0.5  # a check warns in a situation if it does so in at least this share of its experiments
+SURE = 2.6  # Monte Carlo errors beyond the aim before a miss is one
+FEW_ESTIMATES = 0.5  # below this share of experiments with an estimate, a coverage says little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How often one interval, of all offers of a world at a size, holds the truth."""
+
+    share: float
+    error: float  # Monte Carlo
+    lowest: tuple[float, str]  # of an arm
+    below: float  # share of intervals that lie wholly below the truth
+    above: float
+    told: float  # share of experiments where it can be estimated
+    bias: float  # mean of estimate minus truth, in standard deviations of the estimate; the largest of an arm
+    exact: bool  # every estimate is the truth: a constant, such as the cost where nobody accepts
+
+    @property
+    def misses(self) -> bool:
+        """Whether the coverage lies outside the aim by more than chance."""
+        return not self.exact and (self.share < WITHIN[0] - SURE * self.error or self.share > WITHIN[1] + SURE * self.error)
+
+
+def coverage(rows: np.ndarray, true: np.ndarray, *, arms: slice, together: bool = False) -> Coverage | None:
+    """Return the coverage of (repetitions, arms, 3) rows; `together`: of all arms at once. None without a truth."""
+    names = ARMS[arms]
+    rows, true = rows[:, arms], true[arms]
+    holds, counts = covered(rows, true)
+    some = np.flatnonzero(counts.any(axis=0))
+    if not some.size:
+        return None
+    names = [names[place] for place in some]
+    holds, counts, rows, true = holds[:, some], counts[:, some], rows[:, some], true[some]
+    if together:
+        holds, counts = holds.all(axis=1, keepdims=True), counts.all(axis=1, keepdims=True)
+    some = counts.any(axis=1)
+    each = holds.sum(axis=1)[some] / counts.sum(axis=1)[some]
+    by_arm = holds.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    worst = int(np.abs(by_arm - LEVEL).argmax())
+    with np.errstate(invalid="ignore"):
+        below, above = ((side & np.isfinite(rows[..., 0])).mean() for side in
+                        (rows[..., 2] < true - 1e-9 * np.maximum(1, abs(true)),
+                         rows[..., 1] > true + 1e-9 * np.maximum(1, abs(true))))  # fmt: skip
+    least = 1e-9 * np.maximum(1, np.abs(true))
+    spread = np.maximum(np.nanstd(rows[..., 0], axis=0), least)
+    away = (np.nanmean(rows[..., 0], axis=0) - true) / spread
+    return Coverage(
+        share=float(each.mean()),
+        error=float(max(each.std(), np.sqrt(1 / len(each) / 4) / 10) / np.sqrt(len(each))),
+        lowest=(float(by_arm[worst]), "all" if together else names[worst]),
+        below=float(below),
+        above=float(above),
+        told=float(some.mean()),
+        bias=float(away[np.abs(away).argmax()]),
+        exact=bool((spread <= least).all() and each.mean() == 1),
+    )
+
+
+@cache
+def _truths(name: str) -> dict[str, np.ndarray]:
+    return truths(name, sheet_of(name))
+
+
+OFFERS = slice(1, None)
+
+
+def coverages(name: str, cell: Cell) -> Iterator[tuple[str, Coverage]]:
+    """Return the coverage of every interval of a cell, in the order of the readout; families last."""
+    true = _truths(name)
+    read = np.array([bool(word) for word in cell.words])
+    for metric in METRICS:
+        if metric not in true:
+            continue
+        rows = cell.alone[read][:, :, cell.metrics.index(metric)]
+        if found := coverage(rows, true[metric], arms=OFFERS):
+            yield metric, found
+        if metric in OF_HOLDOUT and (found := coverage(rows, true[metric], arms=slice(1))):
+            yield metric + HOLDOUT, found
+    for place, metric in enumerate(SIMULTANEOUS):
+        if found := coverage(cell.together[read][:, :, place], true[metric], arms=OFFERS, together=True):
+            yield metric + ALL, found
+
+
+def write_page() -> None:
+    """Write the page from what is kept; two workers never at once."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "page.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = {(name, size): cell for size in SIZES for name in VARIANTS if (cell := kept(name, size))}
+        study._save(PAGE, "\n".join(page(found)).encode())
+
+
+def page(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
+    """Return the lines of the page."""
+    yield from _head(found)
+    tables = {cell: dict(coverages(cell[0], kept)) for cell, kept in found.items()}
+    for size in SIZES:
+        yield from _table(size, {name: table for (name, n), table in tables.items() if n == size}, found)
+    yield from _winners(found)
+    yield from _misses(tables, found)
+    yield from _checks(found)
+    yield from MEANING.splitlines()
+    yield ""
+
+
+def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
+    counts = {size: [cell.repetitions for (_, n), cell in found.items() if n == size] for size in SIZES}
+    ran = "; ".join(f"{size:,} an arm: {min(c):,}" + (f" to {max(c):,}" if min(c) < max(c) else "")
+                    for size, c in counts.items() if c)  # fmt: skip
+    least = min(cell.repetitions for cell in found.values())
+    minutes = sum(cell.seconds for cell in found.values()) / 60
+    yield "# How often the intervals hold the truth"
+    yield ""
+    yield "    make study"
+    yield ""
+    yield (f"Every number on this page is counted on simulated experiments with a known truth: five arms, 95 % "
+           f"intervals, horizon 24 months, 200 buckets, strata by reason and tier. Experiments, each from its own seed "
+           f"[{SEED}, size, repetition, name of the world]: {ran}. {minutes:.0f} CPU minutes. Monte Carlo error of a "
+           f"coverage of .95 of one interval at {least:,} experiments: {np.sqrt(LEVEL * (1 - LEVEL) / least):.4f}; "
+           "of the means over four offers below, at most that. Simultaneous quantiles "
+           f"from {study.DRAWS:,} draws (the page takes 100,000): at most .003 of level.")  # fmt: skip
+    yield ""
+    yield ("The cubes are drawn by `experiments.simulate.draw_cube`, which tests/test_draw.py compares with the "
+           "engine's simulation, cube and truth. The intervals are those of `experiments.estimands.Reading`, on "
+           "which the readout's page rests.")  # fmt: skip
+    yield ""
+    yield from (f"- **{name}**: {what}" for name, what in VARIANTS.items())
+    yield ""
+
+
+def _table(size: int, tables: dict[str, dict[str, Coverage]], found: dict[tuple[str, int], Cell]) -> Iterator[str]:
+    if not tables:
+        return
+    names = [name for name in VARIANTS if name in tables]
+    yield f"## {size:,} customers an arm"
+    yield ""
+    yield ("Share of intervals that hold the truth, mean over the offers; all offers at once: share of experiments where "
+           "every offer's simultaneous interval does; "
+           f"**bold**: outside {WITHIN[0]:.2f} to {WITHIN[1]:.2f} by more than chance; –: no truth, or nothing to "
+           "estimate; (in brackets): estimable in fewer than half of the experiments; exact: a constant.")  # fmt: skip
+    yield ""
+    yield f"| interval | {' | '.join(names)} |"
+    yield "|---|" + "---|" * len(names)
+    order = (*METRICS, *(metric + HOLDOUT for metric in OF_HOLDOUT), *(metric + ALL for metric in SIMULTANEOUS))
+    for metric in (metric for metric in order if any(metric in table for table in tables.values())):
+        yield f"| {_label(metric)} | {' | '.join(_cell(tables[name].get(metric)) for name in names)} |"
+    yield f"| *experiments* | {' | '.join(f'{found[name, size].repetitions:,}' for name in names)} |"
+    refused = [found[name, size].words.count("") / found[name, size].repetitions for name in names]
+    if any(refused):
+        yield f"| *refused: horizon unseen* | {' | '.join(f'{share:.3f}' for share in refused)} |"
+    yield ""
+
+
+def _label(metric: str) -> str:
+    name, _, rest = metric.partition(", ")
+    return ", ".join(filter(None, (METRICS[name].label, rest)))
+
+
+def _cell(found: Coverage | None) -> str:
+    if found is None:
+        return "–"
+    text = "exact" if found.exact else f"{found.share:.3f}"
+    text = f"**{text}**" if found.misses else text
+    return f"({text})" if found.told < FEW_ESTIMATES else text
+
+
+def _winners(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
+    yield "## False winners"
+    yield ""
+    yield ("Share of experiments whose verdict on profit begins with \"Choose\". In the world *equal* every choice is "
+           "false: the aim is at most .05. Elsewhere a choice is false where the chosen offer is not the truly best.")  # fmt: skip
+    yield ""
+    yield "| world | customers an arm | chosen | falsely chosen | Monte Carlo error | \"No offer beats doing nothing\" |"
+    yield "|---|---|---|---|---|---|"
+    for (name, size), cell in found.items():
+        net = _truths(name)["net"][1:]
+        best = {ARMS[1:][place].title() for place in np.flatnonzero(net > net.max() - 1e-9)}
+        chosen = np.array([word.startswith("Choose") for word in cell.words])
+        false = np.array([word.startswith("Choose") and (len(best) > 1 or word.removeprefix("Choose ") not in best)
+                          for word in cell.words])  # fmt: skip
+        nothing = np.mean([word.startswith("No offer") for word in cell.words])
+        error = np.sqrt(max(false.mean(), 1 / len(false)) * (1 - false.mean()) / len(false))
+        yield f"| {name} | {size:,} | {chosen.mean():.3f} | {false.mean():.3f} | {error:.3f} | {nothing:.3f} |"
+    yield ""
+
+
+def _misses(tables: dict[tuple[str, int], dict[str, Coverage]], found: dict[tuple[str, int], Cell]) -> Iterator[str]:
+    yield "## Where an interval misses the aim at 1,000 and up, and what the page says there"
+    yield ""
+    yield ("The arm furthest off; the share of intervals wholly below and above the truth; the bias in standard "
+           f"deviations of the estimate; the checks that do not pass in at least {OFTEN:.0%} of the experiments.")  # fmt: skip
+    yield ""
+    yield "| world | customers an arm | interval | coverage | furthest arm | below | above | bias | checks that warn |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for (name, size), table in tables.items():
+        for metric, row in table.items():
+            if size >= 1_000 and row.misses:  # noqa: PLR2004  the sizes the aim is for
+                yield (f"| {name} | {size:,} | {_label(metric)} | {row.share:.3f} ± {row.error:.3f} | {row.lowest[1]} "
+                       f"{row.lowest[0]:.3f} | {row.below:.3f} | {row.above:.3f} | {row.bias:+.2f} | "
+                       f"{', '.join(_warning(found[name, size])) or 'none'} |")  # fmt: skip
+    yield ""
+
+
+def _warning(cell: Cell) -> list[str]:
+    looked = min(study.LOOKED_AT, cell.repetitions)
+    return [check for check, times in cell.warned.items() if times >= OFTEN * looked]
+
+
+def _checks(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
+    yield "## How often a check does not pass"
+    yield ""
+    yield f"Of the first {study.LOOKED_AT} experiments."
+    yield ""
+    yield f"| world | customers an arm | {' | '.join(CHECKS)} |"
+    yield "|---|---|" + "---|" * len(CHECKS)
+    for (name, size), cell in found.items():
+        looked = min(study.LOOKED_AT, cell.repetitions)
+        shares = [f"{cell.warned[check] / looked:.2f}" if check in cell.warned else "–" for check in CHECKS]
+        yield f"| {name} | {size:,} | {' | '.join(shares)} |"
+    yield ""
+
+
+MEANING = """\
+## What it means
+
+(to be written)
+"""

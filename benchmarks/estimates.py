@@ -44,8 +44,8 @@ def main() -> None:
     lines = [
         "# A readout from an existing cube",
         "",
-        f"{buckets} buckets, {arms} arms, {months} months, {strata} strata; CPU seconds, median of {args.repeat} "
-        "processes (lowest to highest).",
+        f"{buckets} buckets, {arms} arms, {months} months, {strata} strata.",
+        f"CPU seconds, median of {args.repeat} processes (lowest to highest).",
         "",
         f"    python benchmarks/estimates.py --repeat {args.repeat}",
         "",

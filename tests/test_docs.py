@@ -124,7 +124,7 @@ def test_every_metric_is_described_with_its_name_on_the_page_and_its_unit(name):
 def test_every_check_is_described(name):
     described = re.findall(r"^\| `(\w+)` ([^|]+) \|", sections("docs/method.md")["Checks"], re.MULTILINE)
     assert name in dict(described)
-    assert f'name="{dict(described)[name]}"' in inspect.getsource(CHECKS[name])
+    assert f'"{dict(described)[name]}"' in inspect.getsource(CHECKS[name])
 
 
 # What the docs promise is true

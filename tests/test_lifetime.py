@@ -69,19 +69,19 @@ PLACEBO = Curve.of(
 
 
 @pytest.mark.parametrize(
-    ("month", "at_risk", "ended", "survival", "error", "low", "high"),
+    ("month", "expected"),  # at risk, ended, survival, error, low, high
     [
-        (6, 21, 3, 0.8571, 0.0764, 0.6197, 0.9516),
-        (7, 17, 1, 0.8067, 0.0869, 0.5631, 0.9228),
-        (10, 15, 1, 0.7529, 0.0963, 0.5032, 0.8894),
-        (13, 12, 1, 0.6902, 0.1068, 0.4316, 0.8491),
-        (16, 11, 1, 0.6275, 0.1141, 0.3675, 0.8049),
-        (22, 7, 1, 0.5378, 0.1282, 0.2678, 0.7468),
-        (23, 6, 1, 0.4482, 0.1346, 0.1881, 0.6801),
+        (6, (21, 3, 0.8571, 0.0764, 0.6197, 0.9516)),
+        (7, (17, 1, 0.8067, 0.0869, 0.5631, 0.9228)),
+        (10, (15, 1, 0.7529, 0.0963, 0.5032, 0.8894)),
+        (13, (12, 1, 0.6902, 0.1068, 0.4316, 0.8491)),
+        (16, (11, 1, 0.6275, 0.1141, 0.3675, 0.8049)),
+        (22, (7, 1, 0.5378, 0.1282, 0.2678, 0.7468)),
+        (23, (6, 1, 0.4482, 0.1346, 0.1881, 0.6801)),
     ],
 )
-def test_a_curve_is_the_table_of_the_6mp_trial(month, at_risk, ended, survival, error, low, high):
-    assert row(SIX_MP, month) == pytest.approx((at_risk, ended, survival, error, low, high), abs=6e-5)
+def test_a_curve_is_the_table_of_the_6mp_trial(month, expected):
+    assert row(SIX_MP, month) == pytest.approx(expected, abs=6e-5)
 
 
 def test_restricted_means_and_log_rank_of_the_6mp_trial():
@@ -586,18 +586,17 @@ def cohort(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "alpha", "beta", "likelihood", "survival", "retention"),
+    ("name", "fitted", "survival", "retention"),  # fitted: alpha, beta, log-likelihood
     [
-        ("High End", 0.668088, 3.806095, -1611.158147, (0.4604, 0.4358, 0.4142, 0.3951, 0.3780),
+        ("High End", (0.668088, 3.806095, -1611.158147), (0.4604, 0.4358, 0.4142, 0.3951, 0.3780),
          (0.8507, 0.8780, 0.8968, 0.9106, 0.9212, 0.9295, 0.9362)),
-        ("Regular", 0.704077, 1.182044, -1680.265188, (0.2201, 0.2044, 0.1912, 0.1799, 0.1700),
+        ("Regular", (0.704077, 1.182044, -1680.265188), (0.2201, 0.2044, 0.1912, 0.1799, 0.1700),
          (0.6267, 0.7561, 0.8188, 0.8559, 0.8804, 0.8978, 0.9107)),
     ],
 )  # fmt: skip
-def test_the_beta_geometric_is_fader_and_hardies(name, alpha, beta, likelihood, survival, retention):
+def test_the_beta_geometric_is_fader_and_hardies(name, fitted, survival, retention):
     tail = project(*cohort(name), active_months=1, discount_rate=ONE_IN_TEN, draws=20).tails[0]
-    assert (tail.parameters["alpha"], tail.parameters["beta"]) == pytest.approx((alpha, beta), abs=2e-5)
-    assert tail.log_likelihood == pytest.approx(likelihood, abs=1e-6)
+    assert (*tail.parameters.values(), tail.log_likelihood) == pytest.approx(fitted, abs=5e-6)
     assert tail.survival[7:12] == pytest.approx(survival, abs=5e-5)
     path = np.array([1.0, *tail.survival])
     assert tuple(path[1:8] / path[:7]) == pytest.approx(retention, abs=6e-5)
@@ -618,7 +617,7 @@ def test_discounted_residual_lifetimes_are_fader_and_hardies(name, months):
         assert found.residual.low < value < found.residual.high
 
 
-@given(st.floats(0.05, 60), st.floats(0.05, 60), st.integers(1, 40), st.sampled_from([0.5, 0.9, 0.992, 0.998]))
+@given(st.floats(0.05, 30), st.floats(0.05, 30), st.integers(1, 20), st.sampled_from([0.5, 0.9, 0.992]))
 def test_residual_lifetimes_are_scipys_hypergeometric_function(alpha, beta, active, discount):
     b = beta + active
     scipys = (b - 1) / (alpha + b - 1) * hyp2f1(1, b, alpha + b, discount)
@@ -626,8 +625,8 @@ def test_residual_lifetimes_are_scipys_hypergeometric_function(alpha, beta, acti
     assert ours == pytest.approx(scipys, rel=1e-8)
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(14, 186), (140, 1860), (0.01, 500), (7000, 22_000)])
-def test_residual_lifetimes_are_sums_also_where_scipys_function_is_nan(alpha, beta):
+@pytest.mark.parametrize(("alpha", "beta"), [(14, 186), (140, 1860), (0.01, 500), (7000, 22_000), (55, 45)])
+def test_residual_lifetimes_are_sums_also_where_scipys_function_is_nan_or_infinite(alpha, beta):
     active, discount = 24, 1 / (1 + 0.1 / 12)
     month = np.arange(active, active + 10_000)
     paid = np.cumprod((beta + month - 1) / (alpha + beta + month - 1)) * discount ** np.arange(len(month))

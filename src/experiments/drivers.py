@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 Question = Literal["returned", "leaving", "value"]
+Column = tuple[str, str, str]  # factor, level, reference
 FEW = 5  # rows of sums below which a model says nothing
 
 
@@ -56,8 +57,10 @@ def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **change
     if not sheet.dated:
         return ()
     sums, factors = _sums(sheet, folder or Path())
-    models = {"returned": _returned, "leaving": _leaving, "value": _value}
-    return tuple(driver for model in models.values() for driver in model(sums, factors, sheet.level))
+    columns = _columns(sums, factors)
+    return tuple(
+        driver for model in (_returned, _leaving, _value) for driver in model(sums, columns, sheet.level)
+    )
 
 
 def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -89,12 +92,12 @@ def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[s
     }
 
 
-def _returned(sums: pd.DataFrame, factors: list[str], level: float) -> list[Driver]:
+def _returned(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
     """Model the share returned: logit on counts; average marginal effects by the delta method."""
     import statsmodels.api as sm
 
     rows = sums[sums["watched"] > 0]
-    columns = _columns(rows, factors)
+    columns = _seen(rows, columns)
     if len(rows) < FEW or not columns:
         return []
     counts = np.column_stack((rows["returned"], rows["watched"] - rows["returned"])).astype(float)
@@ -106,17 +109,17 @@ def _returned(sums: pd.DataFrame, factors: list[str], level: float) -> list[Driv
     ]
 
 
-def _leaving(sums: pd.DataFrame, factors: list[str], level: float) -> list[Driver]:
+def _leaving(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
     """Model the rate of leaving: Poisson on departures per month at risk, so that exp is a ratio of rates."""
     import statsmodels.api as sm
 
     rows = sums[sums["at_risk"].fillna(0) > 0]
     months = rows["at_risk"].to_numpy(float)
     rates = rows["ended"].to_numpy(float) / months
-    return _ratios("leaving", rows, factors, level=level, outcome=rates, weights=months, family=sm.families.Poisson())
+    return _ratios("leaving", rows, columns, level=level, outcome=rates, weights=months, family=sm.families.Poisson())
 
 
-def _value(sums: pd.DataFrame, factors: list[str], level: float) -> list[Driver]:
+def _value(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
     """Model value a month of the second lifetime: gamma with log link on means, weighted by months."""
     import statsmodels.api as sm
 
@@ -124,13 +127,13 @@ def _value(sums: pd.DataFrame, factors: list[str], level: float) -> list[Driver]
     months = rows["bought"].to_numpy(float)
     family = sm.families.Gamma(link=sm.families.links.Log())
     means = rows["value"].to_numpy(float) / months
-    return _ratios("value", rows, factors, level=level, outcome=means, family=family, weights=months)
+    return _ratios("value", rows, columns, level=level, outcome=means, family=family, weights=months)
 
 
 def _ratios(
     question: Question,
     rows: pd.DataFrame,
-    factors: list[str],
+    columns: list[Column],
     *,
     level: float,
     outcome: Array,
@@ -139,7 +142,7 @@ def _ratios(
 ) -> list[Driver]:
     import statsmodels.api as sm
 
-    columns = _columns(rows, factors)
+    columns = _seen(rows, columns)
     if len(rows) < FEW or not columns:
         return []
     fit = sm.GLM(outcome, _design(rows, columns), family=family, var_weights=weights).fit(cov_type="HC1")
@@ -152,9 +155,6 @@ def _ratios(
     return found
 
 
-Column = tuple[str, str, str]  # factor, level, reference
-
-
 def _columns(rows: pd.DataFrame, factors: list[str]) -> list[Column]:
     """Return the levels of every factor against its most frequent one."""
     columns = []
@@ -162,6 +162,12 @@ def _columns(rows: pd.DataFrame, factors: list[str]) -> list[Column]:
         levels = rows.groupby(factor)["watched"].sum().sort_values(ascending=False, kind="stable").index.tolist()
         columns += [(factor, str(level), str(levels[0])) for level in sorted(levels[1:])]
     return columns
+
+
+def _seen(rows: pd.DataFrame, columns: list[Column]) -> list[Column]:
+    """Return the columns whose level and reference are both among the rows."""
+    seen = {factor: set(rows[factor].astype(str)) for factor, _, _ in columns}
+    return [column for column in columns if {column[1], column[2]} <= seen[column[0]]]
 
 
 def _design(rows: pd.DataFrame, columns: list[Column]) -> Array:

@@ -6,6 +6,7 @@ Only the first ranks offers. Who accepts an offer is chosen by the offer, so wha
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 AT_LEAST = 10  # customers at risk that carry a common horizon; below it Greenwood's formula is too sure of itself
 FEW_EXPECTED = 5  # a chi-square needs so many expected in a cell,
 FEW_CELLS = 0.2  # but for so many cells (Cochran 1954)
-LARGEST_LOG = 700.0  # beyond it exp() overflows
+ENDLESS = 10.0  # standard error of a log hazard ratio that only the end of the iteration stopped; one leaver has 1
 
 
 def active_share(cube: Cube) -> Floats:
@@ -425,29 +426,37 @@ def hazard_ratios(
     base = offers[0] if reference is None else reference
     if base not in offers:
         raise WinbackError(f"There is no offer {base!r} to compare with. {did_you_mean(base, offers)}")
-    risk, gone = _informative(np.asarray(at_risk, float), np.asarray(ended, float))
-    left, n = gone.sum(axis=(1, 2)), np.asarray(at_risk)[..., 0].reshape(len(offers), -1).sum(axis=1)
-    some = (left > 0) & (left < risk.sum(axis=(1, 2)))
-    first = offers.index(base)
-    rest = [place for place in range(len(offers)) if place != first]
-    known = [place for place in rest if some[place] and some[first]]
-    ratios = {place: missing(level=level, n=int(n[place]), unit="hazard ratio") for place in rest}
-    p = None
-    if known:
-        logs, errors, _ = _cloglog(risk[[first, *known]], gone[[first, *known]])
-        half = normal_quantile(level) * errors
-        for place, *log in zip(known, logs, logs - half, logs + half, strict=True):
-            if half_of(log) > WIDEST:
-                continue
-            value, low, high = map(float, np.exp(log))
-            ratios[place] = Estimate(value=value, low=low, high=high, level=level, n=int(n[place]), unit="hazard ratio")
-        p = _cloglog(*(counts[[first, *known]].sum(axis=1, keepdims=True) for counts in (risk, gone)))[2]
+    names = [base, *(offer for offer in offers if offer != base)]
+    places = [offers.index(name) for name in names]
+    risk, gone = (np.asarray(counts, float)[places] for counts in (at_risk, ended))
+    n = risk[..., 0].reshape(len(names), -1).sum(axis=1)
+    logs, errors, p = _fitted(*_informative(risk, gone))
     return HazardRatios(
         reference=base,
-        offers=tuple(offers[place] for place in rest),
-        ratios=tuple(ratios[place] for place in rest),
+        offers=tuple(names[1:]),
+        ratios=tuple(_ratio(*row, level=level) for row in zip(logs[1:], errors[1:], n[1:], strict=True)),
         proportional_p=p,
     )
+
+
+def _ratio(log: float, error: float, n: float, *, level: float) -> Estimate:
+    if not error < ENDLESS:
+        return missing(level=level, n=round(n), unit="hazard ratio")
+    half = normal_quantile(level) * error
+    value, low, high = (math.exp(bound) for bound in (log, log - half, log + half))
+    return Estimate(value=value, low=low, high=high, level=level, n=round(n), unit="hazard ratio")
+
+
+def _fitted(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats, float | None]:
+    """Return log hazard ratios and errors of offers against the first, nan where there is none, and p of the fit."""
+    left = ended.sum(axis=(1, 2))
+    some = (left > 0) & (left < at_risk.sum(axis=(1, 2)))
+    logs, errors = np.full((2, len(some)), np.nan)
+    if not some[0] or some.sum() == 1:
+        return logs, errors, None
+    others = np.nonzero(some)[0][1:]
+    logs[others], errors[others], _ = _cloglog(at_risk[some], ended[some])
+    return logs, errors, _cloglog(*(c[some].sum(axis=1, keepdims=True) for c in (at_risk, ended)))[2]
 
 
 def _informative(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats]:
@@ -469,11 +478,16 @@ def _cloglog(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats, float | No
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.families.links import CLogLog
     from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     rows = at_risk > 0
     offer, stratum, month = map(_indicators, np.nonzero(rows))
     counts = np.stack((ended[rows], (at_risk - ended)[rows]), axis=1)
-    fit = GLM(counts, np.hstack((offer[:, 1:], stratum[:, 1:], month)), family=Binomial(link=CLogLog())).fit()
+    model = GLM(counts, np.hstack((offer[:, 1:], stratum[:, 1:], month)), family=Binomial(link=CLogLog()))
+    with warnings.catch_warnings():
+        # Two offers with the same counts are no "perfect separation"; where there is one, the errors are endless.
+        warnings.simplefilter("ignore", PerfectSeparationWarning)
+        fit = model.fit()
     others = len(ended) - 1
     return np.asarray(fit.params[:others]), np.asarray(fit.bse[:others]), _p_of_fit(fit, at_risk[rows])
 

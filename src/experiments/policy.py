@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Places = NDArray[np.intp]
 
-FOLDS = 10
+FOLDS = 5  # more of them learn from more customers, but from ever the same ones: see `instability`
+DRAWS_OF_LEARNING = 2_000
 REGRET_DRAWS = 20_000  # Monte Carlo error of the bound: a hundredth of it
 SPENT_ON_DROPPING = 0.1  # share of the error probability that goes into leaving out hopeless arms
 
@@ -259,13 +260,13 @@ def policy_value(
     }  # fmt: skip
 
 
-def _mean_of(total: Floats, count: Floats, *, level: float, unit: str) -> Estimate:
+def _mean_of(total: Floats, count: Floats, *, level: float, unit: str, wider: float = 1.0) -> Estimate:
     """Return sum of totals / sum of counts over independent groups, by their influence values."""
     groups, n = len(total), float(count.sum())
     value = float(total.sum()) / n
     influence = (total - value * count) / n
     error = math.sqrt(groups / (groups - 1) * float(((influence - influence.mean()) ** 2).sum()))
-    half = t_quantile(level, df=groups - 1) * error
+    half = wider * t_quantile(level, df=groups - 1) * error
     return Estimate(value=value, low=value - half, high=value + half, level=level, n=round(n), unit=unit)
 
 
@@ -298,9 +299,9 @@ def value_of_learning(
 ) -> PolicyValue:
     """Learn the best offer by segment and return it with its cross-fitted value.
 
-    The value is that of the rule "learn on nine tenths of the customers", valued on the tenth left out, each in
+    The value is that of the rule "learn on four fifths of the customers", valued on the fifth left out, each in
     turn: augmented inverse propensity weighting with the planned shares; the outcome model is the mean of arm and
-    stratum on the nine tenths. The interval comes from the influence values of the buckets.
+    stratum on the four fifths. The interval comes from the influence values of the buckets, widened by `instability`.
     """
     fold = np.arange(outcome.buckets) % min(folds, outcome.buckets)
     gain, single, spent = (np.zeros(outcome.buckets) for _ in range(3))
@@ -317,14 +318,48 @@ def value_of_learning(
     policy = learn(outcome, factor=factor, cost=cost, limits=limits)
     found = effects(outcome, factor=factor, offers=outcome.single)
     naive = (np.array(policy.given)[:, 1:] * np.nan_to_num(found.gain.T)).sum(axis=1) @ found.share
+    wider = instability(found, folds=int(fold.max()) + 1, seed=seed)
     return PolicyValue(
         policy=policy,
-        gain=_mean_of(gain, count, level=level, unit=outcome.unit),
-        over_one_offer=_mean_of(gain - single, count, level=level, unit=outcome.unit),
+        gain=_mean_of(gain, count, level=level, unit=outcome.unit, wider=wider[0]),
+        over_one_offer=_mean_of(gain - single, count, level=level, unit=outcome.unit, wider=wider[1]),
         cost=None if cost is None else _mean_of(spent, count, level=level, unit=cost.unit),
         naive=float(naive),
         regret=regret(outcome, policy, level=level, seed=seed) if policy.limits.none else None,
     )
+
+
+def instability(found: Effects, *, folds: int, seed: int = 0) -> tuple[float, float]:
+    """Return how much wider than their influence values say the intervals of cross-fitted values are, at least 1.
+
+    For the gain of the learned policy, and for its gain over the best single offer. Where two arms are close,
+    whatever makes one look better in most folds makes every fold choose it and value it so: the folds' errors are
+    not independent (there is no unbiased variance of cross-validation, Bengio & Grandvalet 2004). Measured with
+    tied arms: 1.3 times at 5 folds, 1.5 at 10, 1.9 at 50. The ratio of the standard deviation of the error in
+    DRAWS_OF_LEARNING experiments with the shrunken gains for truth to the one their influence values would give.
+    """
+    arms = [found.holdout, *found.offers]
+    gain = np.vstack((np.zeros(len(found.share)), np.nan_to_num(found.shrunk)))
+    variance = np.nan_to_num(found.variance[arms, :]).T
+    noise = np.random.default_rng(seed).standard_normal((folds, DRAWS_OF_LEARNING, *variance.shape))
+    noise *= np.sqrt(folds * variance)
+    seen = gain.T + (noise.sum(axis=0) - noise) / (folds - 1)
+    best = np.einsum("g,fdga->fda", found.share, seen).argmax(axis=-1)[..., None]
+    chosen = seen.argmax(axis=-1)
+    return tuple(
+        _times_wider(noise, variance, found.share, chosen=chosen, instead=other)
+        for other in (np.zeros_like(chosen), np.broadcast_to(best, chosen.shape))
+    )
+
+
+def _times_wider(noise: Floats, variance: Floats, share: Floats, *, chosen: Places, instead: Places) -> float:
+    errors, told = np.zeros(noise.shape[:-1]), np.zeros(noise.shape[:-1])
+    every = np.arange(len(share))
+    for arm, sign in ((chosen, 1), (instead, -1)):
+        errors += sign * np.take_along_axis(noise, arm[..., None], axis=-1)[..., 0]
+        told += np.where(chosen == instead, 0.0, variance[every, arm])
+    expected = float((told.mean(axis=(0, 1)) * share**2).sum())
+    return max(1.0, math.sqrt(float((errors.mean(axis=0) @ share).var()) / expected)) if expected > 0 else 1.0
 
 
 def scores(outcome: Outcome, policy: Policy, *, rest: NDArray[np.bool_]) -> Floats:

@@ -537,9 +537,7 @@ def _fold(drawn: _Drawn, cell: Counts, *, strata: tuple[str, ...], months: int) 
         value_capped=monthly(back, first[back], after[back], _capped(drawn, back)),
         value_accepted=monthly(took, first[took], after[took], margin[took]),
         cost=np.zeros((*shape, months), np.int64),
-        promoted={
-            length: monthly(took, first[took], np.minimum(after, first + length)[took]) for length in PROMOTIONS
-        },
+        promoted={long: monthly(took, first[took], np.minimum(after, first + long)[took]) for long in PROMOTIONS},
         ended=monthly(took[~stays], length[~stays] - 1, length[~stays]),
         stayed=monthly(took[stays], length[stays] - 1, length[stays]),
         before=total(drawn.before),

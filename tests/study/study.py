@@ -28,7 +28,7 @@ from experiments.estimands import GAINED, METRICS, SIMULTANEOUS, Reading
 from experiments.payoff import break_even_month
 from experiments.plan import Sheet, read_sheet
 from experiments.readout import read_cube
-from experiments.simulate import ARMS, World, draw_cube, truth, world
+from experiments.simulate import ARMS, draw_cube, truth, world
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "study"  # not in git
@@ -263,7 +263,7 @@ def main() -> None:
     for upto in sorted({min(200, args.repetitions), args.repetitions}):
         with ProcessPoolExecutor(args.workers) as pool:
             for said in pool.map(_step, [(*cell, upto) for cell in cells()]):
-                print(time.strftime("%H:%M:%S"), said, flush=True)
+                print(time.strftime("%H:%M:%S"), said, flush=True)  # noqa: T201  a script too
         write_page()
 
 

@@ -1,0 +1,56 @@
+"""The study: every interval against the truth, in every world and size. Minutes; what is done is kept and resumed."""
+
+import numpy as np
+import pytest
+import study
+import table
+
+from experiments.readout import read_cube
+from experiments.simulate import ARMS
+
+pytestmark = pytest.mark.slow
+
+MONEY = {"value", "value_gained", "net", "net_adjusted", "roi", "gross_roi", "break_even", "value, holdout",
+         f"value_gained{table.ALL}", f"net{table.ALL}"}  # fmt: skip
+FEW_RETURNED = {"value, holdout", "active, holdout", "months, holdout"}
+# Where an interval is known to hold the truth less often than .93 at 1,000 and up: docs/study.md says why and what warns.
+KNOWN = {
+    "base": FEW_RETURNED,
+}
+
+
+def known(name):
+    return KNOWN.get(name, FEW_RETURNED)
+
+
+@pytest.mark.parametrize("name", study.VARIANTS)
+@pytest.mark.parametrize("size", [300, 10_000])
+def test_what_the_study_counts_is_what_the_readout_says(name, size):
+    sheet, cube = study.sheet_of(name), study.draw(name, size, repetition=3)
+    alone, together, word = study.one(cube, sheet, size=size)
+    readout = read_cube(cube, sheet)
+    assert readout.verdict.word in (word, readout.verdict.word if readout.verdict.tone == "stop" else word)
+    for a, arm in enumerate(readout.arms):
+        assert arm.name == ARMS[a]
+        for place, rows, found in ((tuple(study.METRICS), alone, arm.estimates),
+                                   (study.SIMULTANEOUS, together, arm.simultaneous)):  # fmt: skip
+            for metric, told in found.items():
+                if metric in place and told.value is not None:
+                    bounds = told.value, told.low, told.high
+                    seen = [None if np.isinf(x) else x for x in rows[a, place.index(metric)]]
+                    assert seen == pytest.approx(list(bounds), rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "size"), list(study.cells()), ids=lambda part: str(part))
+def test_the_intervals_hold_the_truth_as_often_as_they_say(name, size):
+    cell = study.run(name, size)
+    table.write_page()
+    missed = {metric for metric, found in table.coverages(name, cell) if found.too_low}
+    if size >= 1_000:
+        assert missed <= known(name)
+
+
+@pytest.mark.parametrize("size", study.SIZES)
+def test_of_equal_offers_none_is_called_best(size):
+    chosen = np.mean([word.startswith("Choose") for word in study.run("equal", size).words])
+    assert chosen <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / study.REPETITIONS)

@@ -140,8 +140,10 @@ def report(rows: dict, *, customers: int, bills: int, repeat: int) -> None:
     lines = [
         "# Cube and readout against the floor and peers",
         "",
-        f"{customers:,} customers, {bills:,} bills, 5 arms, 12 strata, 200 buckets, 24 months; whole processes, "
-        f"medians of {repeat} turns (pandas: 1); 2 cores. Row order random.",
+        (
+            f"{customers:,} customers, {bills:,} bills, 5 arms, 12 strata, 200 buckets, 24 months; whole processes, "
+            f"medians of {repeat} turns (pandas: 1); 2 cores. Row order random."
+        ),
         "",
         f"    python benchmarks/readout.py --customers {customers} --repeat {repeat}",
         "",

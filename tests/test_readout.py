@@ -102,6 +102,29 @@ def test_a_shorter_horizon_and_another_discount_rate_recover_their_own_truth(tel
     assert {key: z for key, z in away.items() if abs(z) > 4} == {}
 
 
+def test_the_share_active_at_the_horizon_is_that_of_the_last_month(telecom_readout):
+    last, before = truth(horizon_months=24), truth(horizon_months=23)
+    for arm in telecom_readout.arms:
+        found = arm.estimates["active"]
+        assert found.value == arm.active[-1]
+        error = (found.high - found.low) / 2 / t_quantile(found.level, df=199)
+        assert abs(found.value - (last[arm.name].months - before[arm.name].months)) < 4 * error
+
+
+def test_an_offer_breaks_even_in_the_month_in_which_the_truth_does(telecom_readout):
+    def balance(name, months):
+        true = truth(horizon_months=months)
+        return true[name].value - true["holdout"].value - true[name].cost
+
+    for arm in telecom_readout.offers:
+        found = arm.estimates["break_even"]
+        month = next(months for months in range(1, 25) if balance(arm.name, months) >= 0)
+        before = -truth(horizon_months=1)[arm.name].cost if month == 1 else balance(arm.name, month - 1)
+        wanted = month - 1 - before / (balance(arm.name, month) - before)
+        error = (found.high - found.low) / 2 / t_quantile(found.level, df=199)
+        assert abs(found.value - wanted) < 4 * error
+
+
 def test_without_an_effect_nothing_is_won_and_no_offer_is_chosen(telecom_sheet, tmp_path):
     simulate(tmp_path, customers=40_000, seed=7, variant=WORLDS["no_effect"], history=False)
     readout = read_out(telecom_sheet, tmp_path)

@@ -41,7 +41,9 @@ def _refuse(con: duckdb.DuckDBPyConnection) -> None:
         raise WinbackError(f"{rows - placed:,} of {rows:,} customers to assign have no stratum. Give each one, for "
                            "example 'unknown'.")  # fmt: skip
     if customers < rows:
-        name = con.execute("SELECT customer_id FROM to_assign GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchall()
+        name = con.execute(
+            "SELECT customer_id FROM to_assign GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
+        ).fetchall()
         raise WinbackError(f"{rows - customers:,} of {rows:,} rows to assign repeat a customer, such as "
                            f"{name[0][0]!r}. One customer, one arm: remove the others.")  # fmt: skip
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.assign import BUCKETS
+from experiments.cells import literal
 from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import durations
 from experiments.plan import Sheet
-from experiments.cells import literal
 from experiments.tables import Account, columns_of, connect, read, sql, statements
 
 if TYPE_CHECKING:
@@ -279,9 +279,7 @@ def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
     return strata
 
 
-def _follow(
-    con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int, until: date
-) -> Account | None:
+def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int, until: date) -> Account | None:
     """Make the table `followed` from assignments and contacts; return where the contacts went."""
     steps, known = statements("cube"), "contacts" in sheet.tables
     settings = {
@@ -289,8 +287,11 @@ def _follow(
         "months": months,
         "until_month": until.year * 12 + until.month,
         "until_day": until.day,
-        "unasked": "0" if known else "1" if sheet.holdout is None else
-                   f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
+        "unasked": "0"
+        if known
+        else "1"
+        if sheet.holdout is None
+        else f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
     }
     if not known:
         con.execute("CREATE TEMP VIEW nobody AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "

@@ -58,9 +58,7 @@ def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **change
         return ()
     sums, factors = _sums(sheet, folder or Path())
     columns = _columns(sums, factors)
-    return tuple(
-        driver for model in (_returned, _leaving, _value) for driver in model(sums, columns, sheet.level)
-    )
+    return tuple(driver for model in (_returned, _leaving, _value) for driver in model(sums, columns, sheet.level))
 
 
 def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -75,7 +73,7 @@ def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     for place, factor in enumerate(sheet.strata):
         sums[factor] = [stratum.split(SEPARATOR)[place] for stratum in sums["stratum"]]
     names = ["arm", *sheet.strata, "complaint", "referred", "first_value", "absent"]
-    return sums, [name for name in dict.fromkeys(names) if sums[name].nunique() > 1]
+    return sums, [name for name in dict.fromkeys(names) if len(set(sums[name])) > 1]
 
 
 def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[str, str]:

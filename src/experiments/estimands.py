@@ -62,8 +62,8 @@ METRICS = {
                          "simultaneous."),
     "net": Metric(label="Net", unit="money", help="Value gained minus cost added, per assigned customer. Jackknife, "
                   "simultaneous."),
-    "net_winsorised": Metric(label="Net, winsorised", unit="money", help="Net with the value of each customer capped at "
-                             "the 99 % quantile of all assigned: less noise, another question. Jackknife."),
+    "net_winsorised": Metric(label="Net, winsorised", unit="money", help="Net with the value of each customer capped "
+                             "at the 99 % quantile of all assigned: less noise, another question. Jackknife."),
     "net_adjusted": Metric(label="Net, adjusted", unit="money", help="Net adjusted for what was known before the "
                            "assignment (value of the first lifetime, strata): the same question, less noise. "
                            "Jackknife."),
@@ -148,7 +148,9 @@ class Reading:
     @cached_property
     def critical(self) -> dict[str, float]:
         """The critical value that holds for all offers at once, for each gain."""
-        degrees = {name: math.inf if name == "lift" else float(self.df) for name in SIMULTANEOUS if name in self.numbers}
+        degrees = {
+            name: math.inf if name == "lift" else float(self.df) for name in SIMULTANEOUS if name in self.numbers
+        }
         return {
             name: simultaneous_quantile(
                 jackknife_covariance(self.numbers[name][1:, self.offers]),

@@ -300,7 +300,9 @@ def driver_effects(drivers: Sequence[Driver]) -> Picture:
     """Show, for each question, how the levels of each factor differ from their reference."""
     rows = list(dict.fromkeys((driver.factor, driver.level, driver.reference) for driver in drivers))
     asked = [question for question in QUESTIONS if any(driver.question == question for driver in drivers)]
-    by = {(driver.question, driver.factor, driver.level): driver.effect for driver in drivers}
+    by: dict[tuple[str, str, str], Estimate] = {
+        (driver.question, driver.factor, driver.level): driver.effect for driver in drivers
+    }
 
     def draw(*, narrow: bool) -> Figure:
         height = 0.3 * len(rows) + 1.2

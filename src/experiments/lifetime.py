@@ -483,12 +483,15 @@ def _cloglog(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats, float | No
     rows = at_risk > 0
     offer, stratum, month = map(_indicators, np.nonzero(rows))
     counts = np.stack((ended[rows], (at_risk - ended)[rows]), axis=1)
-    model = GLM(counts, np.hstack((offer[:, 1:], stratum[:, 1:], month)), family=Binomial(link=CLogLog()))
+    design = np.hstack((offer[:, 1:], stratum[:, 1:], month))
+    model, others = GLM(counts, design, family=Binomial(link=CLogLog())), len(ended) - 1
+    if model.df_resid < 1 or model.df_resid > len(design) - design.shape[1]:
+        # As many numbers as counts, or offers that share no month: nothing left to compare by.
+        return np.full(others, np.nan), np.full(others, np.nan), None
     with warnings.catch_warnings():
         # Two offers with the same counts are no "perfect separation"; where there is one, the errors are endless.
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         fit = model.fit()
-    others = len(ended) - 1
     return np.asarray(fit.params[:others]), np.asarray(fit.bse[:others]), _p_of_fit(fit, at_risk[rows])
 
 
@@ -501,6 +504,6 @@ def _p_of_fit(fit: Any, at_risk: Floats) -> float | None:  # noqa: ANN401  # sta
     from scipy.special import chdtrc
 
     expected = np.asarray(fit.mu) * at_risk
-    if fit.df_resid < 1 or expected.min() < 1 or (expected < FEW_EXPECTED).mean() > FEW_CELLS:
+    if expected.min() < 1 or (expected < FEW_EXPECTED).mean() > FEW_CELLS:
         return None
     return float(chdtrc(fit.df_resid, fit.pearson_chi2))

@@ -33,7 +33,9 @@ class Offer(BaseModel):
     contact: Money = Field(default=Money(0), ge=0, description="cost of one contact attempt")
     gift: Money = Field(default=Money(0), ge=0, description="cost once for each customer who accepts")
     monthly: tuple[Monthly, ...] = Field(default=(), description="running costs for customers who accepted")
-    value_share: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="cost as a multiple of what acceptors bring")
+    value_share: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="cost as a multiple of what acceptors bring"
+    )
     fixed: Money = Field(default=Money(0), ge=0, description="campaign cost, once")
     bundle: tuple[str, ...] = Field(default=(), description="other offers whose costs this one adds up")
     by: str = Field(default="", description="stratum factor that chooses the offer")

@@ -24,9 +24,7 @@ def discount_factors(months: int, *, rate: float, dated: bool = True) -> NDArray
     return np.asarray((1 + rate / 12) ** -(np.arange(months) + 0.5)) if dated else np.ones(months)
 
 
-def by_month(
-    sums: NDArray[np.int64] | Replicates, cube: Cube, *, factors: NDArray[np.float64]
-) -> Replicates:
+def by_month(sums: NDArray[np.int64] | Replicates, cube: Cube, *, factors: NDArray[np.float64]) -> Replicates:
     """Return discounted sums per assigned customer, each month among those watched to its end.
 
     Shape (1 + buckets, arms, months); `factors` sets the horizon.

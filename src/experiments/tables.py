@@ -251,7 +251,9 @@ def _check(
             wrong[column] = " OR ".join(f"({test})" for test in tests)
             # Counted from the statistics of a Parquet file, without a scan, where only emptiness can be wrong.
             only_empty = column in required and len(tests) == 1
-            counts.append(f"count(*) - count({cell.raw})" if only_empty else f"count(CASE WHEN {wrong[column]} THEN 1 END)")
+            counts.append(
+                f"count(*) - count({cell.raw})" if only_empty else f"count(CASE WHEN {wrong[column]} THEN 1 END)"
+            )
     empty = [f"count(*) - count({cells[column].raw})" for column in source.fill]
     rows, *bad = con.execute(f"SELECT {', '.join(['count(*)', *counts, *empty])} FROM raw_{name}").fetchall()[0]
     if rows == 0:

@@ -16,11 +16,11 @@ import yaml
 
 from experiments import cli, read_out
 from experiments.checks import CHECKS
+from experiments.estimands import METRICS
 from experiments.notebooks import find_notebook
 from experiments.offers import Monthly, Offer
 from experiments.parameters import parameters_of
 from experiments.plan import Lost, Sheet
-from experiments.report import METRICS
 from experiments.tables import CONTRACTS, Source
 
 ROOT = Path(__file__).parents[1]

@@ -645,12 +645,14 @@ def test_a_read_date_without_the_day_the_data_reach_to_is_not_passed(by_hand):
     assert next(check.state for check in readout.checks if check.name == "Read date") != "pass"
 
 
-def test_contacts_in_the_holdout_are_told(by_hand):
-    contacts = "customer_id,accepted_at\nc0,2026-01-01\nc1,\n"
-    readout = read_out(*by_hand(assignments=halves(), outcomes=answers(lambda i: i % 4 == 1), contacts=contacts))
-    found = next(check for check in readout.checks if check.name == "Holdout")
-    assert found.state == "warn"
-    assert found.reason.startswith("1 contact")
+@pytest.mark.parametrize(("contacts", "told", "tone"), [(1, "1 contact ", "go"), (3, "3 contacts ", "stop")])
+def test_contacts_in_the_holdout_are_told_and_many_stop_the_readout(by_hand, contacts, told, tone):
+    rows = "".join(f"c{2 * i},\n" for i in range(contacts))  # of the 200 customers of the holdout
+    content = f"customer_id,accepted_at\n{rows}c1,2026-01-01\n"
+    readout = read_out(*by_hand(assignments=halves(), outcomes=answers(lambda i: i % 4 == 1), contacts=content))
+    (found,) = [check for check in readout.checks if check.reason.startswith(told)]
+    assert found.state == {"go": "warn", "stop": "stop"}[tone]
+    assert readout.verdict.tone == tone
 
 
 def test_a_horizon_longer_than_anybody_was_watched_is_refused(by_hand, names):

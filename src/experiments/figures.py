@@ -25,7 +25,8 @@ from experiments.drawing import (
     zero,
 )
 from experiments.estimands import METRICS
-from experiments.readout import OBJECTIVES, Arm, Readout
+from experiments.objectives import OBJECTIVES
+from experiments.readout import Arm, Readout
 from experiments.words import amount, interval, listed, share, told
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _dots(ax: Axes, readout: Readout, metric: str, *, ticks: int) -> None:
                     color=colour, fontsize=10, fontweight="bold" if arm is best else "normal")  # fmt: skip
     ax.set_yticks(range(len(offers)), [arm.label for arm in offers])
     ax.set_ylim(-0.5, len(offers) - 0.3)
-    ax.set_title(METRICS[metric].label + (" ◂ decides" if OBJECTIVES[readout.objective] == metric else ""))
+    ax.set_title(METRICS[metric].label + (" ◂ decides" if OBJECTIVES[readout.objective].needs[0] == metric else ""))
     ax.margins(x=0.2)
     axis(ax, METRICS[metric].unit, readout.currency, ticks=ticks)
     zero(ax)
@@ -345,3 +346,63 @@ def _effects(ax: Axes, effects: Sequence[Estimate | None], question: str) -> Non
 def _times(effect: Estimate) -> str:
     value = effect.value or 0.0
     return share(value) if effect.unit == "share" else f"× {value:.2f}"
+
+
+def acceptors_staying(readout: Readout) -> Picture:
+    """Show the share of acceptors still customers so many months after their first purchase."""
+    lives = readout.lives.offers if readout.lives else ()
+
+    def draw(*, narrow: bool) -> Figure:
+        figure = canvas(narrow=narrow, height=3.8)
+        ax = figure.subplots()
+        for life, colour in zip(lives, colours(len(lives)), strict=True):
+            ax.step((0, *life.curve.months), (1.0, *life.curve.survival), where="post", color=colour, lw=2,
+                    label=readout.arm(life.offer).label)  # fmt: skip
+        ax.set_ylim(0)
+        ax.set_xlim(0)
+        ax.set_xlabel("Months since the first purchase")
+        title(ax, "Share of acceptors who are still customers", narrow=narrow)
+        axis(ax, "share", which="y")
+        ax.legend(frameon=False)
+        return figure
+
+    texts = [f"{readout.arm(life.offer).label} {told(life.months, currency=readout.currency)}" for life in lives]
+    until = readout.lives.horizon_months if readout.lives else 0
+    return both(
+        draw,
+        alt=f"Falling steps, one line an offer. Mean months up to {until}: {'; '.join(texts)}.",
+        caption="Kaplan-Meier, standardised to the mix of all assigned customers. Descriptive: acceptors chose themselves.",
+    )
+
+
+def best_by_segment(readout: Readout, factor: str) -> Picture:
+    """Show the shrunken gain of every offer in every segment of a factor."""
+    table = next(table for table in (readout.targeting.tables if readout.targeting else ()) if table.factor == factor)
+    names = [arm.name for arm in readout.offers if any(cell.offer == arm.name for cell in table.cells)]
+
+    def draw(*, narrow: bool) -> Figure:
+        figure = canvas(narrow=narrow, height=0.26 * len(table.segments) * len(names) + 1.2)
+        ax = figure.subplots()
+        for place, segment in enumerate(table.segments):
+            for step, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
+                cell, height = table.cell(segment, name).shrunk, place + (step - (len(names) - 1) / 2) * 0.18
+                if cell.value is None or cell.low is None or cell.high is None:
+                    continue
+                ax.plot([cell.low, cell.high], [height, height], color=colour, lw=2, solid_capstyle="butt")
+                ax.plot(cell.value, height, "o", color=colour, ms=6,
+                        label=readout.arm(name).label if place == 0 else None)  # fmt: skip
+        ax.set_yticks(range(len(table.segments)), table.segments)
+        ax.invert_yaxis()
+        title(ax, f"Net gain per customer by {factor}", narrow=narrow)
+        axis(ax, "money", readout.currency, ticks=3 if narrow else 5)
+        zero(ax)
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2 if narrow else 4)
+        return figure
+
+    texts = [
+        f"{segment}: " + ", ".join(f"{readout.arm(name).label} "
+                                   f"{told(table.cell(segment, name).shrunk, currency=readout.currency)}" for name in names)
+        for segment in table.segments
+    ]  # fmt: skip
+    return both(draw, alt=f"Net gain by {factor}. " + "; ".join(texts) + ".",
+                caption="Gains over the holdout, drawn to the offer's main effect as far as segments differ by chance.")  # fmt: skip

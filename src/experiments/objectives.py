@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Numbers = Mapping[str, Replicates]
 
 NOTHING = "doing nothing"  # stands where an offer could: no cost, no lift
+IN_LINE = 1e-12  # share; offers on one line do not dominate each other, whatever the last bit says
 FEWER_DRAWS = 10_000  # where every draw is a small geometry problem: Monte Carlo error .005 at .5
 
 
@@ -196,7 +197,7 @@ def _dominators(costs: Replicates, lifts: Replicates, i: int) -> tuple[int, ...]
         return (max(np.flatnonzero(better).tolist(), key=lambda j: (lifts[j], -costs[j])),)
     mixed = _mixed(costs, lifts, i)
     best = np.unravel_index(mixed.argmax(), mixed.shape)
-    return tuple(map(int, best)) if mixed[best] > lifts[i] else ()
+    return tuple(map(int, best)) if mixed[best] > lifts[i] + IN_LINE else ()
 
 
 def _mixed(costs: Replicates, lifts: Replicates, i: int) -> Replicates:
@@ -215,7 +216,7 @@ def _often_on_frontier(cost: Replicates, lift: Replicates, *, seed: int) -> Repl
     for i in range(costs.shape[1]):
         own_cost, own_lift = costs[:, i, None], lifts[:, i, None]
         better = (costs <= own_cost) & (lifts >= own_lift) & ((costs < own_cost) | (lifts > own_lift))
-        mixed = _mixed(costs, lifts, i).max(axis=(1, 2)) > lifts[:, i]
+        mixed = _mixed(costs, lifts, i).max(axis=(1, 2)) > lifts[:, i] + IN_LINE
         often.append(1 - float((better.any(axis=1) | mixed).mean()))
     return np.array(often)
 

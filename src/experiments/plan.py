@@ -15,7 +15,7 @@ from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import Monthly, Offer, made_of
 from experiments.tables import CONTRACTS, Source, money_decimals
 
-Objective = Literal["profit", "roi", "returned", "months"]
+Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
 
 
@@ -36,11 +36,18 @@ class Sheet(BaseModel):
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
     question: str = Field(min_length=1, description="what the test should answer, one sentence")
     currency: str = Field(default="USD", description="ISO 4217 code")
-    objective: Objective = Field(default="profit", description="what decides: profit, roi, returned or months")
+    objective: Objective = Field(default="profit", description="what decides: profit, roi, returned, months, "
+                                 "market_share or profit_and_share")
     horizon_months: int = Field(default=24, ge=1, le=60, description="months after assignment that count")
     window_months: int = Field(default=12, ge=1, le=60, description="returned: bought again within so many months")
     discount_rate: float = Field(default=0.10, ge=0, lt=1, description="nominal a year, applied mid-month")
     level: float = Field(default=0.95, gt=0.5, lt=1, description="confidence level of every interval")
+    minimum_returned: float = Field(default=0.0, ge=0, le=1, description="lift below which no offer wins on its roi")
+    retained_value: float = Field(default=0.0, ge=0, description="w: worth of a customer still active at the horizon")
+    budget: float | None = Field(default=None, ge=0, description="money for the policy, for as many customers as here")
+    calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
+    segments: tuple[str, ...] | None = Field(default=None, description="strata factors to read offers by; all if left "
+                                             "out; joined as 'reason / tier'")  # fmt: skip
     tolerance: float = Field(default=0.0, ge=0, description="offers nearer than this on the objective are equivalent")
     read_date: date | None = Field(default=None, description="registered day of the readout; earlier is interim")
     followed_until: date | None = Field(default=None, description="the first day the data know nothing about")
@@ -77,6 +84,11 @@ class Sheet(BaseModel):
             raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
         if not self.offers:
             raise ValueError("arms: there is no offer beside the holdout. Add one.")
+        for segment in self.segments or ():
+            for factor in segment.split(SEPARATOR):
+                if factor not in self.strata:
+                    raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
+                                     f"assignment. {did_you_mean(factor, self.strata)}")  # fmt: skip
         for name in self.tables:
             if name not in CONTRACTS:
                 raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import lifetime
+from experiments import insights, lifetime, objectives
 from experiments.checks import CHECKS, Check
 from experiments.cube import Cube, make_cube
 from experiments.decide import Ranking, Verdict, faces, rank, verdict
 from experiments.errors import WinbackError
 from experiments.estimands import Reading
 from experiments.estimate import Estimate
+from experiments.insights import Comparison, Lives, Targeting
 from experiments.plan import Sheet, changed, read_sheet
 
-OBJECTIVES = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,12 @@ class Readout:
     arms: tuple[Arm, ...]
     variance_saved: float | None  # of the net, by the adjustment
     any_offer: Estimate | None  # lift of all offers together
+    interim: bool  # read before the registered day: only shares, valid at every look
+    anytime: dict[str, Estimate]  # lift of each offer while the test runs; empty at the read date
     ranking: Ranking | None
+    comparison: Comparison | None
+    lives: Lives | None
+    targeting: Targeting | None
     checks: tuple[Check, ...]
     verdict: Verdict
     accounts: tuple[str, ...]
@@ -105,8 +110,10 @@ def read_cube(cube: Cube, sheet: Sheet) -> Readout:
     _refuse_unseen(cube, sheet)
     reading = Reading(cube=cube, sheet=sheet)
     checks = tuple(check(sheet, cube) for check in CHECKS.values())
-    arms = tuple(_arm(reading, a) for a in range(len(cube.arms)))
-    ranking = _rank(reading)
+    interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
+    arms = tuple(_arm(reading, a, interim=interim) for a in range(len(cube.arms)))
+    ranking = None if interim else _rank(reading)
+    said = verdict(sheet, ranking=ranking, checks=checks, detail=_faces(sheet, arms), customers=int(cube.assigned.sum()))
     return Readout(
         experiment=sheet.experiment,
         question=sheet.question,
@@ -118,11 +125,16 @@ def read_cube(cube: Cube, sheet: Sheet) -> Readout:
         level=sheet.level,
         dated=cube.dated,
         arms=arms,
-        any_offer=None if reading.holdout is None else reading.lift(reading.offers),
-        variance_saved=reading.variance_saved,
+        any_offer=None if reading.holdout is None or interim else reading.lift(reading.offers),
+        variance_saved=None if interim else reading.variance_saved,
+        interim=interim,
+        anytime=insights.anytime(reading) if interim else {},
         ranking=ranking,
+        comparison=None if interim else insights.comparison(reading),
+        lives=None if interim else insights.lives(reading),
+        targeting=None if interim else insights.targeting(reading),
         checks=checks,
-        verdict=verdict(sheet, ranking=ranking, checks=checks, detail=_faces(sheet, arms)),
+        verdict=said,
         accounts=tuple(map(str, cube.accounts)),
     )
 
@@ -145,38 +157,46 @@ def _best(arms: Sequence[Arm]) -> dict[str, str]:
     return best
 
 
-def _arm(reading: Reading, a: int) -> Arm:
-    cube, name = reading.cube, reading.cube.arms[a]
+DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock
+WHILE_IT_RUNS = ("reached", "accepted", "returned")  # lifetime and money wait for the read date
+
+
+def _arm(reading: Reading, a: int, *, interim: bool) -> Arm:
+    cube, name, estimates = reading.cube, reading.cube.arms[a], reading.estimates(a)
     return Arm(
         name=name,
         label=reading.sheet.arms[name].label or name,
         holdout=a == reading.holdout,
         assigned=int(cube.assigned[a].sum()),
-        estimates=reading.estimates(a),
-        simultaneous=reading.simultaneous(a),
-        active=tuple(map(float, lifetime.active_share(cube)[0, a, : reading.horizon])) if cube.dated else (),
-    )
+        estimates={metric: estimates[metric] for metric in estimates if metric in WHILE_IT_RUNS or not interim},
+        simultaneous={} if interim else reading.simultaneous(a),
+        active=tuple(map(float, lifetime.active_share(cube)[0, a, : reading.horizon]))
+        if cube.dated and not interim else (),
+    )  # fmt: skip
 
 
 def _rank(reading: Reading) -> Ranking | None:
     """Rank the offers on the objective; None where there is no holdout or the objective cannot be estimated."""
-    sheet, metric = reading.sheet, OBJECTIVES[reading.sheet.objective]
-    if metric not in reading.numbers or not np.isfinite(reading.numbers[metric][:, reading.offers]).all():
-        return None
-    return rank(
-        reading.numbers[metric][:, reading.offers],
-        tuple(reading.cube.arms[a] for a in reading.offers),
-        df=reading.df,
-        level=sheet.level,
-        tolerance=sheet.tolerance,
-        seed=sheet.seed,
+    sheet, offers = reading.sheet, reading.offers
+    found = objectives.scores(
+        sheet.objective,
+        {name: replicates[:, offers] for name, replicates in reading.numbers.items()},
+        offers=[reading.cube.arms[a] for a in offers],
+        terms=objectives.terms_of(sheet),
     )
+    if found is None:
+        return None
+    replicates, names, left_out = found
+    return rank(
+        replicates, names, df=reading.df, level=sheet.level, tolerance=sheet.tolerance, seed=sheet.seed,
+        left_out=left_out)  # fmt: skip
 
 
 def _refuse_unseen(cube: Cube, sheet: Sheet) -> None:
     """Refuse what has no uncertainty: an arm of one, one bucket, a month that too few were watched to."""
-    if sheet.objective == "months" and not cube.dated:
-        raise WinbackError("The objective is 'months', but the results have no dates. Choose returned, profit or roi.")
+    if sheet.objective in DATED and not cube.dated:
+        raise WinbackError(f"The objective is {sheet.objective!r}, but the results have no dates. "
+                           "Choose returned, profit or roi.")  # fmt: skip
     for arm, buckets in zip(cube.arms, cube.assigned.sum(axis=1), strict=True):
         if buckets.sum() < 2:  # noqa: PLR2004
             raise WinbackError(f"Arm {arm!r} has one customer: nothing can be said of it. Assign more, or remove it.")

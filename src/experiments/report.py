@@ -11,6 +11,8 @@ from experiments import figures, parts
 from experiments.drawing import Picture
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
+from experiments.estimate import Estimate
+from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.readout import Arm, Readout, read_readout
 from experiments.words import amount, between, interval, listed, money, number, share, told
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from experiments.cohort import Cohort
     from experiments.design import Design
     from experiments.drivers import Driver
+    from experiments.segments import Segments
 
 
 def heading(title: str, question: str) -> Html:
@@ -62,7 +65,7 @@ def _facts(readout: Readout) -> list[tuple[str, str, str]]:
 
 def faces(readout: Readout) -> Html:
     """Return the picture of the offers on every face of success."""
-    return parts.section("The offers side by side", _picture(figures.faces_of_success(readout)))
+    return parts.section("The offers side by side", _picture(figures.faces_of_success(readout))) + interim(readout)
 
 
 def offers(readout: Readout) -> Html:
@@ -130,7 +133,7 @@ def separable(readout: Readout) -> Html:
     ranking = readout.ranking
     if ranking is None:
         return parts.section("How sure is the ranking?", "The offers cannot be ranked: see the verdict.")
-    unit = {"profit": "money", "roi": "ratio", "returned": "share", "months": "months"}[readout.objective]
+    unit = OBJECTIVES[readout.objective].unit
 
     def shown(value: float) -> str:
         return amount(value, unit, currency=readout.currency)
@@ -155,18 +158,176 @@ def separable(readout: Readout) -> Html:
 
 def economics(readout: Readout) -> Html:
     """Return the picture of value gained against cost added."""
+    if readout.interim:
+        return Html("")
     if not all("cost_added" in arm.estimates for arm in readout.offers):
         return parts.section("Value against cost", "Without a holdout nobody knows what the offers added.")
     return parts.section("Value against cost", _picture(figures.return_against_cost(readout)))
 
 
 def lifetime(readout: Readout) -> Html:
-    """Return the picture of how long customers stayed, or why there is none."""
+    """Return how long customers stayed, or why nobody knows."""
     title = "How long they stay"
+    if readout.interim:
+        return parts.section(title, "Lifetime and money are read on the registered day, not before.")
     if not readout.dated:
         return parts.section(title, "The results of this test have no dates: whether customers stayed is unknown. "
                              "Only the response and its value can be compared.")  # fmt: skip
-    return parts.section(title, _picture(figures.active_by_month(readout)))
+    more = parts.section("Those who accepted", *_acceptors(readout), open=False) if readout.lives else Html("")
+    return parts.section(title, _picture(figures.active_by_month(readout))) + more
+
+
+def _acceptors(readout: Readout) -> list[Html]:
+    """Return curves, restricted means, hazard ratios and what lies beyond the horizon."""
+    import pandas as pd
+
+    lives = readout.lives
+    if lives is None:
+        return []
+    ratios = dict(zip(lives.hazard_ratios.offers, lives.hazard_ratios.ratios, strict=True)) if lives.hazard_ratios else {}
+    rows = []
+    for life in lives.offers:
+        beyond = life.projection.residual if life.projection else None
+        spread = life.projection.spread if life.projection else None
+        models = f"\nmodels: {number(spread[0], digits=1)} to {number(spread[1], digits=1)}" if spread else ""
+        rows.append([
+            _value(life.months, readout.currency), _value(life.early_loss, readout.currency),
+            _value(ratios.get(life.offer), readout.currency) if life.offer in ratios else "reference",
+            f"{_value(beyond, readout.currency)}{models}",
+        ])  # fmt: skip
+    columns = [f"Months, up to {lives.horizon_months}", "Lost again within 3 months", "Hazard ratio",
+               "Months to come, projected"]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=columns, index=[readout.arm(life.offer).label for life in lives.offers])
+    frame.index.name = "Offer"
+    notes = [
+        "Only acceptors, who chose themselves: never rank offers by these. Months: area under the curve. Months to come "
+        "are a projection (shifted beta-geometric, discounted, for a customer still there at the end; two other models "
+        "as spread), no part of any other number on this page.",
+    ]
+    ratios_p = lives.hazard_ratios.proportional_p if lives.hazard_ratios else None
+    if ratios_p is not None and ratios_p < 0.05:  # noqa: PLR2004
+        notes.append("The hazards are not proportional, as a promotion that ends makes them: compare the months.")
+    return [_picture(figures.acceptors_staying(readout)), parts.table(frame, caption="Second lifetimes of acceptors", notes=notes)]  # fmt: skip
+
+
+def _value(estimate: Estimate | None, currency: str) -> str:
+    if estimate is None or estimate.value is None:
+        return "–"
+    return f"{told(estimate, currency=currency)}\n{interval(estimate, currency=currency)}"
+
+
+def price_of_a_return(readout: Readout) -> Html:
+    """Return what one more returned customer costs, pairs of offers, and what a retained customer must be worth."""
+    import pandas as pd
+
+    found, title = readout.comparison, "What one more returned customer costs"
+    if found is None:
+        return parts.section(title, "Nobody knows without a holdout read at the registered day.", open=False)
+    money = readout.currency
+    rows = [
+        [_value(step.cost, money), _value(step.lift, money), _value(step.cost_per_return, money),
+         _value(step.marginal, money) if not step.dominated else f"dominated by {_labels(readout, step.dominated_by)}",
+         _labels(readout, [step.previous]) if step.previous else "–"]
+        for step in found.steps
+    ]  # fmt: skip
+    columns = ["Cost added", "Lift", "Cost of one return", "Cost of one more", "More than"]
+    frame = pd.DataFrame(rows, columns=columns, index=[readout.arm(step.offer).label for step in found.steps])
+    frame.index.name = "Offer, cheap to dear"
+    notes = [_sweep_words(readout), _curse_words(readout)]
+    table = parts.table(frame, caption="The frontier from cheap to dear", notes=[note for note in notes if note])
+    return parts.section(title, table, _pairs(readout), open=False)
+
+
+def _labels(readout: Readout, names: Sequence[str]) -> str:
+    known = {arm.name: arm.label for arm in readout.arms}
+    return listed([known.get(name, name) for name in names])
+
+
+def _sweep_words(readout: Readout) -> str:
+    sweep = readout.comparison.sweep if readout.comparison else None
+    if sweep is None:
+        return ""
+    first = _labels(readout, sweep.winners[:1])
+    if not sweep.crossings:
+        return f"Whatever a customer still active at the horizon is worth, {first} has the highest total."
+    steps = [
+        f"{_labels(readout, [crossing.after])} from {told(crossing.at, currency=readout.currency)} "
+        f"({interval(crossing.at, currency=readout.currency)})"
+        for crossing in sweep.crossings
+    ]
+    return f"If a customer still active at the horizon is worth nothing more, {first} has the highest total; {listed(steps)}."
+
+
+def _curse_words(readout: Readout) -> str:
+    if readout.comparison is None or len(readout.offers) < 2:  # noqa: PLR2004  one offer has no winner
+        return ""
+    shrunken = readout.comparison.shrunken
+    winner = _labels(readout, [shrunken.winner])
+    return (f"The highest of several estimates is too high on average: {winner}'s net of "
+            f"{money(shrunken.raw, readout.currency)} becomes {told(shrunken.estimate, currency=readout.currency)} "
+            f"({interval(shrunken.estimate, currency=readout.currency)}) when shrunken to the others.")  # fmt: skip
+
+
+def _pairs(readout: Readout) -> Html:
+    """Return all pairs with Holm's p values."""
+    import pandas as pd
+
+    if readout.comparison is None:
+        return Html("")
+    rows, index = [], []
+    for kind, pairs in (("returned", readout.comparison.pairs_returned), ("net", readout.comparison.pairs_net)):
+        for pair in pairs:
+            index.append(f"{_labels(readout, [pair.b])} less {_labels(readout, [pair.a])}")
+            rows.append([kind, _value(pair.difference, readout.currency), _p(pair.p), _p(pair.p_holm)])
+    frame = pd.DataFrame(rows, columns=["On", "Difference", "p alone", "p of all pairs"], index=index)
+    frame.index.name = "Pair"
+    return parts.table(frame, caption="Every pair, Holm's correction")
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< .0001" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004
+
+
+def segments(readout: Readout) -> Html:
+    """Return which offer for whom."""
+    title, found = "Who should get which offer", readout.targeting
+    if found is None:
+        return parts.section(title, "No segments were registered before the test, or there was no holdout to compare with.")
+    pieces: list[object] = [_policy_words(readout)]
+    for table in found.tables:
+        pieces += [_picture(figures.best_by_segment(readout, table.factor)), _segment_words(readout, table)]
+    for rule in found.tailored:
+        if rule.difference.value is not None:
+            pieces.append(f"{_labels(readout, [rule.arm])}, run directly, gains {_inline(rule.direct, readout)}; the same "
+                          f"rule put together from the single offers {_inline(rule.from_others, readout)}; difference "
+                          f"{_inline(rule.difference, readout)}.")  # fmt: skip
+    return parts.section(title, *pieces)
+
+
+def _inline(estimate: Estimate, readout: Readout) -> str:
+    return f"{told(estimate, currency=readout.currency)} ({interval(estimate, currency=readout.currency)})"
+
+
+def _policy_words(readout: Readout) -> str:
+    found = readout.targeting.value if readout.targeting else None
+    if found is None:
+        return ""
+    rule = found.policy
+    given = [f"{segment}: {_labels(readout, [offer]) if (offer := rule.offer(segment)) else 'no offer'}"
+             for segment in rule.segments]  # fmt: skip
+    regret = found.regret.high if found.regret else None
+    bound = f" The best possible rule on these segments is at most {money(regret, readout.currency)} better." if regret else ""
+    return (f"Best single offer by {rule.factor}: {'; '.join(given)}. Learned on four fifths of the customers and valued on "
+            f"the rest, the rule gains {_inline(found.gain, readout)} per customer, {_inline(found.over_one_offer, readout)} "
+            f"more than the best one offer for everybody.{bound}")  # fmt: skip
+
+
+def _segment_words(readout: Readout, table: Segments) -> str:
+    p = table.choice_differs.p_holm
+    if p is None:
+        return f"Too few customers to tell whether the best offer depends on {table.factor}."
+    verb = "depends" if p < 1 - readout.level else "is not shown to depend"
+    return f"The difference between offers {verb} on {table.factor} (interaction test, p = {_p(p)} after Holm)."
 
 
 def drivers(found: Sequence[Driver]) -> Html:
@@ -176,6 +337,19 @@ def drivers(found: Sequence[Driver]) -> Html:
         return parts.section(title, "The results have no dates or too few customers returned to tell.")
     about = "Descriptive: customers were not randomised to reasons or histories, only to offers."
     return parts.section(title, _picture(figures.driver_effects(found)), intro=about)
+
+
+def interim(readout: Readout) -> Html:
+    """Return the lifts that may be looked at while the test runs; nothing at the read date."""
+    import pandas as pd
+
+    if not readout.interim:
+        return Html("")
+    rows = [[_value(estimate, readout.currency)] for estimate in readout.anytime.values()]
+    frame = pd.DataFrame(rows, columns=["Lift"], index=[readout.arm(name).label for name in readout.anytime])
+    frame.index.name = "Offer"
+    note = "Confidence sequence: these intervals hold for all offers and at every look together, so looking costs nothing."
+    return parts.section("While the test runs", parts.table(frame, caption="Lift so far", notes=[note]))
 
 
 def checks(readout: Readout) -> Html:

@@ -1,0 +1,180 @@
+"""What stands behind the table: lifetimes of acceptors, pairs of offers, frontier, segments and who should get what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments import acceptance, decide, lifetime, objectives, policy, segments
+from experiments.estimands import Reading
+from experiments.estimate import Estimate, anytime_lift
+from experiments.offers import costs_of
+from experiments.plan import SEPARATOR
+from experiments.projection import Projection, project
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.int64]
+
+EARLY_MONTHS = 3  # re-loss within so many months of the return is early
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """How long the acceptors of an offer stayed. Descriptive: acceptors chose themselves."""
+
+    offer: str
+    curve: lifetime.Curve  # standardised to the mix of all assigned
+    months: Estimate  # restricted mean to the common horizon
+    early_loss: Estimate
+    hazards: tuple[lifetime.Hazard, ...]
+    projection: Projection | None  # beyond the horizon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lives:
+    """Second lifetimes of the acceptors of all offers, on one clock: months from the first purchase."""
+
+    horizon_months: int  # to which every curve is supported
+    covered: float  # share of assigned customers whose stratum is in the mix
+    offers: tuple[Life, ...]
+    hazard_ratios: lifetime.HazardRatios | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Offers against each other."""
+
+    pairs_returned: tuple[decide.Pair, ...]  # every two arms, holdout included
+    pairs_net: tuple[decide.Pair, ...]  # every two offers
+    steps: tuple[objectives.Step, ...]  # from cheap to dear: what one more returned customer costs
+    sweep: objectives.Sweep | None  # whom to choose, whatever a retained customer is worth
+    shrunken: decide.Shrunken  # the winner's curse answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targeting:
+    """Which offer for whom, on net money."""
+
+    tables: tuple[segments.Segments, ...]
+    value: policy.PolicyValue | None
+    frontier: policy.Frontier | None
+    tailored: tuple[policy.Tailored, ...]
+
+
+def lives(reading: Reading) -> Lives | None:
+    """Return the second lifetimes of acceptors; None without dates or where nobody came back."""
+    cube, sheet = reading.cube, reading.sheet
+    back = (cube.ended + cube.stayed).sum(axis=(1, 2, 3))
+    chosen = [a for a in reading.offers if back[a] > 0]
+    if not cube.dated or not chosen:
+        return None
+    mix = lifetime.mix_of_assigned(cube, arms=chosen)
+    curves = [lifetime.curve_of_acceptors(cube, arm=a, mix=mix, level=sheet.level) for a in chosen]
+    horizon = lifetime.common_horizon(curves)
+    tables = [lifetime.life_table(cube, arm=a) for a in chosen]
+    names = [cube.arms[a] for a in chosen]
+    ratios = None
+    if len(chosen) > 1:
+        at_risk, ended = ([table[place] for table in tables] for place in (0, 1))
+        ratios = lifetime.hazard_ratios(at_risk, ended, offers=names, level=sheet.level)
+    return Lives(
+        horizon_months=horizon,
+        covered=mix.covered,
+        offers=tuple(
+            _life(reading, a, curve, table, horizon) for a, curve, table in zip(chosen, curves, tables, strict=True)
+        ),
+        hazard_ratios=ratios,
+    )
+
+
+def _life(reading: Reading, a: int, curve: lifetime.Curve, table: Sequence[Counts], horizon: int) -> Life:
+    sheet, promotion = reading.sheet, _promotion(reading, a)
+    at_risk, ended = (counts.sum(axis=0) for counts in table)
+    last = min(horizon, reading.horizon - 1)
+    return Life(
+        offer=reading.cube.arms[a],
+        curve=curve,
+        months=lifetime.restricted_mean(curve, horizon_months=horizon),
+        early_loss=lifetime.early_loss(curve, within_months=EARLY_MONTHS),
+        hazards=lifetime.hazards(curve, promotion_months=(promotion,) if promotion else ()),
+        projection=project(
+            at_risk.tolist(), ended.tolist(), active_months=last, discount_rate=sheet.discount_rate,
+            promotion_months=promotion, level=sheet.level, seed=sheet.seed)
+        if last > promotion else None,
+    )  # fmt: skip
+
+
+def _promotion(reading: Reading, a: int) -> int:
+    """Return the longest promotion an arm may give, in months; 0 without one."""
+    sheet, known = reading.sheet, {**reading.sheet.catalogue, **reading.sheet.arms}
+    factors = [dict(zip(sheet.strata, label.split(SEPARATOR), strict=False)) for label in reading.cube.strata]
+    costs = [costs_of(reading.cube.arms[a], known, factors=factor, decimals=sheet.decimals) for factor in factors]
+    return max((months for cost in costs for _, months in cost.monthly), default=0)
+
+
+def comparison(reading: Reading) -> Comparison | None:
+    """Compare the offers with each other; None without a holdout."""
+    if reading.holdout is None:
+        return None
+    cube, sheet, numbers, offers = reading.cube, reading.sheet, reading.numbers, reading.offers
+    names, sizes = [cube.arms[a] for a in offers], [int(cube.assigned[a].sum()) for a in offers]
+    shared = {"offers": names, "n": sizes, "df": reading.df, "level": sheet.level}
+    counts = [acceptance.returned_counts(cube, arms=[a], window_months=sheet.window_months)
+              for a in range(len(cube.arms))]  # fmt: skip
+    sweep = None
+    if "active_gained" in numbers:
+        sweep = objectives.sweep(numbers["net"][:, offers], numbers["active_gained"][:, offers], seed=sheet.seed,
+                                 **shared)  # fmt: skip
+    return Comparison(
+        pairs_returned=decide.share_pairs(counts, names=cube.arms, level=sheet.level),
+        pairs_net=decide.mean_pairs(numbers["net"][:, offers], names=names, n=sizes, df=reading.df, unit="money",
+                                    level=sheet.level),
+        steps=objectives.frontier(numbers["cost_added"][:, offers], numbers["lift"][:, offers], seed=sheet.seed,
+                                  **shared),
+        sweep=sweep,
+        shrunken=decide.shrunken(numbers["net"][:, offers], unit="money", **shared),
+    )  # fmt: skip
+
+
+def targeting(reading: Reading) -> Targeting | None:
+    """Return which offer gains most in which segment; None without a holdout or without registered segments."""
+    cube, sheet = reading.cube, reading.sheet
+    if reading.holdout is None:
+        return None
+    net = segments.outcome_of(cube, sheet, name="net")
+    factors = sheet.segments if sheet.segments is not None else net.factors
+    if not factors:
+        return None
+    cost, value, frontier = segments.outcome_of(cube, sheet, name="cost"), None, None
+    if net.single:
+        customers = int(cube.assigned.sum())
+        limits = policy.Limits.of(customers, budget=sheet.budget, calls=sheet.calls)
+        value = policy.value_of_learning(
+            net, factor=factors[0], level=sheet.level, cost=cost, limits=limits, seed=sheet.seed
+        )
+        frontier = policy.frontier_of(net, cost, factor=factors[0])
+    return Targeting(
+        tables=segments.segment_table(net, level=sheet.level, factors=factors),
+        value=value,
+        frontier=frontier,
+        tailored=policy.tailored(net, sheet, level=sheet.level),
+    )
+
+
+def anytime(reading: Reading) -> dict[str, Estimate]:
+    """Return the lift of every offer by a confidence sequence: valid at every look, while the test runs."""
+    if reading.holdout is None:
+        return {}
+    cube, sheet = reading.cube, reading.sheet
+    month, level = sheet.window_months, 1 - (1 - sheet.level) / len(reading.offers)
+    base = acceptance.returned_counts(cube, arms=[reading.holdout], window_months=month)
+    found = {}
+    for a in reading.offers:
+        planned = int(cube.assigned[[a, reading.holdout]].sum())
+        counts = acceptance.returned_counts(cube, arms=[a], window_months=month)
+        found[cube.arms[a]] = anytime_lift(*counts, *base, planned=planned, level=level)
+    return found

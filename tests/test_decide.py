@@ -97,8 +97,10 @@ def test_the_value_of_a_retained_customer_is_added_for_those_still_active(weight
     assert found == pytest.approx(NET + weight * ACTIVE)
 
 
-def test_a_sheet_that_sets_no_terms_has_none(telecom_sheet):
+def test_the_sheet_sets_the_terms(telecom_sheet):
     assert terms_of(telecom_sheet) == Terms()
+    sheet = telecom_sheet.model_copy(update={"minimum_returned": 0.4, "retained_value": 900.0})
+    assert terms_of(sheet) == Terms(minimum_returned=0.4, retained_value=900.0)
 
 
 # The frontier. Source: Harvard Business Review, March 2016: cost a head at full take-up, accepted.

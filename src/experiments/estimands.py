@@ -127,7 +127,6 @@ class Reading:
         if self.cube.dated:
             shares = lifetime.active_share(self.cube)[..., : self.horizon]
             numbers |= {"months": shares.sum(axis=-1), "active": shares[..., -1]}
-        numbers["gross_roi"] = ratio(numbers["value_accepted"] - numbers["cost"], numbers["cost"])
         return numbers if self.holdout is None else numbers | self._against_holdout(numbers)
 
     def _against_holdout(self, numbers: Mapping[str, Replicates]) -> dict[str, Replicates]:

@@ -371,7 +371,7 @@ def acceptors_staying(readout: Readout) -> Picture:
     return both(
         draw,
         alt=f"Falling steps, one line an offer. Mean months up to {until}: {'; '.join(texts)}.",
-        caption="Kaplan-Meier, standardised to the mix of all assigned customers. Descriptive: acceptors chose themselves.",
+        caption="Kaplan-Meier, standardised to the mix of all assigned. Descriptive: acceptors chose themselves.",
     )
 
 
@@ -399,10 +399,14 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
         ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2 if narrow else 4)
         return figure
 
-    texts = [
-        f"{segment}: " + ", ".join(f"{readout.arm(name).label} "
-                                   f"{told(table.cell(segment, name).shrunk, currency=readout.currency)}" for name in names)
+    gains = {
+        segment: [f"{readout.arm(name).label} {told(table.cell(segment, name).shrunk, currency=readout.currency)}"
+                  for name in names]
         for segment in table.segments
-    ]  # fmt: skip
-    return both(draw, alt=f"Net gain by {factor}. " + "; ".join(texts) + ".",
-                caption="Gains over the holdout, drawn to the offer's main effect as far as segments differ by chance.")  # fmt: skip
+    }  # fmt: skip
+    texts = [f"{segment}: {', '.join(told_gains)}" for segment, told_gains in gains.items()]
+    return both(
+        draw,
+        alt=f"Net gain by {factor}. {'; '.join(texts)}.",
+        caption="Gains over the holdout, drawn to the offer's main effect as far as segments differ by chance.",
+    )

@@ -122,22 +122,21 @@ def comparison(reading: Reading) -> Comparison | None:
         return None
     cube, sheet, numbers, offers = reading.cube, reading.sheet, reading.numbers, reading.offers
     names, sizes = [cube.arms[a] for a in offers], [int(cube.assigned[a].sum()) for a in offers]
-    shared = {"offers": names, "n": sizes, "df": reading.df, "level": sheet.level}
+    df, level, seed = float(reading.df), sheet.level, sheet.seed
+    net, cost, lift = (numbers[name][:, offers] for name in ("net", "cost_added", "lift"))
     counts = [acceptance.returned_counts(cube, arms=[a], window_months=sheet.window_months)
               for a in range(len(cube.arms))]  # fmt: skip
     sweep = None
     if "active_gained" in numbers:
-        sweep = objectives.sweep(numbers["net"][:, offers], numbers["active_gained"][:, offers], seed=sheet.seed,
-                                 **shared)  # fmt: skip
+        active = numbers["active_gained"][:, offers]
+        sweep = objectives.sweep(net, active, offers=names, n=sizes, df=df, level=level, seed=seed)
     return Comparison(
-        pairs_returned=decide.share_pairs(counts, names=cube.arms, level=sheet.level),
-        pairs_net=decide.mean_pairs(numbers["net"][:, offers], names=names, n=sizes, df=reading.df, unit="money",
-                                    level=sheet.level),
-        steps=objectives.frontier(numbers["cost_added"][:, offers], numbers["lift"][:, offers], seed=sheet.seed,
-                                  **shared),
+        pairs_returned=decide.share_pairs(counts, names=cube.arms, level=level),
+        pairs_net=decide.mean_pairs(net, names=names, n=sizes, df=df, unit="money", level=level),
+        steps=objectives.frontier(cost, lift, offers=names, n=sizes, df=df, level=level, seed=seed),
         sweep=sweep,
-        shrunken=decide.shrunken(numbers["net"][:, offers], unit="money", **shared),
-    )  # fmt: skip
+        shrunken=decide.shrunken(net, offers=names, n=sizes, df=df, unit="money", level=level),
+    )
 
 
 def targeting(reading: Reading) -> Targeting | None:

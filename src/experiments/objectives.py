@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.estimate import Estimate, jackknife_covariance, jackknife_ratio, missing, root_of
+from experiments.plan import Sheet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,11 +36,9 @@ class Terms:
 NO_TERMS = Terms()
 
 
-def terms_of(sheet: object) -> Terms:
-    """Return the terms a sheet sets; those it does not know are zero."""
-    return Terms(
-        minimum_returned=getattr(sheet, "minimum_returned", 0.0), retained_value=getattr(sheet, "retained_value", 0.0)
-    )
+def terms_of(sheet: Sheet) -> Terms:
+    """Return the terms a sheet sets."""
+    return Terms(minimum_returned=sheet.minimum_returned, retained_value=sheet.retained_value)
 
 
 def everyone(numbers: Numbers, _terms: Terms) -> NDArray[np.bool_]:

@@ -177,7 +177,7 @@ def parameters_of(notebook: Path) -> dict[str, Parameter]:
         if isinstance(line, ast.ImportFrom) and line.module in {"datetime", "typing", "__future__"}:
             continue
         try:
-            parameter = _parameter(line, help=comments.get(line.end_lineno or 0, ""))
+            parameter = _parameter(line, help=" ".join(comments[n] for n in range(line.lineno, (line.end_lineno or 0) + 1) if n in comments))
         except ValueError as error:
             raise WinbackError(f"{where}, line {line.lineno}: {error}") from None
         if parameter.name in found:

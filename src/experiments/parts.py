@@ -202,6 +202,7 @@ def _svg(figure: "Figure") -> tuple[str, int, int]:
     )
     text = re.sub(r"\s*\n\s*", "\n", text).strip()
     text = FONT.sub(r"\1Helvetica, Arial, sans-serif", text)  # narrower than the one it was laid out with
+    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # a hundredth of a point is enough for the eye
     size = [float(part) for part in re.findall(r'\b(?:width|height)="([\d.]+)pt"', text)]
     data = base64.b64encode(text.encode()).decode()
     return f"data:image/svg+xml;base64,{data}", round(size[0] * 4 / 3), round(size[1] * 4 / 3)

@@ -36,8 +36,9 @@ class Sheet(BaseModel):
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
     question: str = Field(min_length=1, description="what the test should answer, one sentence")
     currency: str = Field(default="USD", description="ISO 4217 code")
-    objective: Objective = Field(default="profit", description="what decides: profit, roi, returned, months, "
-                                 "market_share or profit_and_share")
+    objective: Objective = Field(
+        default="profit", description="what decides: profit, roi, returned, months, market_share or profit_and_share"
+    )
     horizon_months: int = Field(default=24, ge=1, le=60, description="months after assignment that count")
     window_months: int = Field(default=12, ge=1, le=60, description="returned: bought again within so many months")
     discount_rate: float = Field(default=0.10, ge=0, lt=1, description="nominal a year, applied mid-month")
@@ -84,20 +85,22 @@ class Sheet(BaseModel):
             raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
         if not self.offers:
             raise ValueError("arms: there is no offer beside the holdout. Add one.")
-        for segment in self.segments or ():
-            for factor in segment.split(SEPARATOR):
-                if factor not in self.strata:
-                    raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
+        for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
+            if factor not in self.strata:
+                raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
                                      f"assignment. {did_you_mean(factor, self.strata)}")  # fmt: skip
         for name in self.tables:
             if name not in CONTRACTS:
                 raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
-        for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
-            for name, offer in offers.items():
-                self._refuse_parts(f"{home}.{name}", name, offer)
+        self._refuse_parts()
         return self
 
-    def _refuse_parts(self, place: str, name: str, offer: Offer) -> None:
+    def _refuse_parts(self) -> None:
+        for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
+            for name, offer in offers.items():
+                self._refuse_part(f"{home}.{name}", name, offer)
+
+    def _refuse_part(self, place: str, name: str, offer: Offer) -> None:
         known = {**self.catalogue, **self.arms}
         for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
             for part in parts:

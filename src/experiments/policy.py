@@ -346,10 +346,11 @@ def instability(found: Effects, *, folds: int, seed: int = 0) -> tuple[float, fl
     seen = gain.T + (noise.sum(axis=0) - noise) / (folds - 1)
     best = np.einsum("g,fdga->fda", found.share, seen).argmax(axis=-1)[..., None]
     chosen = seen.argmax(axis=-1)
-    return tuple(
-        _times_wider(noise, variance, found.share, chosen=chosen, instead=other)
-        for other in (np.zeros_like(chosen), np.broadcast_to(best, chosen.shape))
+    rivals = np.zeros_like(chosen), np.broadcast_to(best, chosen.shape)
+    over_nothing, over_one = (
+        _times_wider(noise, variance, found.share, chosen=chosen, instead=rival) for rival in rivals
     )
+    return over_nothing, over_one
 
 
 def _times_wider(noise: Floats, variance: Floats, share: Floats, *, chosen: Places, instead: Places) -> float:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from experiments import insights, lifetime, objectives
 from experiments.checks import CHECKS, Check
 from experiments.cube import Cube, make_cube
@@ -18,7 +16,6 @@ from experiments.estimands import Reading
 from experiments.estimate import Estimate
 from experiments.insights import Comparison, Lives, Targeting
 from experiments.plan import Sheet, changed, read_sheet
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,9 @@ def read_cube(cube: Cube, sheet: Sheet) -> Readout:
     interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
     arms = tuple(_arm(reading, a, interim=interim) for a in range(len(cube.arms)))
     ranking = None if interim else _rank(reading)
-    said = verdict(sheet, ranking=ranking, checks=checks, detail=_faces(sheet, arms), customers=int(cube.assigned.sum()))
+    said = verdict(
+        sheet, ranking=ranking, checks=checks, detail=_faces(sheet, arms), customers=int(cube.assigned.sum())
+    )
     return Readout(
         experiment=sheet.experiment,
         question=sheet.question,

@@ -184,7 +184,9 @@ def _acceptors(readout: Readout) -> list[Html]:
     lives = readout.lives
     if lives is None:
         return []
-    ratios = dict(zip(lives.hazard_ratios.offers, lives.hazard_ratios.ratios, strict=True)) if lives.hazard_ratios else {}
+    ratios = (
+        dict(zip(lives.hazard_ratios.offers, lives.hazard_ratios.ratios, strict=True)) if lives.hazard_ratios else {}
+    )
     rows = []
     for life in lives.offers:
         beyond = life.projection.residual if life.projection else None
@@ -199,15 +201,17 @@ def _acceptors(readout: Readout) -> list[Html]:
                "Months to come, projected"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns, index=[readout.arm(life.offer).label for life in lives.offers])
     frame.index.name = "Offer"
-    notes = [
-        "Only acceptors, who chose themselves: never rank offers by these. Months: area under the curve. Months to come "
-        "are a projection (shifted beta-geometric, discounted, for a customer still there at the end; two other models "
-        "as spread), no part of any other number on this page.",
-    ]
+    warning = (
+        "Only acceptors, who chose themselves: never rank offers by these. Months: area under the curve. Months to "
+        "come are a projection (shifted beta-geometric, discounted, for a customer still there at the end; two other "
+        "models as spread), no part of any other number on this page."
+    )
+    notes = [warning]
     ratios_p = lives.hazard_ratios.proportional_p if lives.hazard_ratios else None
     if ratios_p is not None and ratios_p < 0.05:  # noqa: PLR2004
         notes.append("The hazards are not proportional, as a promotion that ends makes them: compare the months.")
-    return [_picture(figures.acceptors_staying(readout)), parts.table(frame, caption="Second lifetimes of acceptors", notes=notes)]  # fmt: skip
+    table = parts.table(frame, caption="Second lifetimes of acceptors", notes=notes)
+    return [_picture(figures.acceptors_staying(readout)), table]
 
 
 def _value(estimate: Estimate | None, currency: str) -> str:
@@ -255,7 +259,10 @@ def _sweep_words(readout: Readout) -> str:
         f"({interval(crossing.at, currency=readout.currency)})"
         for crossing in sweep.crossings
     ]
-    return f"If a customer still active at the horizon is worth nothing more, {first} has the highest total; {listed(steps)}."
+    return (
+        f"If a customer still active at the horizon is worth nothing more, {first} has the highest total; "
+        f"{listed(steps)}."
+    )
 
 
 def _curse_words(readout: Readout) -> str:
@@ -292,15 +299,19 @@ def segments(readout: Readout) -> Html:
     """Return which offer for whom."""
     title, found = "Who should get which offer", readout.targeting
     if found is None:
-        return parts.section(title, "No segments were registered before the test, or there was no holdout to compare with.")
+        return parts.section(
+            title, "No segments were registered before the test, or there was no holdout to compare with."
+        )
     pieces: list[object] = [_policy_words(readout)]
     for table in found.tables:
         pieces += [_picture(figures.best_by_segment(readout, table.factor)), _segment_words(readout, table)]
     for rule in found.tailored:
         if rule.difference.value is not None:
-            pieces.append(f"{_labels(readout, [rule.arm])}, run directly, gains {_inline(rule.direct, readout)}; the same "
-                          f"rule put together from the single offers {_inline(rule.from_others, readout)}; difference "
-                          f"{_inline(rule.difference, readout)}.")  # fmt: skip
+            direct, others, gap = (
+                _inline(estimate, readout) for estimate in (rule.direct, rule.from_others, rule.difference)
+            )
+            pieces.append(f"{_labels(readout, [rule.arm])}, run directly, gains {direct}; the same rule put together "
+                          f"from the single offers {others}; difference {gap}.")  # fmt: skip
     return parts.section(title, *pieces)
 
 
@@ -316,10 +327,14 @@ def _policy_words(readout: Readout) -> str:
     given = [f"{segment}: {_labels(readout, [offer]) if (offer := rule.offer(segment)) else 'no offer'}"
              for segment in rule.segments]  # fmt: skip
     regret = found.regret.high if found.regret else None
-    bound = f" The best possible rule on these segments is at most {money(regret, readout.currency)} better." if regret else ""
-    return (f"Best single offer by {rule.factor}: {'; '.join(given)}. Learned on four fifths of the customers and valued on "
-            f"the rest, the rule gains {_inline(found.gain, readout)} per customer, {_inline(found.over_one_offer, readout)} "
-            f"more than the best one offer for everybody.{bound}")  # fmt: skip
+    bound = (
+        f" The best possible rule on these segments is at most {money(regret, readout.currency)} better."
+        if regret
+        else ""
+    )
+    return (f"Best single offer by {rule.factor}: {'; '.join(given)}. Learned on four fifths of the customers and "
+            f"valued on the rest, the rule gains {_inline(found.gain, readout)} per customer, "
+            f"{_inline(found.over_one_offer, readout)} more than the best one offer for everybody.{bound}")  # fmt: skip
 
 
 def _segment_words(readout: Readout, table: Segments) -> str:
@@ -348,7 +363,9 @@ def interim(readout: Readout) -> Html:
     rows = [[_value(estimate, readout.currency)] for estimate in readout.anytime.values()]
     frame = pd.DataFrame(rows, columns=["Lift"], index=[readout.arm(name).label for name in readout.anytime])
     frame.index.name = "Offer"
-    note = "Confidence sequence: these intervals hold for all offers and at every look together, so looking costs nothing."
+    note = (
+        "Confidence sequence: these intervals hold for all offers and at every look together, so looking costs nothing."
+    )
     return parts.section("While the test runs", parts.table(frame, caption="Lift so far", notes=[note]))
 
 

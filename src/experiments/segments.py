@@ -435,11 +435,12 @@ def interaction(mean: Floats, variance: Floats, df: Floats) -> Interaction:
     (C m) over the contrasts C of arms x segments has df = (arms - 1)(segments - 1); T / c is compared with
     F(df, df (df + 2) / (3 A)), c = df + 2 A - 6 A / (df + 2), A = sum R_ii^2 / df_i, R = V C'(C V C')^-1 C
     (Johansen 1980; Lix & Keselman 1995). For many customers it is the Wald chi-square of df. Segments with an
-    empty cell do not count.
+    empty cell do not count, nor those where more than one arm does not vary at all.
     """
-    filled = np.isfinite(mean).all(axis=0) & (variance > 0).all(axis=0)
+    arms = len(mean)
+    filled = np.isfinite(mean).all(axis=0) & ((variance > 0).sum(axis=0) >= max(1, arms - 1))
     mean, variance, df = mean[:, filled], variance[:, filled], df[:, filled]
-    arms, segments = mean.shape
+    segments = mean.shape[1]
     degrees = max(0, (arms - 1) * (segments - 1))
     if degrees == 0:
         return Interaction(statistic=None, df=degrees, df_error=None, p=None, p_holm=None)

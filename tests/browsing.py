@@ -80,7 +80,8 @@ def barriers_of(page):
 
 
 def pictures_of(page):
-    """Return, for each picture, its words, and whether it is drawn and not distorted."""
-    drawn = """e => e.complete && e.naturalWidth > 100
+    """Return, for each picture, folded away or not, its words, and whether it is drawn and not distorted."""
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    drawn = """async e => await e.decode().then(() => true, () => false) && e.complete && e.naturalWidth > 100
                     && Math.abs(e.naturalWidth / e.naturalHeight - e.width / e.height) < .05"""
     return [(picture.get_attribute("alt").strip(), picture.evaluate(drawn)) for picture in page.locator("img").all()]

@@ -96,7 +96,7 @@ def test_the_parameters_of_a_notebook_are_listed_with_their_help(winback):
     code, told, _ = winback("run", "3-readout", "--list")
     assert code == 0
     assert "  horizon_months: int | None = None\n      months after assignment that count" in told
-    assert "  objective: Literal['profit', 'roi', 'returned', 'months'] | None = None\n" in told
+    assert "  objective: Literal['profit', 'roi', 'returned', 'months', " in told
 
 
 # Errors

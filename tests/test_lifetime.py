@@ -428,7 +428,11 @@ def test_a_stratum_without_acceptors_leaves_the_mix_and_says_so():
     back = (small.ended + small.stayed)[OFFERS].sum(axis=(2, 3)).min(axis=0)
     assert [w > 0 for w in mix.weights] == (back > 0).tolist()
     assert 0 < mix.covered < 1
-    assert restricted_mean(curve_of_acceptors(small, arm=1, mix=mix), horizon_months=6).value is not None
+    curve = curve_of_acceptors(small, arm=1, mix=mix)
+    assert 0 < curve.n < curve_of_acceptors(small, arm=1).n
+    assert restricted_mean(curve, horizon_months=6).value is not None
+    nothing = Mix(weights=(0.0,) * len(small.strata), covered=0.0)
+    assert restricted_mean(curve_of_acceptors(small, arm=1, mix=nothing), horizon_months=1).value is None
 
 
 def test_nobody_accepting_is_not_a_crash():
@@ -454,6 +458,25 @@ def test_renaming_and_reordering_arms_changes_names_and_order_only(cube):
     for place, arm in enumerate(order[:1] + order[2:]):
         new = order.index(arm)
         assert curve_of_acceptors(other, arm=new, mix=second) == curve_of_acceptors(cube, arm=arm, mix=first), place
+
+
+def test_the_order_of_strata_is_irrelevant_to_the_last_digit(cube):
+    shuffled = np.random.default_rng(1).permutation(len(cube.strata))
+    moved = {
+        field.name: getattr(cube, field.name)[:, shuffled]
+        for field in dataclasses.fields(Cube)
+        if isinstance(getattr(cube, field.name), np.ndarray)
+    }
+    other = dataclasses.replace(cube, strata=tuple(cube.strata[s] for s in shuffled), **moved)
+    mixes = [mix_of_assigned(c, arms=OFFERS) for c in (cube, other)]
+    assert mixes[0].covered == mixes[1].covered == 1
+    curves = [curve_of_acceptors(c, arm=1, mix=mix) for c, mix in zip((cube, other), mixes, strict=True)]
+    assert curves[0] == curves[1]
+    tables = [[life_table(c, arm=arm) for arm in OFFERS] for c in (cube, other)]
+    first, second = (
+        hazard_ratios([y for y, _ in table], [d for _, d in table], offers=list(simulate.OFFERS)) for table in tables
+    )
+    assert first == second
 
 
 @pytest.mark.slow
@@ -554,6 +577,18 @@ def test_an_offer_nobody_left_has_no_hazard_ratio():
     assert [ratio.value for ratio in nobody.ratios] == [None, None]
     leaver_free_reference = hazard_ratios(at_risk, [[0, 0, 0], [1, 1, 1], [1, 2, 1]], offers=["a", "b", "c"])
     assert [ratio.value for ratio in leaver_free_reference.ratios] == [None, None]
+
+
+def test_offers_with_the_same_counts_have_the_ratio_one():
+    ratio = hazard_ratios([[50, 40, 30]] * 2, [[5, 5, 5]] * 2, offers=["a", "b"]).ratios[0]
+    assert ratio.value == pytest.approx(1)
+    assert ratio.low < 1 < ratio.high
+
+
+def test_offers_that_separate_perfectly_have_no_hazard_ratio():
+    # From a everybody leaves in the first month, from b nobody before the second.
+    found = hazard_ratios([[5, 0], [9, 8]], [[5, 0], [0, 4]], offers=["a", "b"])
+    assert found.ratios[0].value is None
 
 
 def test_an_unknown_reference_is_named_with_the_cure(names):
@@ -666,6 +701,12 @@ def test_the_alternatives_agree_with_it_where_nobody_differs():
     assert [tail.residual for tail in found.tails] == pytest.approx([right] * 3, rel=2e-3)
     assert found.tails[2].parameters["c"] == pytest.approx(1, abs=1e-3)
     assert found.spread == pytest.approx((right, right), rel=2e-3)
+
+
+def test_a_constant_hazard_looks_back_until_it_has_seen_leavers():
+    at_risk, ended = [200, 150, 100, 90, 85, 80, 75, 70, 65], [40, 30, 6, 4, 0, 0, 0, 0, 0]
+    tail = project(at_risk, ended, active_months=9, discount_rate=0.1, draws=20).tails[1]
+    assert tail.parameters["hazard"] == pytest.approx(10 / (100 + 90 + 85 + 80 + 75 + 70 + 65))
 
 
 def test_a_discrete_weibull_is_found_again():

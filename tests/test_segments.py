@@ -231,14 +231,14 @@ def test_each_month_counts_by_those_still_watched():
     assert total.sum() == pytest.approx(30 + 24 * 2)
 
 
-def test_the_mean_is_the_sum_of_monthly_means_and_its_error_that_of_the_jackknife(cube, telecom_sheet):
+def test_the_mean_is_the_sum_of_monthly_means_and_its_error_that_of_the_jackknife(cube, telecom_sheet, net):
     whole = replace(cube, **{name: getattr(cube, name).sum(axis=1, keepdims=True) for name in (
         "assigned", "followed", "active")}, strata=("all",))  # fmt: skip
     total = segments.months(whole, telecom_sheet)
     replicates = payoff.by_month(whole.active, whole, factors=np.ones(24)).sum(axis=-1)
     assert total.sum(axis=(1, 2)) / cube.assigned.sum(axis=(1, 2)) == pytest.approx(replicates[0], rel=1e-12)
-    found = effects(replace(outcome_of(whole, changed(telecom_sheet, {"strata": ()}), name="returned"), total=total),
-                    factor=EVERYONE)  # fmt: skip
+    one_stratum = {"strata": ("all",), "factors": (), "count": whole.assigned.astype(float)}
+    found = effects(replace(net, total=total, **one_stratum), factor=EVERYONE)
     error = np.sqrt(jackknife_covariance(replicates[1:]).diagonal())
     assert np.sqrt(found.variance[:, 0]) == pytest.approx(error, rel=0.02)
 

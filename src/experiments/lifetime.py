@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 AT_LEAST = 10  # customers at risk that carry a common horizon; below it Greenwood's formula is too sure of itself
-FEW_EXPECTED = 5  # a chi-square needs so many expected in a cell,
-FEW_CELLS = 0.2  # but for so many cells (Cochran 1954)
+FEW_EXPECTED = 5  # leavers in a cell that a chi-square needs (Cochran 1954)
 ENDLESS = 10.0  # standard error of a log hazard ratio that only the end of the iteration stopped; one leaver has 1
 
 
@@ -205,11 +204,10 @@ class Mix:
 
 def mix_of_assigned(cube: Cube, *, arms: Sequence[int]) -> Mix:
     """Return the strata's shares of all assigned customers, over strata with acceptors in each of these arms."""
-    share = cube.assigned.sum(axis=(0, 2)) / cube.assigned.sum()
+    assigned = cube.assigned.sum(axis=(0, 2))
     back = (cube.ended + cube.stayed)[list(arms)].sum(axis=(2, 3))
-    kept = np.where((back > 0).all(axis=0), share, 0.0)
-    covered = float(kept.sum())
-    return Mix(weights=_floats(kept / covered if covered else kept), covered=covered)
+    kept = np.where((back > 0).all(axis=0), assigned, 0)
+    return Mix(weights=_floats(kept / max(1, kept.sum())), covered=float(kept.sum() / assigned.sum()))
 
 
 def curve_of_acceptors(cube: Cube, *, arm: int, mix: Mix | None = None, level: float = 0.95) -> Curve:
@@ -221,11 +219,14 @@ def curve_of_acceptors(cube: Cube, *, arm: int, mix: Mix | None = None, level: f
     for certain: on the simulator, 300 an arm, its intervals of survival at 23 months cover .80, these .93.
     """
     at_risk, ended = life_table(cube, arm=arm)
-    n = int(cube.ended[arm].sum() + cube.stayed[arm].sum())
+    customers = (cube.ended + cube.stayed)[arm].sum(axis=(1, 2))
     if mix is None:
-        return Curve.of_counts(_floats(at_risk.sum(axis=0)), _floats(ended.sum(axis=0)), n=n, level=level)
-    risk, gone = _standardised(at_risk, ended, weights=np.array(mix.weights))
-    return Curve.of_counts(_floats(risk), _floats(gone), n=n, level=level)
+        risk, gone = at_risk.sum(axis=0).astype(float), ended.sum(axis=0).astype(float)
+    else:
+        weights = np.array(mix.weights)
+        customers = customers[weights > 0]
+        risk, gone = _standardised(at_risk, ended, weights=weights)
+    return Curve.of_counts(_floats(risk), _floats(gone), n=int(customers.sum()), level=level)
 
 
 def _standardised(at_risk: NDArray[np.int64], ended: NDArray[np.int64], *, weights: Floats) -> tuple[Floats, Floats]:
@@ -237,8 +238,10 @@ def _standardised(at_risk: NDArray[np.int64], ended: NDArray[np.int64], *, weigh
         if not seen.any():
             break
         hazard, share = ended[seen, t] / at_risk[seen, t], still[seen]
-        pooled = float(share @ hazard / share.sum())
-        risk[t] = share.sum() ** 2 / (share**2 / at_risk[seen, t]).sum()
+        # fsum: the same bits whatever the order of the strata.
+        everybody = math.fsum(share)
+        pooled = math.fsum(share * hazard) / everybody
+        risk[t] = everybody**2 / math.fsum(share**2 / at_risk[seen, t])
         gone[t] = pooled * risk[t]
         still[~seen] *= 1 - pooled
         still[seen] *= 1 - hazard
@@ -421,7 +424,7 @@ def hazard_ratios(
     Binomial regression with complementary log-log link on offer, month and, where given, stratum: the
     proportional hazards model for grouped time (Prentice & Gloeckler 1978), Cox's to four digits. `reference`: an
     offer, by default the first. An offer from which nobody left has no ratio. A promotion that ends breaks
-    proportional hazards: `proportional_p` says how badly (Pearson's residuals; None where counts are too small).
+    proportional hazards: `proportional_p` says whether (likelihood ratio; None where too few left to tell).
     """
     base = offers[0] if reference is None else reference
     if base not in offers:
@@ -448,15 +451,16 @@ def _ratio(log: float, error: float, n: float, *, level: float) -> Estimate:
 
 
 def _fitted(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats, float | None]:
-    """Return log hazard ratios and errors of offers against the first, nan where there is none, and p of the fit."""
+    """Return log hazard ratios and errors of offers against the first, nan where there is none, and p of the same."""
     left = ended.sum(axis=(1, 2))
     some = (left > 0) & (left < at_risk.sum(axis=(1, 2)))
     logs, errors = np.full((2, len(some)), np.nan)
-    if not some[0] or some.sum() == 1:
+    fit = _cloglog(at_risk[some], ended[some]) if some[0] and some.sum() > 1 else None
+    if fit is None:
         return logs, errors, None
     others = np.nonzero(some)[0][1:]
-    logs[others], errors[others], _ = _cloglog(at_risk[some], ended[some])
-    return logs, errors, _cloglog(*(c[some].sum(axis=1, keepdims=True) for c in (at_risk, ended)))[2]
+    logs[others], errors[others] = fit.params[: len(others)], fit.bse[: len(others)]
+    return logs, errors, _same_always(*(counts[some].sum(axis=1, keepdims=True) for counts in (at_risk, ended)))
 
 
 def _informative(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats]:
@@ -470,40 +474,66 @@ def _informative(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats]:
         left = ended.sum(axis=others, keepdims=True)
         kept = (left > 0) & (left < at_risk.sum(axis=others, keepdims=True))
         at_risk, ended = at_risk * kept, ended * kept
-    return at_risk, ended
+    # In an order of their own: the same bits whatever the order of the strata.
+    order = np.lexsort(np.moveaxis(np.concatenate((at_risk, ended)), 1, -1).reshape(-1, at_risk.shape[1]))
+    return at_risk[:, order], ended[:, order]
 
 
-def _cloglog(at_risk: Floats, ended: Floats) -> tuple[Floats, Floats, float | None]:
-    """Fit offers against the first: counts (offers, strata, months) to log hazard ratios, errors and p of the fit."""
+def _cloglog(at_risk: Floats, ended: Floats, *, periods: NDArray[np.intp] | None = None) -> Any:  # noqa: ANN401
+    """Fit offers against the first: counts (offers, strata, months) to a fit of statsmodels; None if it has no ends.
+
+    `periods`: the period of each month, each with ratios of its own. The offers' coefficients come first.
+    """
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.families.links import CLogLog
     from statsmodels.genmod.generalized_linear_model import GLM
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     rows = at_risk > 0
-    offer, stratum, month = map(_indicators, np.nonzero(rows))
-    counts = np.stack((ended[rows], (at_risk - ended)[rows]), axis=1)
-    design = np.hstack((offer[:, 1:], stratum[:, 1:], month))
-    model, others = GLM(counts, design, family=Binomial(link=CLogLog())), len(ended) - 1
+    places = np.nonzero(rows)
+    offer, stratum, month = map(_indicators, places)
+    columns = [offer[:, 1:], stratum[:, 1:], month]
+    if periods is not None:
+        period = _indicators(periods[places[2]])[:, 1:]
+        columns.append(np.einsum("ij,ik->ijk", offer[:, 1:], period).reshape(len(offer), -1))
+    counts, design = np.stack((ended[rows], (at_risk - ended)[rows]), axis=1), np.hstack(columns)
+    model = GLM(counts, design, family=Binomial(link=CLogLog()))
     if model.df_resid < 1 or model.df_resid > len(design) - design.shape[1]:
-        # As many numbers as counts, or offers that share no month: nothing left to compare by.
-        return np.full(others, np.nan), np.full(others, np.nan), None
+        return None  # as many numbers as counts, or offers that share no month: nothing left to compare by
     with warnings.catch_warnings():
         # Two offers with the same counts are no "perfect separation"; where there is one, the errors are endless.
         warnings.simplefilter("ignore", PerfectSeparationWarning)
-        fit = model.fit()
-    return np.asarray(fit.params[:others]), np.asarray(fit.bse[:others]), _p_of_fit(fit, at_risk[rows])
+        return model.fit()
 
 
 def _indicators(places: NDArray[np.intp]) -> Floats:
     return np.asarray(places[:, None] == np.unique(places), float)
 
 
-def _p_of_fit(fit: Any, at_risk: Floats) -> float | None:  # noqa: ANN401  # statsmodels has no types
-    """Return Pearson's p value; None where too few departures are expected for it (Cochran 1954)."""
+def _same_always(at_risk: Floats, ended: Floats) -> float | None:
+    """Return p of the likelihood ratio test of one ratio an offer against one in each period.
+
+    Periods are as short as they can be with FEW_EXPECTED leavers expected of every offer; None where there is one.
+    """
     from scipy.special import chdtrc
 
-    expected = np.asarray(fit.mu) * at_risk
-    if expected.min() < 1 or (expected < FEW_EXPECTED).mean() > FEW_CELLS:
+    expected = at_risk * ended.sum(axis=0) / np.maximum(at_risk.sum(axis=0), 1)
+    periods = _periods(expected[:, 0])
+    one = _cloglog(at_risk, ended)
+    if one is None or periods.max() == 0:
         return None
-    return float(chdtrc(fit.df_resid, fit.pearson_chi2))
+    each = _cloglog(at_risk, ended, periods=periods)
+    gain = one.deviance - (each.deviance if each is not None else 0.0)  # each month its own period: a perfect fit
+    return float(chdtrc((len(ended) - 1) * periods.max(), max(0.0, gain)))
+
+
+def _periods(expected: Floats) -> NDArray[np.intp]:
+    """Return the period of each month from expected leavers (offers, months)."""
+    found, so_far, period = [], np.zeros(len(expected)), 0
+    for month in expected.T:
+        found.append(period)
+        so_far += month
+        if so_far.min() >= FEW_EXPECTED:
+            so_far, period = np.zeros(len(expected)), period + 1
+    # What is left over at the end joins the period before.
+    return np.minimum(found, max(period - 1, 0))

@@ -142,6 +142,8 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         cure = did_you_mean(where, Sheet.model_fields) if problem["type"] == "extra_forbidden" else f"{problem['msg']}."
+        if not where:  # settings that do not fit together; the message begins with the setting
+            raise WinbackError(problem["msg"].removeprefix("Value error, ")) from None
         raise WinbackError(f"{where} is {problem.get('input')!r}. {cure}") from None
 
 

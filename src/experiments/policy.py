@@ -126,11 +126,13 @@ def allocate(gain: Floats, *, share: Floats, cost: Floats | None, limits: Limits
     weight = np.repeat(share, offers)
     rows, most = [*np.kron(np.eye(segments), np.ones(offers))], [1.0] * segments
     if limits.budget is not None and cost is not None:
-        rows, most = [*rows, weight * cost.ravel()], [*most, limits.budget]
+        scale = max(limits.budget, float(np.abs(cost).max()), np.finfo(float).tiny)  # in every currency the same plan
+        rows, most = [*rows, weight * cost.ravel() / scale], [*most, limits.budget / scale]
     if limits.contacted is not None:
         rows, most = [*rows, weight], [*most, limits.contacted]
+    worth = weight * gain.ravel()
     found = milp(
-        -weight * gain.ravel(),
+        -worth / max(float(np.abs(worth).max()), np.finfo(float).tiny),
         integrality=np.full(weight.shape, int(limits.whole)),
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(np.array(rows), -np.inf, np.array(most)),

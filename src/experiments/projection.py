@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     # parameters (replicates, k), months (months,) -> hazard (replicates, months), its slopes (k, replicates, months)
     Hazards = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
-LAST_MONTHS = 6  # that set the constant hazard: the latest news, with enough customers behind it
+LAST_MONTHS = 6  # that set the constant hazard: the latest news,
+LEAST_LEFT = 10  # with enough leavers behind it
 SURE = 1e-9  # a hazard keeps so far from 0 and 1
 MOST_STEPS = 200  # of Fisher scoring; it needs about ten
 LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e12
@@ -257,15 +258,17 @@ def weibull(at_risk: Floats, ended: Floats, *, clock: int, discount: float, ahea
 
 
 def constant(at_risk: Floats, ended: Floats, *, clock: int, discount: float, ahead: int) -> Tail:  # noqa: ARG001  # as all
-    """Let everybody leave with the hazard of the last months, for ever."""
-    hazard = float(ended[-LAST_MONTHS:].sum() / at_risk[-LAST_MONTHS:].sum())
+    """Let everybody leave with the hazard of the last months, for ever: LAST_MONTHS, or more until LEAST_LEFT left."""
+    latest = ended[::-1].cumsum()
+    last = max(LAST_MONTHS, int(np.searchsorted(latest, min(LEAST_LEFT, latest[-1]))) + 1)
+    hazard = float(ended[-last:].sum() / at_risk[-last:].sum())
     stay = 1 - hazard
     return Tail(
         model="constant hazard",
         parameters={"hazard": hazard},
         log_likelihood=None,
         survival=tuple(stay**k for k in range(1, ahead + 1)),
-        residual=stay / (1 - stay * discount) if stay * discount < 1 else None,
+        residual=stay / (1 - stay * discount),
     )
 
 

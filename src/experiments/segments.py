@@ -285,7 +285,8 @@ def shrink(gain: Floats, *, noise: Floats, common: Floats, share: Floats) -> tup
     own, joint = _spread(found, noise=noise[:, known], common=common[known])
     prior = joint * offers * everywhere + own * one
     spread = prior + common[known, None, None] + noise.T[known, :, None] * one
-    apart = 1 / np.maximum(own + noise[:, known].mean(axis=0), np.finfo(float).tiny)
+    apart = own + noise[:, known].mean(axis=0)
+    apart = 1 / np.maximum(apart, 1e-12 * apart.max()) if apart.max() > 0 else np.ones_like(apart)
     weight = np.multiply.outer(share[known] / share[known].sum(), everywhere)
     weight += np.multiply.outer(apart / apart.sum(), one - everywhere)
     main = np.einsum("gij,jg->i", weight, found)

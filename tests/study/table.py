@@ -132,8 +132,7 @@ def page(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
 def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     counts = {size: [cell.repetitions for (_, n), cell in found.items() if n == size] for size in SIZES}
     ran = "; ".join(f"{size:,} an arm: {min(c):,}" + (f" to {max(c):,}" if min(c) < max(c) else "")
-                    for size, c in counts.items() if c)  # fmt: skip
-    least = min(cell.repetitions for cell in found.values())
+                    + f" (± {np.sqrt(LEVEL * (1 - LEVEL) / min(c)):.4f})" for size, c in counts.items() if c)  # fmt: skip
     minutes = sum(cell.seconds for cell in found.values()) / 60
     yield "# How often the intervals hold the truth"
     yield ""
@@ -141,9 +140,9 @@ def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     yield ""
     yield (f"Every number on this page is counted on simulated experiments with a known truth: five arms, 95 % "
            f"intervals, horizon 24 months, 200 buckets, strata by reason and tier. Experiments, each from its own seed "
-           f"[{SEED}, size, repetition, name of the world]: {ran}. {minutes:.0f} CPU minutes. Monte Carlo error of a "
-           f"coverage of .95 of one interval at {least:,} experiments: {np.sqrt(LEVEL * (1 - LEVEL) / least):.4f}; "
-           "of the means over four offers below, at most that. Simultaneous quantiles "
+           f"[{SEED}, size, repetition, name of the world], in each world: {ran}; in brackets the Monte Carlo error of a "
+           f"coverage of .95 of one interval; of the means over four offers below it is smaller. {minutes:.0f} CPU "
+           "minutes. Simultaneous quantiles "
            f"from {study.DRAWS:,} draws (the page takes 100,000): at most .003 of level.")  # fmt: skip
     yield ""
     yield ("The cubes are drawn by `experiments.simulate.draw_cube`, which tests/test_draw.py compares with the "
@@ -198,15 +197,21 @@ def _winners(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     yield ""
     yield "| world | customers an arm | chosen | falsely | Monte Carlo error | no offer beats doing nothing |"
     yield "|---|---|---|---|---|---|"
+    never = []
     for (name, size), cell in found.items():
         net = _truths(name)["net"][1:]
         best = {ARMS[1:][place].title() for place in np.flatnonzero(net > net.max() - 1e-9)}
         chosen = np.array([word.startswith("Choose") for word in cell.words])
         false = np.array([word.startswith("Choose") and (len(best) > 1 or word.removeprefix("Choose ") not in best)
                           for word in cell.words])  # fmt: skip
+        if not chosen.any() and name != "equal":
+            never.append(f"{name} {size:,}")
+            continue
         nothing = np.mean([word.startswith("No offer") for word in cell.words])
         error = np.sqrt(max(false.mean(), 1 / len(false)) * (1 - false.mean()) / len(false))
         yield f"| {name} | {size:,} | {chosen.mean():.3f} | {false.mean():.3f} | {error:.3f} | {nothing:.3f} |"
+    yield ""
+    yield f"Never chosen in: {', '.join(never)}."
     yield ""
 
 
@@ -214,7 +219,7 @@ def _misses(tables: dict[tuple[str, int], dict[str, Coverage]], found: dict[tupl
     yield "## Where an interval misses the aim at 1,000 and up, and what the page says there"
     yield ""
     yield ("The arm furthest off; the share of intervals wholly below and above the truth; the bias in standard "
-           "deviations of the estimate; the checks that do not pass in at least half of the experiments.")  # fmt: skip
+           "deviations of the estimate; the checks on the data that do not pass in at least half of the experiments.")  # fmt: skip
     yield ""
     yield "| world | customers an arm | interval | coverage | furthest arm | below | above | bias | checks that warn |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -229,7 +234,7 @@ def _misses(tables: dict[tuple[str, int], dict[str, Coverage]], found: dict[tupl
 
 def _warning(cell: Cell) -> list[str]:
     looked = min(study.LOOKED_AT, cell.repetitions)
-    return [check for check, times in cell.warned.items() if times >= OFTEN * looked]
+    return [check for check, times in cell.warned.items() if times >= OFTEN * looked and check != "power"]
 
 
 def _checks(found: dict[tuple[str, int], Cell]) -> Iterator[str]:

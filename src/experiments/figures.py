@@ -379,6 +379,8 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
     """Show the shrunken gain of every offer in every segment of a factor."""
     table = next(table for table in (readout.targeting.tables if readout.targeting else ()) if table.factor == factor)
     names = [arm.name for arm in readout.offers if any(cell.offer == arm.name for cell in table.cells)]
+    unit = table.cells[0].gain.unit
+    what = {"money": "Net gain", "share": "Lift", "months": "Months gained"}[unit]
 
     def draw(*, narrow: bool) -> Figure:
         figure = canvas(narrow=narrow, height=0.26 * len(table.segments) * len(names) + 1.2)
@@ -393,8 +395,8 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
                         label=readout.arm(name).label if place == 0 else None)  # fmt: skip
         ax.set_yticks(range(len(table.segments)), table.segments)
         ax.invert_yaxis()
-        title(ax, f"Net gain per customer by {factor}", narrow=narrow)
-        axis(ax, "money", readout.currency, ticks=3 if narrow else 5)
+        title(ax, f"{what} per customer by {factor}", narrow=narrow)
+        axis(ax, unit, readout.currency, ticks=3 if narrow else 5)
         zero(ax)
         ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2 if narrow else 4)
         return figure
@@ -407,6 +409,6 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
     texts = [f"{segment}: {', '.join(told_gains)}" for segment, told_gains in gains.items()]
     return both(
         draw,
-        alt=f"Net gain by {factor}. {'; '.join(texts)}.",
+        alt=f"{what} by {factor}. {'; '.join(texts)}.",
         caption="Gains over the holdout, drawn to the offer's main effect as far as segments differ by chance.",
     )

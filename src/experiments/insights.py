@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Counts = NDArray[np.int64]
 
+BY_SEGMENT = {"returned": "returned", "months": "months"}  # objective: outcome; of all others the net
 EARLY_MONTHS = 3  # re-loss within so many months of the return is early
 
 
@@ -57,7 +58,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targeting:
-    """Which offer for whom, on net money."""
+    """Which offer for whom: on net money, or on the objective where that is no money."""
 
     tables: tuple[segments.Segments, ...]
     value: policy.PolicyValue | None
@@ -144,23 +145,23 @@ def targeting(reading: Reading) -> Targeting | None:
     cube, sheet = reading.cube, reading.sheet
     if reading.holdout is None:
         return None
-    net = segments.outcome_of(cube, sheet, name="net")
-    factors = sheet.segments if sheet.segments is not None else net.factors
+    gain = segments.outcome_of(cube, sheet, name=BY_SEGMENT.get(sheet.objective, "net"))
+    factors = sheet.segments if sheet.segments is not None else gain.factors
     if not factors:
         return None
     cost, value, frontier = segments.outcome_of(cube, sheet, name="cost"), None, None
-    if net.single:
+    if gain.single:
         customers = int(cube.assigned.sum())
         limits = policy.Limits.of(customers, budget=sheet.budget, calls=sheet.calls)
         value = policy.value_of_learning(
-            net, factor=factors[0], level=sheet.level, cost=cost, limits=limits, seed=sheet.seed
+            gain, factor=factors[0], level=sheet.level, cost=cost, limits=limits, seed=sheet.seed
         )
-        frontier = policy.frontier_of(net, cost, factor=factors[0])
+        frontier = policy.frontier_of(gain, cost, factor=factors[0])
     return Targeting(
-        tables=segments.segment_table(net, level=sheet.level, factors=factors),
+        tables=segments.segment_table(gain, level=sheet.level, factors=factors),
         value=value,
         frontier=frontier,
-        tailored=policy.tailored(net, sheet, level=sheet.level),
+        tailored=policy.tailored(gain, sheet, level=sheet.level),
     )
 
 

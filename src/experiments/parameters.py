@@ -177,13 +177,18 @@ def parameters_of(notebook: Path) -> dict[str, Parameter]:
         if isinstance(line, ast.ImportFrom) and line.module in {"datetime", "typing", "__future__"}:
             continue
         try:
-            parameter = _parameter(line, help=" ".join(comments[n] for n in range(line.lineno, (line.end_lineno or 0) + 1) if n in comments))
+            parameter = _parameter(line, help=_help(line, comments))
         except ValueError as error:
             raise WinbackError(f"{where}, line {line.lineno}: {error}") from None
         if parameter.name in found:
             raise WinbackError(f"{where}, line {line.lineno}: '{parameter.name}' stands there twice. Remove one.")
         found[parameter.name] = parameter
     return found
+
+
+def _help(line: ast.stmt, comments: Mapping[int, str]) -> str:
+    """Return the comments beside a line, wherever a formatter broke it."""
+    return " ".join(comments[n] for n in range(line.lineno, (line.end_lineno or 0) + 1) if n in comments)
 
 
 def _parameter(line: ast.stmt, *, help: str) -> Parameter:  # noqa: A002  # the field's name

@@ -38,7 +38,6 @@ class Limits:
 
     budget: float | None = None  # currency per customer on the list
     contacted: float | None = None  # share of the list that can be called, 0 to 1
-    whole: bool = False  # one arm for each segment; else a segment may be divided
 
     @property
     def none(self) -> bool:
@@ -46,9 +45,7 @@ class Limits:
         return self.budget is None and self.contacted is None
 
     @classmethod
-    def of(
-        cls, customers: int, *, budget: float | None = None, calls: int | None = None, whole: bool = False
-    ) -> Limits:
+    def of(cls, customers: int, *, budget: float | None = None, calls: int | None = None) -> Limits:
         """Return the limits of a campaign: money and calls in total, for a list of so many customers."""
         if customers < 1 or (budget or 0) < 0 or (calls or 0) < 0:
             raise WinbackError(f"A campaign of {customers} customers with a budget of {budget} and {calls} calls "
@@ -56,7 +53,6 @@ class Limits:
         return cls(
             budget=None if budget is None else budget / customers,
             contacted=None if calls is None else calls / customers,
-            whole=whole,
         )
 
 
@@ -118,9 +114,10 @@ def learn(outcome: Outcome, *, factor: str, cost: Outcome | None = None, limits:
 def allocate(gain: Floats, *, share: Floats, cost: Floats | None, limits: Limits) -> Floats:
     """Return the best shares of each segment for no offer and each offer: (segments, 1 + offers), rows add up to 1.
 
-    Maximises sum share x gain given under the limits; `gain` and `cost` (segments, offers) per customer.
+    Maximises sum share x gain given under the limits; `gain` and `cost` (segments, offers) per customer. At most one
+    segment for each limit is divided: some of its customers, at random, get another arm.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import linprog
 
     segments, offers = gain.shape
     weight = np.repeat(share, offers)
@@ -131,11 +128,12 @@ def allocate(gain: Floats, *, share: Floats, cost: Floats | None, limits: Limits
     if limits.contacted is not None:
         rows, most = [*rows, weight], [*most, limits.contacted]
     worth = weight * gain.ravel()
-    found = milp(
+    found = linprog(
         -worth / max(float(np.abs(worth).max()), np.finfo(float).tiny),
-        integrality=np.full(weight.shape, int(limits.whole)),
-        bounds=Bounds(0, 1),
-        constraints=LinearConstraint(np.array(rows), -np.inf, np.array(most)),
+        A_ub=np.array(rows),
+        b_ub=np.array(most),
+        bounds=(0, 1),
+        method="highs",
     )
     if found.x is None:
         raise WinbackError(f"No plan keeps a budget of {limits.budget} per customer ({found.message}). Raise it.")

@@ -328,7 +328,8 @@ def _policy_words(readout: Readout) -> str:
              for segment in rule.segments]  # fmt: skip
     regret = found.regret.high if found.regret else None
     bound = (
-        f" The best possible rule on these segments is at most {money(regret, readout.currency)} better."
+        f" The best possible rule on these segments is at most "
+        f"{amount(regret, found.gain.unit, currency=readout.currency)} better."
         if regret
         else ""
     )
@@ -338,11 +339,21 @@ def _policy_words(readout: Readout) -> str:
 
 
 def _segment_words(readout: Readout, table: Segments) -> str:
+    """Return what the segments of a factor say, every cell corrected for all others."""
+    held = [cell for cell in table.cells if cell.p_holm is not None and cell.p_holm < 1 - readout.level]
+    known = [cell for cell in table.cells if cell.p_holm is not None]
+    cells = (
+        f"Of {len(known)} gains {len(held) or 'none'} {'holds' if len(held) == 1 else 'hold'} after Holm's correction"
+        + (f": {listed([f'{_labels(readout, [cell.offer])} in {cell.segment}' for cell in held])}" if held else "")
+        if len(held) < len(known)
+        else "All gains hold after Holm's correction"
+    )
     p = table.choice_differs.p_holm
     if p is None:
-        return f"Too few customers to tell whether the best offer depends on {table.factor}."
+        return f"Too few customers to tell whether the best offer depends on {table.factor}. {cells}."
     verb = "depends" if p < 1 - readout.level else "is not shown to depend"
-    return f"The difference between offers {verb} on {table.factor} (interaction test, p = {_p(p)} after Holm)."
+    test = f"interaction test, p = {_p(p)} after Holm"
+    return f"The difference between offers {verb} on {table.factor} ({test}). {cells}."
 
 
 def drivers(found: Sequence[Driver]) -> Html:

@@ -32,6 +32,7 @@ help:  ## list what there is
 
 demo: $(VENV)/.runtime  ## the whole way: simulated telecom, test, readout, report
 	@$(BIN)/winback demo
+	@echo 'To go on with your own test: source $(BIN)/activate, then winback --help'
 
 test: $(VENV)/.dev  ## every test but the studies, and the examples in the docs
 	@$(if $(CHROMIUM),:,echo 'No chromium on the PATH: the browser tests are left out.')

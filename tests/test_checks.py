@@ -234,8 +234,8 @@ def test_power_is_told_on_the_declared_objective(cube_of, telecom_sheet):
         objective: CHECKS["power"](with_sheet(telecom_sheet, objective=objective), cube_of()).reason
         for objective in ("returned", "profit")
     }
-    assert "in the share who returned" in found["returned"]
-    assert "in net profit per customer contacted" in found["profit"]
+    assert "in the extra share who returned" in found["returned"]
+    assert "in net profit per customer" in found["profit"]
 
 
 # Mathematics.

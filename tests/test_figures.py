@@ -9,6 +9,7 @@ from matplotlib.text import Text
 
 from experiments import figures
 from experiments.cohort import Cohort
+from experiments.decide import Verdict
 from experiments.design import Design, PlannedArm
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate
@@ -53,6 +54,7 @@ def readout(*offers, name="telecom"):
         "level": 0.95,
         "dated": True,
         "arms": (holdout, *offers),
+        "verdict": Verdict(word="Choose", tone="go", sentence="It earns most."),
     }
     return Readout(**dict.fromkeys(field.name for field in fields(Readout)) | about)
 

@@ -1,6 +1,8 @@
 """Segments: against scipy and statsmodels, the truth of section 9, and the naive ways that must fail."""
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,8 @@ from experiments.segments import (
     shrink,
 )
 from experiments.simulate import truth
+
+ROOT = Path(__file__).parents[1]
 
 # A fast discrete world: twelve strata, a holdout and three offers, money that is nothing or log-normal.
 ARMS = ("holdout", "discount", "upgrade", "bundle")
@@ -173,6 +177,22 @@ def test_price_wants_the_discount_and_service_the_upgrade(net):
         assert max(net.single, key=lambda offer: table.cell(reason, offer).shrunk.value) == best
     assert table.choice_differs.p < 0.05
     assert (table.gain_differs.df, table.choice_differs.df) == (9, 6)
+
+
+# Oracle: a real test, the donors of Karlan & List (2007), its rows counted one by one in the reference.
+@pytest.mark.parametrize(("dormant", "label"), [("1", "dormant_flag"), ("0", "not_dormant")])
+def test_donors_by_dormancy_are_those_counted_from_the_rows(reference, donor_sheet, dormant, label):
+    donors = make_cube(donor_sheet, ROOT / "data/donors")
+    for name, column in (("returned", "gave"), ("value", "amount_per_letter")):
+        found = effects(outcome_of(donors, donor_sheet, name=name), factor="dormant")
+        g = found.segments.index(dormant)
+        rows = [reference[label]["arms"][arm][column] for arm in donors.arms]
+        assert found.customers[:, g].tolist() == [row["n"] for row in rows]
+        assert found.mean[:, g] == pytest.approx([row["rate" if name == "returned" else "mean"] for row in rows])
+        error = [
+            math.sqrt(row["rate"] * (1 - row["rate"]) / row["n"]) if name == "returned" else row["se"] for row in rows
+        ]
+        assert np.sqrt(found.variance[:, g]) == pytest.approx(error, rel=0.2)  # 199 degrees of freedom: 5 % one error
 
 
 # What the intervals and tests promise, in the discrete world; and the naive ways beside them.

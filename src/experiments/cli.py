@@ -68,6 +68,7 @@ def check(args: argparse.Namespace) -> None:
     """Read the sheet and every table it names, and say where each row went."""
     from experiments.cube import make_cube
     from experiments.plan import read_sheet
+    from experiments.readout import read_cube
     from experiments.tables import connect, read
 
     sheet, folder = read_sheet(args.sheet)
@@ -77,8 +78,12 @@ def check(args: argparse.Namespace) -> None:
             print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")
     if sheet.dated or "outcomes" in sheet.tables:
         print("The readout will use:")
-        for account in make_cube(sheet, folder).accounts:
+        readout = read_cube(make_cube(sheet, folder), sheet)
+        for account in readout.accounts:
             print(f"  {account}")
+        for found in readout.checks:
+            if found.state != "pass":
+                print(f"  {found.state}: {found.name}. {found.reason} {found.todo}")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -102,7 +107,10 @@ def readout(args: argparse.Namespace) -> None:
     from experiments.plan import read_sheet
 
     sheet, _ = read_sheet(args.sheet)
-    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter)}
+    changes = dict(_pair(text) for text in args.parameter)
+    if "sheet" in changes:
+        raise WinbackError(f"The sheet stands before the parameters: winback readout {changes['sheet']}")
+    parameters = {"sheet": args.sheet, **changes}
     _run("3-readout", parameters, reports=args.reports, experiment=sheet.experiment, sheet=Path(args.sheet))
     _headline(args.reports / sheet.experiment / "3-readout" / "readout.json")
 

@@ -17,7 +17,7 @@ from experiments.assign import BUCKETS
 from experiments.cells import literal
 from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import durations
-from experiments.plan import Sheet
+from experiments.plan import SEPARATOR, Sheet
 from experiments.tables import Account, columns_of, connect, read, sql, statements
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         assigned=total,
         attempts=_spread(shape, assigned, "attempts"),
         reached=_spread(shape, assigned, "reached"),
-        accepted=_spread(shape, _accepted(assigned), "assigned"),
+        accepted=_spread(shape, _accepted(assigned), "assigned") if contacts else _spread(shape, lives, "customers"),
         followed=total[..., None] - _so_far(_spread(ends, assigned, "assigned", month="months")),
         active=_active(lives, by_month),
         returned=_so_far(_spread(ends, lives, "customers", month="first"))
@@ -177,7 +177,7 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
 
 def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:
     outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
-    _refuse_duplicates(con, "outcomes")
+    refuse_duplicates(con, "outcomes")
     strata, accounts = _assigned(con, sheet, folder, results="outcomes")
     contacts = _follow(con, sheet, folder, months=1, until=ONE_TICK)
     took = "o.returned" if contacts is None else "f.lane % 2 = 1"
@@ -242,7 +242,7 @@ def _assigned(
         f"{'stratum' if 'stratum' in columns else literal('all')} AS stratum, "
         f"""{'"at"' if sheet.dated else "DATE '2000-01-01'"} AS "at" FROM assignments WHERE {where}"""
     )
-    _refuse_duplicates(con, "assigned")
+    refuse_duplicates(con, "assigned")
     accounts = [Account(table="assignments", rows=account.rows, kept=kept, why="other experiments", note=account.note)]
     return _cells(con, sheet), accounts
 
@@ -273,6 +273,13 @@ def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
         raise WinbackError(f"Table assignments has values of bucket outside 0 to {BUCKETS - 1}. Leave the column out: "
                            "buckets are then made from the seed.")  # fmt: skip
     strata = tuple(sorted({pair[1] for pair in pairs}))
+    odd = [label for label in strata if sheet.strata and len(label.split(SEPARATOR)) != len(sheet.strata)]
+    if odd:
+        raise WinbackError(
+            f"The sheet's strata are {SEPARATOR.join(sheet.strata)!r}, but table assignments has a stratum "
+            f"{odd[0]!r}. Map the column: `columns: {{stratum: <name in the file>}}`, with a value for each factor, or "
+            "drop `strata`."
+        )
     con.execute("CREATE TEMP TABLE cells (arm VARCHAR, stratum VARCHAR, cell INTEGER)")
     for cell, pair in enumerate(product(sheet.arms, strata)):
         con.execute("INSERT INTO cells VALUES (?, ?, ?)", [*pair, cell])
@@ -317,7 +324,8 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
                    note=account.note)  # fmt: skip
 
 
-def _refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
+def refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Refuse a table in which a customer stands twice."""
     rows, customers = con.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {table}").fetchall()[0]
     if rows == customers:
         return

@@ -25,7 +25,7 @@ from experiments.estimate import (
 )
 from experiments.objectives import OBJECTIVES, terms_of
 from experiments.plan import Sheet
-from experiments.words import amount, listed, number
+from experiments.words import amount, listed, number, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -212,7 +212,8 @@ def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: 
         word=f"{listed(tied, last='or')}: not separable",
         tone="wait",
         sentence=f"On {goal} this test cannot tell {listed(tied)} apart; {first}{behind}{chance}",
-        detail=detail,
+        detail=f"If you must choose now: {tied[0]}, the best with a chance of {share(ranking.p_best[0], digits=0)}; "
+        f"should another be better, that costs {_shown(sheet, ranking.expected_loss[0])} on average. {detail}".strip(),
     )
 
 
@@ -255,9 +256,9 @@ def faces(best: Mapping[str, str], *, among: str) -> str:
     if liked is None or earns is None or liked == earns:
         return ""
     verb = "accepted" if "accepted" in best else "answered"
-    third = f", and {efficient} returns most per unit of cost" if efficient not in (None, earns) else ""
-    return (f"{among} the most {verb} one is not the most profitable one: {liked} is {verb} most, {earns} earns "
-            f"most{third}.")  # fmt: skip
+    third = f", and {efficient} the highest return on its cost" if efficient not in (None, earns) else ""
+    return (f"{among} the most {verb} one is not the most profitable one: {liked} is {verb} most, {earns} nominally "
+            f"has the highest net{third}.")  # fmt: skip
 
 
 # Pairs: is there any difference between two offers?

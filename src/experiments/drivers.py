@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from experiments.cube import put_on_clock
+from experiments.cube import put_on_clock, refuse_duplicates
 from experiments.estimate import Estimate, normal_quantile
 from experiments.plan import SEPARATOR, Sheet, changed, read_sheet
 from experiments.tables import columns_of, connect, read, statements
@@ -81,6 +81,7 @@ def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[s
     if "customers" not in sheet.tables:
         return {"complaint": "'unknown'", "referred": "'unknown'", "customers": ""}
     read(con, "customers", sheet.tables["customers"], folder=folder, decimals=sheet.decimals)
+    refuse_duplicates(con, "customers")
     columns = columns_of(con, "customers")
     referred = "CASE WHEN c.referrals > 0 THEN 'yes' ELSE 'no' END" if "referrals" in columns else "'unknown'"
     return {

@@ -71,7 +71,7 @@ def faces_of_success(readout: Readout) -> Picture:
     return both(
         draw,
         alt=f"Dot plots of every offer with {share(readout.level, digits=0)} intervals. " + "; ".join(lines) + ".",
-        caption=f"Highest on {'; on '.join(told_best)} (green). Bars are {share(readout.level, digits=0)} intervals.",
+        caption=f"Highest on {'; on '.join(told_best)} (dark). Bars are {share(readout.level, digits=0)} intervals.",
     )
 
 
@@ -85,13 +85,13 @@ def _value(arm: Arm, metric: str) -> float:
 
 
 def _dots(ax: Axes, readout: Readout, metric: str, *, ticks: int) -> None:
-    best = _best(readout, metric)
+    best, leading = _best(readout, metric), BEST if readout.verdict.tone == "go" else INK
     offers = list(reversed(readout.offers))
     for place, arm in enumerate(offers):
         estimate = arm.estimates.get(metric)
         if estimate is None or estimate.value is None:
             continue
-        colour = BEST if arm is best else QUIET
+        colour = leading if arm is best else QUIET
         if estimate.low is not None and estimate.high is not None:
             ax.plot([estimate.low, estimate.high], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
         ax.plot(estimate.value, place, "o", color=colour, ms=8)

@@ -77,16 +77,17 @@ def profit_and_share(numbers: Numbers, terms: Terms) -> Replicates:
 
 OBJECTIVES: dict[str, Objective] = {
     "profit": Objective(
-        goal="net profit per customer contacted", unit="money", needs=("net",), score=_gain("net")),
+        goal="net profit per customer", unit="money", needs=("net",), score=_gain("net")),
     "roi": Objective(
         goal="return on investment", unit="ratio", needs=("roi", "lift"), score=_gain("roi"), eligible=enough_lift,
         unknown="an offer without cost has no return on investment, and one may be too small to count"),
     "returned": Objective(
-        goal="the share who returned", unit="share", needs=("lift",), score=_gain("lift")),
+        goal="the extra share who returned", unit="share", needs=("lift",), score=_gain("lift")),
     "months": Objective(
-        goal="months retained", unit="months", needs=("months_gained",), score=_gain("months_gained")),
+        goal="months gained", unit="months", needs=("months_gained",), score=_gain("months_gained")),
     "market_share": Objective(
-        goal="the share active at the horizon", unit="share", needs=("active_gained",), score=_gain("active_gained")),
+        goal="the extra share active at the horizon", unit="share", needs=("active_gained",),
+        score=_gain("active_gained")),
     "profit_and_share": Objective(
         goal="net profit plus the value of customers still active", unit="money", needs=("net", "active_gained"),
         score=profit_and_share),

@@ -233,7 +233,10 @@ def _cure(path: tuple[str, ...], message: str, kind: str) -> str:
         return f"There is no such setting. {did_you_mean(path[-1], _settings(path))}"
     if kind == "missing":
         return f"This setting is needed: {_settings(path).get(path[-1], 'write it')}."
-    return message if message.endswith(".") else f"{message}."
+    message = message[:1].upper() + message[1:]
+    if "valid string" in message:
+        message += " Put it in quotes"
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _settings(path: tuple[str, ...]) -> dict[str, str]:

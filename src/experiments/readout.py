@@ -98,15 +98,18 @@ def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: o
     """
     if not isinstance(sheet, Sheet):
         sheet, folder = read_sheet(sheet)
-    sheet = changed(sheet, changes)
-    return read_cube(make_cube(sheet, folder or Path()), sheet)
+    read = changed(sheet, changes)
+    return read_cube(make_cube(read, folder or Path()), read, planned=sheet)
 
 
-def read_cube(cube: Cube, sheet: Sheet) -> Readout:
-    """Estimate everything from a cube. Well under a second, whatever the number of customers."""
+def read_cube(cube: Cube, sheet: Sheet, *, planned: Sheet | None = None) -> Readout:
+    """Estimate everything from a cube. Well under a second, whatever the number of customers.
+
+    `planned`: the sheet as registered; what was read otherwise is told among the checks.
+    """
     _refuse_unseen(cube, sheet)
     reading = Reading(cube=cube, sheet=sheet)
-    checks = tuple(check(sheet, cube) for check in CHECKS.values())
+    checks = (*(check(sheet, cube) for check in CHECKS.values()), *_deviations(sheet, planned))
     interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
     arms = tuple(_arm(reading, a, interim=interim) for a in range(len(cube.arms)))
     ranking = None if interim else _rank(reading)
@@ -154,6 +157,18 @@ def _best(arms: Sequence[Arm]) -> dict[str, str]:
         if known:
             best[metric] = max(known, key=lambda label: known[label])
     return best
+
+
+def _deviations(sheet: Sheet, planned: Sheet | None) -> tuple[Check, ...]:
+    """Return what was read otherwise than registered; nothing where no sheet was registered."""
+    if planned is None:
+        return ()
+    now, then = sheet.model_dump(), planned.model_dump()
+    other = [f"{name} {now[name]} instead of {then[name]}" for name in now if now[name] != then[name]]
+    if not other:
+        return (Check(name="As planned", state="pass", reason="Read with the settings registered in the sheet."),)
+    todo = "Decide by the settings registered before the test; take this page as an exploration."
+    return (Check(name="As planned", state="warn", reason=f"Not as planned: {'; '.join(other)}.", todo=todo),)
 
 
 DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock

@@ -427,8 +427,9 @@ def lost(cohort: Cohort) -> Html:
         f"{cohort.lost:,} of {cohort.customers:,} customers have been silent for more than {cohort.silent_days} days "
         f"on {cohort.as_of}. They brought {money(cohort.revenue_lost, cohort.currency, digits=0)} of revenue before."
     )
-    tone = "stop" if cohort.lost_share.value and cohort.lost_share.value > ALARM_ABOVE else "wait"
-    card = parts.verdict(said, word=f"{share(cohort.lost_share.value or 0.0)} of customers are lost", tone=tone)
+    lost_share = cohort.lost_share.value or 0.0
+    alarm = "Alarm: " if lost_share > ALARM_ABOVE else ""
+    card = parts.verdict(said, word=f"{alarm}{share(lost_share)} of customers are lost", tone="wait")
     return card + parts.facts([
         ("Lost customers", f"{cohort.lost:,}", f"of {cohort.customers:,} who ever bought"),
         ("Lost share", share(cohort.lost_share.value or 0.0), interval(cohort.lost_share, currency=cohort.currency)),
@@ -465,8 +466,9 @@ def plan(design: Design) -> Html:
         f"{share(design.expected_returned - 0.04, digits=0)} takes {design.needed:,} an arm."
     )
     enough = design.smallest_arm >= design.needed
+    decides = design.objective == "returned"  # else the size that tells responses apart is not enough
     card = parts.verdict(said, word="Large enough to compare responses" if enough else "Too small to compare offers",
-                         tone="go" if enough else "wait",
+                         tone="go" if enough and decides else "wait",
                          detail="Money varies far more than responses: to rank offers on net profit a test needs many "
                          "times as many customers. The readout says so when they cannot be separated.")  # fmt: skip
     return card + parts.facts([

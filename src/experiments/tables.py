@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -81,6 +82,10 @@ def connect(*, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection
         if threads:
             con.execute(f"SET threads = {int(threads)}")
         yield con
+    except RuntimeError as error:
+        if "interrupt" in str(error).lower():  # Ctrl-C, as the engine tells it
+            raise KeyboardInterrupt from None
+        raise
     finally:
         con.close()
 
@@ -98,8 +103,13 @@ def statements(name: str) -> dict[str, str]:
 
 
 def write_parquet(con: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
-    """Write a table to a Parquet file."""
-    con.execute(f"COPY (SELECT * FROM {table}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)")
+    """Write a table to a Parquet file, whole or not at all."""
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        con.execute(f"COPY (SELECT * FROM {table}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read(

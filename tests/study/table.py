@@ -63,22 +63,22 @@ def coverage(rows: np.ndarray, true: np.ndarray, *, arms: slice, together: bool 
     each = holds.sum(axis=1)[some] / counts.sum(axis=1)[some]
     by_arm = holds.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
     worst = int(np.abs(by_arm - LEVEL).argmax())
+    slack = 1e-9 * np.maximum(1, np.abs(true))
     with np.errstate(invalid="ignore"):
-        below, above = ((side & np.isfinite(rows[..., 0])).mean() for side in
-                        (rows[..., 2] < true - 1e-9 * np.maximum(1, abs(true)),
-                         rows[..., 1] > true + 1e-9 * np.maximum(1, abs(true))))  # fmt: skip
-    least = 1e-9 * np.maximum(1, np.abs(true))
-    spread = np.maximum(np.nanstd(rows[..., 0], axis=0), least)
+        below, above = rows[..., 2] < true - slack, rows[..., 1] > true + slack
+    if together:
+        below, above = below.any(axis=1), above.any(axis=1)
+    spread = np.maximum(np.nanstd(rows[..., 0], axis=0), slack)
     away = (np.nanmean(rows[..., 0], axis=0) - true) / spread
     return Coverage(
         share=float(each.mean()),
         error=float(max(each.std(), np.sqrt(1 / len(each) / 4) / 10) / np.sqrt(len(each))),
         lowest=(float(by_arm[worst]), "all" if together else names[worst]),
-        below=float(below),
-        above=float(above),
+        below=float(below.mean()),
+        above=float(above.mean()),
         told=float(some.mean()),
         bias=float(away[np.abs(away).argmax()]),
-        exact=bool((spread <= least).all() and each.mean() == 1),
+        exact=bool((spread <= slack).all() and each.mean() == 1),
     )
 
 
@@ -131,8 +131,11 @@ def page(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
 
 def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     counts = {size: [cell.repetitions for (_, n), cell in found.items() if n == size] for size in SIZES}
-    ran = "; ".join(f"{size:,} an arm: {min(c):,}" + (f" to {max(c):,}" if min(c) < max(c) else "")
-                    + f" (± {np.sqrt(LEVEL * (1 - LEVEL) / min(c)):.4f})" for size, c in counts.items() if c)  # fmt: skip
+    ran = "; ".join(
+        f"{size:,} an arm: {min(c):,}" + (f" to {max(c):,}" if min(c) < max(c) else "") + f" (± {_error(min(c)):.4f})"
+        for size, c in counts.items()
+        if c
+    )
     minutes = sum(cell.seconds for cell in found.values()) / 60
     yield "# How often the intervals hold the truth"
     yield ""
@@ -140,9 +143,9 @@ def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     yield ""
     yield (f"Every number on this page is counted on simulated experiments with a known truth: five arms, 95 % "
            f"intervals, horizon 24 months, 200 buckets, strata by reason and tier. Experiments, each from its own seed "
-           f"[{SEED}, size, repetition, name of the world], in each world: {ran}; in brackets the Monte Carlo error of a "
-           f"coverage of .95 of one interval; of the means over four offers below it is smaller. {minutes:.0f} CPU "
-           "minutes. Simultaneous quantiles "
+           f"[{SEED}, size, repetition, name of the world], in each world: {ran}; in brackets the Monte Carlo error "
+           f"of a coverage of .95 of one interval; of the means over four offers below it is smaller. {minutes:.0f} "
+           "CPU minutes. Simultaneous quantiles "
            f"from {study.DRAWS:,} draws (the page takes 100,000): at most .003 of level.")  # fmt: skip
     yield ""
     yield ("The cubes are drawn by `experiments.simulate.draw_cube`, which tests/test_draw.py compares with the "
@@ -151,6 +154,11 @@ def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     yield ""
     yield from (f"- **{name}**: {what}" for name, what in VARIANTS.items())
     yield ""
+
+
+def _error(experiments: int) -> float:
+    """Return the Monte Carlo error of a coverage that is the level."""
+    return float(np.sqrt(LEVEL * (1 - LEVEL) / experiments))
 
 
 def _table(size: int, tables: dict[str, dict[str, Coverage]], found: dict[tuple[str, int], Cell]) -> Iterator[str]:
@@ -218,8 +226,10 @@ def _winners(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
 def _misses(tables: dict[tuple[str, int], dict[str, Coverage]], found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     yield "## Where an interval misses the aim at 1,000 and up, and what the page says there"
     yield ""
-    yield ("The arm furthest off; the share of intervals wholly below and above the truth; the bias in standard "
-           "deviations of the estimate; the checks on the data that do not pass in at least half of the experiments.")  # fmt: skip
+    yield (
+        "The arm furthest off; the share of intervals wholly below and above the truth; the bias in standard "
+        "deviations of the estimate; the checks of the data that do not pass in half of the experiments or more."
+    )
     yield ""
     yield "| world | customers an arm | interval | coverage | furthest arm | below | above | bias | checks that warn |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -254,5 +264,32 @@ def _checks(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
 MEANING = """\
 ## What it means
 
-(to be written)
+**Where it holds.** In the base world and wherever the world only changes what is true (many spontaneous returns,
+crossing lives, a cured share, no cliff, follow-up by arm, wrong reasons, equal offers), the intervals that decide,
+which are those of returned, lift, months, the gains, cost, net and incremental ROI of an offer, hold it in .93 to .97
+of the experiments at 1,000 an arm and at 10,000. Different follow-up by arm and wrong reasons bias nothing: each month
+has its own denominator, and the cost of a tailored offer follows the reason that was recorded. No equal offer was ever
+called best at any size: to be chosen, an offer must beat doing nothing and every other offer at once.
+
+**Where it does not, and why.**
+
+1. *Few returned customers.* The jackknife interval of a rare share or of a skew sum is too short upwards: almost all
+   misses lie below the truth. At 1,000 an arm about 44 of the holdout return and four of them are watched to month 24
+   and active: its value and its share active at the horizon hold the truth in .88 and .90 (no check says so), and so do
+   the same rows of every arm where nobody accepts or nothing has an effect (`tail` warns; `zero_events` too where
+   nobody accepts). Gross ROI where only a few accept reaches .82 at 1,000 and .91 at 10,000. At 300 an arm value and
+   gross ROI of the offers lie at .90 to .92, at 50 only returned, lift, cost and months gained can be trusted
+   (`small_arm` warns). The differences to the holdout do better.
+
+2. *Whales.* With 1 % of customers worth 50 times the others, intervals of money hold the truth in about .79 of the
+   experiments at 1,000 and .92 at 10,000, the simultaneous ones in .53 and .85. `tail` warns. Shares, months, costs and
+   the winsorised net are untouched; the adjusted net gains a little.
+
+3. *Several offers at once.* The simultaneous intervals of value gained and net lie at .87 to .90 at 300 (`small_arm`
+   warns), at .90 to .94 at 1,000 (`tail` warns in a quarter of the experiments) and at their level at 10,000: four skew
+   sums have four chances to miss.
+
+4. *Informative follow-up.* If loyal customers were assigned earlier, those watched long are not like the others: the
+   readout is biased, the more surely the larger the test, and **no check sees it**. Assign waves at random, or compare
+   what early and late waves did in the months in which all were watched.
 """

@@ -10,17 +10,15 @@ from experiments.simulate import ARMS
 
 pytestmark = pytest.mark.slow
 
-MONEY = {"value", "value_gained", "net", "net_adjusted", "roi", "gross_roi", "break_even", "value, holdout",
-         f"value_gained{table.ALL}", f"net{table.ALL}"}  # fmt: skip
-FEW_RETURNED = {"value, holdout", "active, holdout", "months, holdout"}
-# Where an interval is known to hold the truth less often than .93 at 1,000 and up: docs/study.md says why and what warns.
+# Where an interval is known to hold the truth less often than .93 at 1,000 and up; docs/study.md says why.
+FEW_RETURNED = {f"{metric}{table.HOLDOUT}" for metric in ("value", "active", "months")}
+SKEW = {f"{metric}{table.ALL}" for metric in ("value_gained", "net")}
 KNOWN = {
-    "base": FEW_RETURNED,
+    "no_effect": {"active", "value", "gross_roi"},
+    "zero_acceptances": {"active", "value"},
+    "heavy_tail": {"value", "value_gained", "net", "net_adjusted", "roi", "gross_roi", "break_even"},
 }
-
-
-def known(name):
-    return KNOWN.get(name, FEW_RETURNED)
+BIASED = "informative_follow_up"
 
 
 @pytest.mark.parametrize("name", study.VARIANTS)
@@ -29,7 +27,7 @@ def test_what_the_study_counts_is_what_the_readout_says(name, size):
     sheet, cube = study.sheet_of(name), study.draw(name, size, repetition=3)
     alone, together, word = study.one(cube, sheet, size=size)
     readout = read_cube(cube, sheet)
-    assert readout.verdict.word == word or readout.verdict.tone == "stop"
+    assert readout.verdict.word.split(":")[0] == word.split(":")[0] or readout.verdict.tone == "stop"
     for a, arm in enumerate(readout.arms):
         assert arm.name == ARMS[a]
         for place, rows, found in ((tuple(study.METRICS), alone, arm.estimates),
@@ -41,13 +39,14 @@ def test_what_the_study_counts_is_what_the_readout_says(name, size):
                     np.testing.assert_allclose(seen, [told.value, low, high], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "size"), list(study.cells()), ids=lambda part: str(part))
+@pytest.mark.parametrize(("name", "size"), list(study.cells()), ids=str)
 def test_the_intervals_hold_the_truth_as_often_as_they_say(name, size):
     cell = study.run(name, size)
     table.write_page()
     missed = {metric for metric, found in table.coverages(name, cell) if found.too_low}
     if size >= 1_000:
-        assert missed <= known(name)
+        assert name == BIASED or missed <= FEW_RETURNED | SKEW | KNOWN.get(name, set())
+        assert name != BIASED or "months" in missed  # should it ever be right, the page must say so
 
 
 @pytest.mark.parametrize("size", study.SIZES)

@@ -109,6 +109,11 @@ def same(value):
     return value
 
 
+def many_returned(cube):
+    """All who were followed returned."""
+    return replace(cube, returned=cube.followed)
+
+
 CASES = {
     ("sample_ratio", "pass"): (same, same),
     ("sample_ratio", "stop"): (same, too_many),
@@ -133,7 +138,7 @@ CASES = {
     ("acceptances", "warn"): (same, lambda cube: replace(cube, contacts_known=False)),
     ("zero_events", "pass"): (same, same),
     ("zero_events", "warn"): (same, lambda cube: none_of(cube, "accepted")),
-    ("enough_returned", "pass"): (same, same),
+    ("enough_returned", "pass"): (same, many_returned),
     ("enough_returned", "warn"): (same, lambda cube: none_of(cube, "returned", arm=0)),
     ("power", "pass"): (same, generous),
     ("power", "warn"): (same, same),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 State = Literal["pass", "warn", "stop"]
 SRM_ALARM = 0.001  # p below which the split is broken rather than unlucky (Fabijan et al. 2019)
-FEW = 10  # returned customers in an arm; fewer make every interval of money unreliable
+FEW = 100  # returned customers in an arm; with some 44 the interval of its value covers .88 (docs/study.md)
 SMALL_ARM = 300  # customers; at this size 95 % intervals of months, net and ROI cover 94.3, 92.3 and 91.5 % (measured)
 CONTAMINATED = 0.01  # contacts per holdout customer from which the holdout is no longer one
 POWER = 0.8  # the chance to find a difference that is there, as tests are usually planned
@@ -158,7 +158,7 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
 
 
 def enough_returned(sheet: Sheet, cube: Cube) -> Check:
-    """Count the returned customers that an arm's intervals of money rest on. Fewer than 10 warn."""
+    """Count the returned customers that an arm's intervals of money rest on. Fewer than 100 warn."""
     month = min(sheet.window_months, cube.months) - 1
     returned = {arm: int(cube.returned[a, ..., month].sum()) for a, arm in enumerate(cube.arms)}
     few = [f"{arm} ({count})" for arm, count in returned.items() if count < FEW]

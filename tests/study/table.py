@@ -275,10 +275,11 @@ called best at any size: to be chosen, an offer must beat doing nothing and ever
 
 1. *Few returned customers.* The jackknife interval of a rare share or of a skew sum is too short upwards: almost all
    misses lie below the truth. At 1,000 an arm about 44 of the holdout return and four of them are watched to month 24
-   and active: its value and its share active at the horizon hold the truth in .88 and .90
-   (`enough_returned` warns below 100 returned), and so do the same rows of every arm where nobody accepts
-   or nothing has an effect (`tail` warns; `zero_events` too where nobody accepts). Gross ROI where only a few accept reaches .82 at 1,000 and .91 at 10,000. At 300 an arm value and
-   gross ROI of the offers lie at .90 to .92, at 50 only returned, lift, cost and months gained can be trusted
+   and active: its value and its share active at the horizon hold the truth in .88 and .90 (`enough_returned` warns
+   below 100 returned), and so do the same rows of every arm where nobody accepts or nothing has an effect (`tail`
+   warns; `zero_events` too where nobody accepts). Gross ROI where only a few accept reaches .82 at 1,000 and .91 at
+   10,000. At 300 an arm value and gross ROI of the offers lie at .90 to .92, at 50 only returned, lift, cost and
+   months gained can be trusted
    (`small_arm` warns). The differences to the holdout do better.
 
 2. *Whales.* With 1 % of customers worth 50 times the others, intervals of money hold the truth in about .79 of the

@@ -22,7 +22,7 @@ PAGES = {
     "north": "telecom-north/3-readout",
     "compare": "compare/4-compare",
 }
-PICTURES = {"lost": 1, "design": 1, "readout": 7, "north": 7, "compare": 1, "list": 0}
+PICTURES = {"lost": 1, "design": 1, "readout": 8, "north": 8, "compare": 1, "list": 0}
 LARGEST = 400_000  # bytes of a page
 browser, visit = browsing.browser, browsing.visit
 

@@ -4,14 +4,18 @@ import math
 
 import pytest
 
-from experiments.drivers import find_drivers
+from experiments.drivers import Returners, find_drivers
 from experiments.plan import changed
 
 
 @pytest.fixture(scope="session")
-def drivers(telecom_sheet, telecom):
-    found = find_drivers(telecom_sheet, telecom)
-    return {(driver.question, driver.factor, driver.level): driver for driver in found}
+def returners(telecom_sheet, telecom):
+    return find_drivers(telecom_sheet, telecom)
+
+
+@pytest.fixture(scope="session")
+def drivers(returners):
+    return {(driver.question, driver.factor, driver.level): driver for driver in returners.drivers}
 
 
 def within(driver, truth, *, errors=4.5):
@@ -55,11 +59,20 @@ def test_every_driver_has_an_interval_around_its_value(drivers):
 
 
 def test_results_without_dates_have_no_drivers(donor_sheet):
-    assert find_drivers(donor_sheet) == ()
+    assert find_drivers(donor_sheet) == Returners(drivers=(), second_to_first=())
 
 
 def test_customers_without_a_table_are_told_apart_by_strata_and_purchases_alone(telecom_sheet, telecom):
     tables = {name: source for name, source in telecom_sheet.model_dump()["tables"].items() if name != "customers"}
-    factors = {driver.factor for driver in find_drivers(changed(telecom_sheet, {"tables": tables}), telecom)}
+    factors = {driver.factor for driver in find_drivers(changed(telecom_sheet, {"tables": tables}), telecom).drivers}
     assert {"arm", "reason", "tier"} <= factors
     assert not {"complaint", "referred"} & factors
+
+
+def test_a_month_of_the_second_lifetime_brings_what_one_of_the_first_did(returners):
+    # The simulated margin of a customer is the same in both lifetimes.
+    ratios = dict(returners.second_to_first)
+    assert set(ratios) == {"holdout", "discount", "upgrade", "bundle", "tailored"}
+    for ratio in ratios.values():
+        assert ratio.low < ratio.value < ratio.high
+        assert abs(ratio.value - 1) < 4.5 * (ratio.high - ratio.low) / 3.92

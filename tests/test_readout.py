@@ -706,3 +706,38 @@ def test_a_last_month_that_rests_on_one_bucket_is_refused_not_read_as_nothing(by
     purchases = "customer_id,at,amount\nc1,2026-02-01,5\n"
     with pytest.raises(WinbackError, match=names("horizon_months is 5", "choose 2 or less")):
         read_out(*by_hand(assignments=assignments, purchases=purchases, settings=settings))
+
+
+def test_before_the_registered_day_only_shares_are_told_and_their_intervals_hold_at_every_look(
+    telecom_cube, telecom_sheet, telecom_readout
+):
+    interim = read_cube(telecom_cube, changed(telecom_sheet, {"read_date": "2026-12-01"}))
+    assert interim.interim
+    assert {metric for arm in interim.arms for metric in arm.estimates} == {"reached", "accepted", "returned"}
+    assert (interim.ranking, interim.comparison, interim.lives, interim.targeting) == (None, None, None, None)
+    assert not any(arm.active or arm.simultaneous for arm in interim.arms)
+    for arm in telecom_readout.offers:
+        found, fixed = interim.anytime[arm.name], arm.simultaneous["lift"]
+        assert found.value == pytest.approx(fixed.value)
+        assert found.high - found.low > fixed.high - fixed.low
+    assert telecom_readout.anytime == {}
+
+
+def test_settings_other_than_the_registered_ones_are_told(telecom_cube, telecom_sheet):
+    told = {check.name: check for check in read_cube(telecom_cube, telecom_sheet, planned=telecom_sheet).checks}
+    assert told["As planned"].state == "pass"
+    other = changed(telecom_sheet, {"horizon_months": 12, "objective": "roi"})
+    told = {check.name: check for check in read_cube(telecom_cube, other, planned=telecom_sheet).checks}
+    assert told["As planned"].state == "warn"
+    assert "horizon_months 12 instead of 24" in told["As planned"].reason
+    assert "objective roi instead of profit" in told["As planned"].reason
+
+
+def test_a_gift_is_charged_to_everybody_who_returned_where_nobody_knows_who_accepted(by_hand):
+    dated = "customer_id,arm,at\n" + "".join(f"c{i},{('hold', 'A')[i % 2]},2026-01-15\n" for i in range(400))
+    bills = "customer_id,at,amount\n" + "".join(f"c{i},2026-02-20,9\n" for i in range(0, 400, 5))
+    arms = {"hold": {"share": 1}, "A": {"share": 1, "gift": 10}}
+    settings = {"followed_until": "2026-07-01", "horizon_months": 4, "window_months": 4}
+    readout = read_out(*by_hand(assignments=dated, purchases=bills, arms=arms, settings=settings))
+    assert readout.arm("A").estimates["cost"].value == pytest.approx(10 * 40 / 200)
+    assert next(check.state for check in readout.checks if check.name == "Acceptances") == "warn"

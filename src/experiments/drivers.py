@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from experiments.cube import put_on_clock, refuse_duplicates
-from experiments.estimate import Estimate, normal_quantile
+from experiments.estimate import Estimate, jackknife_covariance, normal_quantile, t_quantile
 from experiments.plan import SEPARATOR, Sheet, changed, read_sheet
 from experiments.tables import columns_of, connect, read, statements
 
@@ -45,7 +45,15 @@ class Driver:
     effect: Estimate
 
 
-def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> tuple[Driver, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returners:
+    """Who returns, stays and pays; and what a month of the second lifetime brings against one of the first."""
+
+    drivers: tuple[Driver, ...]
+    second_to_first: tuple[tuple[str, Estimate], ...]  # (arm, ratio of value a month), of returned customers
+
+
+def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> Returners:
     """Fit the three models to the sums of a test; none where its results have no dates.
 
     Factors: the offer, the strata, and where the data have them complaint, referral, value of the first lifetime and
@@ -55,14 +63,39 @@ def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **change
         sheet, folder = read_sheet(sheet)
     sheet = changed(sheet, changes)
     if not sheet.dated:
-        return ()
-    sums, factors = _sums(sheet, folder or Path())
+        return Returners(drivers=(), second_to_first=())
+    sums, factors, twice = _sums(sheet, folder or Path())
     columns = _columns(sums, factors)
-    return tuple(driver for model in (_returned, _leaving, _value) for driver in model(sums, columns, sheet.level))
+    models = (_returned, _leaving, _value)
+    return Returners(
+        drivers=tuple(driver for model in models for driver in model(sums, columns, sheet.level)),
+        second_to_first=_second_to_first(twice, sheet),
+    )
 
 
-def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return one row a kind of customer, and the factors that vary."""
+def _second_to_first(twice: pd.DataFrame, sheet: Sheet) -> tuple[tuple[str, Estimate], ...]:
+    """Return, for each arm, value a month of the second lifetime over that of the first: months of equal number.
+
+    Ratio of ratios of sums over the same customers; grouped jackknife over their buckets.
+    """
+    found = []
+    for arm in sheet.arms:
+        rows = twice[twice["arm"] == arm]
+        if len(rows) < FEW:
+            continue
+        names = ("first_value", "first_months", "second_value", "second_months")
+        sums = rows[list(names)].to_numpy(float)
+        left_out = np.concatenate((sums.sum(axis=0)[None], sums.sum(axis=0) - sums))
+        ratio = (left_out[:, 2] / left_out[:, 3]) / (left_out[:, 0] / left_out[:, 1])
+        half = t_quantile(sheet.level, df=len(rows) - 1) * float(jackknife_covariance(ratio[1:, None])[0, 0]) ** 0.5
+        value, n = float(ratio[0]), int(rows["second_months"].sum())
+        found.append((arm, Estimate(value=value, low=value - half, high=value + half, level=sheet.level, n=n,
+                                    unit="times")))  # fmt: skip
+    return tuple(found)
+
+
+def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
+    """Return one row a kind of customer, the factors that vary, and the customers who have lived twice."""
     months = max(sheet.horizon_months, sheet.window_months)
     with connect() as con:
         clocked = put_on_clock(con, sheet, folder, months=months)
@@ -70,10 +103,11 @@ def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str]]:
         con.execute(steps["first"].format(value=clocked.value))
         con.execute(steps["known"].format(**known))
         sums = con.execute(steps["sums"].format(window=min(sheet.window_months, months))).df()
+        twice = con.execute(steps["twice"]).df()
     for place, factor in enumerate(sheet.strata):
         sums[factor] = [stratum.split(SEPARATOR)[place] for stratum in sums["stratum"]]
     names = ["arm", *sheet.strata, "complaint", "referred", "first_value", "absent"]
-    return sums, [name for name in dict.fromkeys(names) if len(set(sums[name])) > 1]
+    return sums, [name for name in dict.fromkeys(names) if len(set(sums[name])) > 1], twice
 
 
 def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[str, str]:

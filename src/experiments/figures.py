@@ -375,6 +375,43 @@ def acceptors_staying(readout: Readout) -> Picture:
     )
 
 
+def hazard_by_month(readout: Readout) -> Picture:
+    """Show the share of acceptors leaving after each month, with the ends of promotions marked."""
+    lives = readout.lives.offers if readout.lives else ()
+    until = readout.lives.horizon_months if readout.lives else 0
+
+    def draw(*, narrow: bool) -> Figure:
+        figure = canvas(narrow=narrow, height=3.6)
+        ax = figure.subplots()
+        for life, colour in zip(lives, colours(len(lives)), strict=True):
+            rows = [hazard for hazard in life.hazards if hazard.months < until]
+            rates = [hazard.rate.value or 0.0 for hazard in rows]
+            ax.plot(
+                [hazard.months for hazard in rows], rates, color=colour, lw=1.8, label=readout.arm(life.offer).label
+            )
+            marks = [(hazard.months, hazard.rate.value or 0.0) for hazard in rows if hazard.promotion_ends]
+            for month, rate in marks:
+                ax.plot(month, rate, "o", color=colour, ms=9)
+        ax.set_ylim(0)
+        ax.set_xlabel("Months since the first purchase")
+        title(ax, "Share of those still there who leave", narrow=narrow)
+        axis(ax, "share", which="y")
+        ax.legend(frameon=False)
+        return figure
+
+    ends = [
+        f"{readout.arm(life.offer).label} {told(hazard.rate, currency=readout.currency)} at {hazard.months:.0f} months"
+        for life in lives
+        for hazard in life.hazards
+        if hazard.promotion_ends
+    ]
+    return both(
+        draw,
+        alt=f"Lines of the monthly share leaving. When a promotion ends: {'; '.join(ends) or 'no promotion ended'}.",
+        caption="Dots: the month in which the promotion ends.",
+    )
+
+
 def best_by_segment(readout: Readout, factor: str) -> Picture:
     """Show the shrunken gain of every offer in every segment of a factor."""
     table = next(table for table in (readout.targeting.tables if readout.targeting else ()) if table.factor == factor)

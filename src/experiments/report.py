@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from experiments.cohort import Cohort
     from experiments.design import Design
-    from experiments.drivers import Driver
+    from experiments.drivers import Returners
     from experiments.segments import Segments
 
 
@@ -211,7 +211,7 @@ def _acceptors(readout: Readout) -> list[Html]:
     if ratios_p is not None and ratios_p < 0.05:  # noqa: PLR2004
         notes.append("The hazards are not proportional, as a promotion that ends makes them: compare the months.")
     table = parts.table(frame, caption="Second lifetimes of acceptors", notes=notes)
-    return [_picture(figures.acceptors_staying(readout)), table]
+    return [_picture(figures.acceptors_staying(readout)), table, _picture(figures.hazard_by_month(readout))]
 
 
 def _value(estimate: Estimate | None, currency: str) -> str:
@@ -356,13 +356,15 @@ def _segment_words(readout: Readout, table: Segments) -> str:
     return f"The difference between offers {verb} on {table.factor} ({test}). {cells}."
 
 
-def drivers(found: Sequence[Driver]) -> Html:
+def drivers(readout: Readout, found: Returners) -> Html:
     """Return who returns, who stays and who brings much: the three questions of Kumar et al."""
     title = "Who returns, stays and pays"
-    if not found:
+    if not found.drivers:
         return parts.section(title, "The results have no dates or too few customers returned to tell.")
     about = "Descriptive: customers were not randomised to reasons or histories, only to offers."
-    return parts.section(title, _picture(figures.driver_effects(found)), intro=about)
+    again = [f"{_labels(readout, [arm])} {_inline(ratio, readout)}" for arm, ratio in found.second_to_first]
+    second = f"A month of the second lifetime brings, times one of the first: {listed(again)}." if again else ""
+    return parts.section(title, _picture(figures.driver_effects(found.drivers)), second, intro=about)
 
 
 def interim(readout: Readout) -> Html:

@@ -4,7 +4,8 @@
 -- name: first
 -- The first lifetime: what a customer brought before the assignment, and when last.
 CREATE TEMP TABLE first AS
-SELECT p.customer_id, sum(p.{value}) AS value, max(p."at") AS last
+SELECT p.customer_id, sum(p.{value}) AS value, max(p."at") AS last,
+       count(DISTINCT EXTRACT(YEAR FROM p."at") * 12 + EXTRACT(MONTH FROM p."at")) AS months
 FROM purchases AS p JOIN assigned AS a ON p.customer_id = a.customer_id
 WHERE p."at" < a."at" AND p.amount > 0
 GROUP BY p.customer_id;
@@ -34,3 +35,10 @@ SELECT k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent,
 FROM known AS k JOIN followed AS f ON k.customer_id = f.customer_id
 LEFT JOIN lives AS l ON k.customer_id = l.customer_id
 GROUP BY k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent;
+
+-- name: twice
+-- Customers who have lived twice: value and months with a purchase of both lifetimes, by arm and bucket.
+SELECT a.arm, a.bucket, sum(b.value) AS first_value, sum(b.months) AS first_months, sum(l.total) AS second_value,
+       sum(bit_count(l.life)) AS second_months
+FROM assigned AS a JOIN first AS b ON a.customer_id = b.customer_id JOIN lives AS l ON a.customer_id = l.customer_id
+GROUP BY a.arm, a.bucket;

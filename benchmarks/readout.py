@@ -42,12 +42,15 @@ con.execute("SELECT a.arm, count(*), count(accepted_at) FROM 'assignments.parque
 OURS = """
 from pathlib import Path
 from experiments.cube import make_cube
-from experiments.plan import read_sheet
+from experiments.plan import changed, read_sheet
 from experiments.readout import read_cube
 sheet, _ = read_sheet("sheet.yml")
 readout = read_cube(make_cube(sheet, Path()), sheet)
 readout.write("readout.json")
 """
+PLAIN = OURS.replace(
+    'read_sheet("sheet.yml")\n', 'read_sheet("sheet.yml")\nsheet = changed(sheet, {"winsorise": False})\n'
+)
 PANDAS = """
 import pandas as pd
 a = pd.read_parquet("assignments.parquet", columns=["customer_id", "arm", "stratum", "bucket", "at"])
@@ -84,7 +87,8 @@ test.analyze(users, control="holdout", all_variants=True)
 """
 CONTESTANTS = {
     "floor: two joins, GROUP BY arm": FLOOR,
-    "winback: cube + readout": OURS,
+    "winback: cube + readout, winsorised rows too": OURS,
+    "winback: cube + readout": PLAIN,
     "pandas: the same sums": PANDAS,
     "tea-tasting: returned and value only": TEA,
 }

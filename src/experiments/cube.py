@@ -108,7 +108,9 @@ class Clocked:
     others: tuple[Account, ...]
 
 
-def put_on_clock(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Clocked:
+def put_on_clock(
+    con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int, totals: bool = True
+) -> Clocked:
     """Read assignments, contacts and purchases, and count each customer's months from its assignment."""
     until = sheet.followed_until
     purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals,
@@ -123,19 +125,20 @@ def put_on_clock(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, 
     contacts = _follow(con, sheet, folder, months=months, until=until)
     value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
     con.execute(statements("cube")["activity"].format(value=value, outside=months))
-    con.execute(statements("cube")["lives"].format(outside=months))
+    total = "sum(value)" if totals else "0"  # of a customer: winsorising and the drivers ask for it
+    con.execute(statements("cube")["lives"].format(outside=months, total=total))
     return Clocked(
         strata=strata, months=months, value=value, purchases=purchases, contacts=contacts, others=tuple(accounts)
     )
 
 
 def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
-    clocked, steps = put_on_clock(con, sheet, folder, months=months), statements("cube")
+    clocked = put_on_clock(con, sheet, folder, months=months, totals=sheet.winsorise)
+    steps = statements("cube")
     strata, contacts = clocked.strata, clocked.contacts
     assigned = _rows(con, steps["assigned_sums"])
     con.execute("DROP TABLE followed")
-    cap = _cap(con, steps["cap"], customers=int(assigned["assigned"].sum()))
-    values = _rows(con, steps["value_sums"].format(cap=cap))
+    values = _rows(con, steps["value_sums"])
     life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(months))
     lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
     left = _rows(con, steps["left_sums"])
@@ -147,6 +150,11 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
     by_month, ends = (*shape, months), (*shape, months + 1)
     total = _spread(shape, assigned, "assigned")
     inside = _where(values, (values["month"] >= 0) & (values["month"] < months))
+    value, excess = _spread(by_month, inside, "value", month="month"), np.zeros(by_month, np.int64)
+    if sheet.winsorise:
+        cap = _cap(con, steps["cap"], customers=int(total.sum()))
+        above = _rows(con, steps["excess_sums"].format(cap=cap, outside=months))
+        excess = _spread(by_month, above, "excess", month="month")
     promotions = durations({**sheet.arms, **sheet.catalogue})
     return Cube(
         arms=tuple(sheet.arms),
@@ -162,8 +170,8 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         active=_active(lives, by_month),
         returned=_so_far(_spread(ends, lives, "customers", month="first"))
         - _so_far(_spread(ends, left, "customers", month="months")),
-        value=_spread(by_month, inside, "value", month="month"),
-        value_capped=_spread(by_month, inside, "capped", month="month"),
+        value=value,
+        value_capped=value - excess,
         value_accepted=_spread(by_month, took(inside), "value", month="month"),
         cost=np.zeros(by_month, np.int64),
         promoted={length: _active(took(lives), by_month, upto=length) for length in promotions},

@@ -134,7 +134,8 @@ class Reading:
         gains = {gain: numbers[name] - numbers[name][:, base] for name, gain in GAINED.items() if name in numbers}
         gains["net"] = gains["value_gained"] - gains["cost_added"]
         gains["roi"] = ratio(gains["net"], gains["cost_added"])
-        net = {"net_winsorised": numbers["value_capped"] - numbers["cost"], "net_adjusted": self._adjusted(numbers)}
+        net = {"net_winsorised": numbers["value_capped"] - numbers["cost"]} if self.sheet.winsorise else {}
+        net |= {"net_adjusted": self._adjusted(numbers)} if self.sheet.adjust else {}
         gains |= {name: values - values[:, base] for name, values in net.items()}
         if self.cube.dated:
             monthly = {name: self.money[name] - self.money[name][:, base] for name in ("value", "cost")}
@@ -159,8 +160,8 @@ class Reading:
 
     @property
     def variance_saved(self) -> float | None:
-        """Share of the variance of the net that the adjustment saves, mean over offers; None without a holdout."""
-        if "net" not in self.numbers:
+        """Share of the variance of the net that the adjustment saves, mean over offers; None without it."""
+        if "net_adjusted" not in self.numbers:
             return None
         raw, adjusted = (jackknife_covariance(self.numbers[name][1:, self.offers]) for name in ("net", "net_adjusted"))
         before = float(np.diag(raw).sum())

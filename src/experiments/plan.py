@@ -49,6 +49,9 @@ class Sheet(BaseModel):
     calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
     segments: tuple[str, ...] | None = Field(default=None, description="strata factors to read offers by; all if left "
                                              "out; joined as 'reason / tier'")  # fmt: skip
+    winsorise: bool = Field(default=True, description="also the net with each customer's value capped at the 99 % "
+                            "quantile")  # fmt: skip
+    adjust: bool = Field(default=True, description="also the net adjusted for strata and value of the first lifetime")
     tolerance: float = Field(default=0.0, ge=0, description="offers nearer than this on the objective are equivalent")
     read_date: date | None = Field(default=None, description="registered day of the readout; earlier is interim")
     followed_until: date | None = Field(default=None, description="the first day the data know nothing about")

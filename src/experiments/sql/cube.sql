@@ -63,7 +63,7 @@ CREATE TEMP TABLE lives AS
 SELECT customer_id, lane, months, first, last, total, bits >> first AS life
 FROM (
     SELECT customer_id, max(lane) AS lane, max(months) AS months, CAST(min(month) AS INTEGER) AS first,
-           CAST(max(month) AS INTEGER) AS last, sum(value) AS total, bit_or(CAST(1 AS BIGINT) << month) AS bits
+           CAST(max(month) AS INTEGER) AS last, {total} AS total, bit_or(CAST(1 AS BIGINT) << month) AS bits
     FROM activity
     WHERE month >= 0 AND month < {outside} AND bought
     GROUP BY customer_id
@@ -74,12 +74,15 @@ FROM (
 SELECT total FROM lives ORDER BY total DESC LIMIT 1 OFFSET {passing};
 
 -- name: value_sums
--- Value by month; capped: those who brought more than the cap count with it, spread over their months as it came.
-SELECT a.lane, a.month, count(*) AS purchases, sum(a.value) AS value,
-       sum(CASE WHEN w.total IS NULL THEN a.value
-                ELSE CAST(floor(CAST(a.value AS DOUBLE) * {cap} / CAST(w.total AS DOUBLE)) AS BIGINT) END) AS capped
-FROM activity AS a LEFT JOIN (SELECT customer_id, total FROM lives WHERE total > {cap}) AS w
-  ON a.customer_id = w.customer_id
+SELECT lane, month, count(*) AS purchases, sum(value) AS value
+FROM activity GROUP BY lane, month;
+
+-- name: excess_sums
+-- What winsorising takes away: who brought more than the cap counts with it, spread over the months as it came.
+SELECT a.lane, a.month,
+       sum(a.value - CAST(floor(CAST(a.value AS DOUBLE) * {cap} / CAST(w.total AS DOUBLE)) AS BIGINT)) AS excess
+FROM activity AS a JOIN (SELECT customer_id, total FROM lives WHERE total > {cap}) AS w ON a.customer_id = w.customer_id
+WHERE a.month >= 0 AND a.month < {outside}
 GROUP BY a.lane, a.month;
 
 -- name: life_sums

@@ -1,6 +1,7 @@
 """The readout: against known truth, against the reference answers of a real test, and against laws."""
 
 import math
+import re
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from experiments import report
 from experiments.cube import make_cube
 from experiments.decide import rank
+from experiments.drivers import find_drivers
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate, normal_quantile, t_quantile
@@ -741,3 +744,16 @@ def test_a_gift_is_charged_to_everybody_who_returned_where_nobody_knows_who_acce
     readout = read_out(*by_hand(assignments=dated, purchases=bills, arms=arms, settings=settings))
     assert readout.arm("A").estimates["cost"].value == pytest.approx(10 * 40 / 200)
     assert next(check.state for check in readout.checks if check.name == "Acceptances") == "warn"
+
+
+def test_no_money_and_no_lifetime_stand_on_an_interim_page(telecom, telecom_sheet):
+    sheet = changed(telecom_sheet, {"read_date": "2026-12-01"})
+    interim, found = read_out(sheet, telecom), find_drivers(sheet, telecom)
+    parts = (report.verdict, report.faces, report.offers, report.separable, report.economics, report.segments,
+             report.lifetime, report.price_of_a_return, report.checks)  # fmt: skip
+    page = "".join(str(part(interim)) for part in parts) + str(report.drivers(interim, found))
+    text = re.sub("<[^>]*>", " ", page)
+    assert "Interim: do not decide" in text
+    assert "$" not in text
+    assert "Months" not in text
+    assert "While the test runs" in text

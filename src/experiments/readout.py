@@ -16,6 +16,7 @@ from experiments.estimands import Reading
 from experiments.estimate import Estimate
 from experiments.insights import Comparison, Lives, Targeting
 from experiments.plan import Sheet, changed, read_sheet
+from experiments.words import interval, told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +112,13 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Sheet | None = None) -> Read
     reading = Reading(cube=cube, sheet=sheet)
     checks = (*(check(sheet, cube) for check in CHECKS.values()), *_deviations(sheet, planned))
     interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
+    if interim:  # what a check says of money waits for the read date too
+        checks = tuple(check for check in checks if check.name not in ("Power", "Tail"))
     arms = tuple(_arm(reading, a, interim=interim) for a in range(len(cube.arms)))
     ranking = None if interim else _rank(reading)
-    said = verdict(
-        sheet, ranking=ranking, checks=checks, detail=_faces(sheet, arms), customers=int(cube.assigned.sum())
-    )
+    any_offer = None if reading.holdout is None or interim else reading.lift(reading.offers)
+    detail = " ".join(filter(None, (_together(sheet, any_offer, offers=len(reading.offers)), _faces(sheet, arms))))
+    said = verdict(sheet, ranking=ranking, checks=checks, detail=detail, customers=int(cube.assigned.sum()))
     return Readout(
         experiment=sheet.experiment,
         question=sheet.question,
@@ -127,7 +130,7 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Sheet | None = None) -> Read
         level=sheet.level,
         dated=cube.dated,
         arms=arms,
-        any_offer=None if reading.holdout is None or interim else reading.lift(reading.offers),
+        any_offer=any_offer,
         variance_saved=None if interim else reading.variance_saved,
         interim=interim,
         anytime=insights.anytime(reading) if interim else {},
@@ -139,6 +142,14 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Sheet | None = None) -> Read
         verdict=said,
         accounts=tuple(map(str, cube.accounts)),
     )
+
+
+def _together(sheet: Sheet, lift: Estimate | None, *, offers: int) -> str:
+    """Say what all offers together bring back, where response decides and they do."""
+    if sheet.objective != "returned" or offers == 1 or lift is None or lift.low is None or lift.low <= 0:
+        return ""
+    shown = f"{told(lift, currency=sheet.currency)} ({interval(lift, currency=sheet.currency)})"
+    return f"Any offer beats none: together they raise the share who returned by {shown}."
 
 
 def _faces(sheet: Sheet, arms: tuple[Arm, ...]) -> str:

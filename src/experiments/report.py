@@ -70,7 +70,7 @@ def faces(readout: Readout) -> Html:
 
 def offers(readout: Readout) -> Html:
     """Return the tables of all estimates, one row an offer: first what decides, folded what else is known."""
-    more = parts.section("More about each offer", more_table(readout), open=False)
+    more = Html("") if readout.interim else parts.section("More about each offer", more_table(readout), open=False)
     return parts.section("Every offer in numbers", table(readout)) + more
 
 
@@ -131,6 +131,8 @@ def separable(readout: Readout) -> Html:
     import pandas as pd
 
     ranking = readout.ranking
+    if readout.interim:
+        return Html("")
     if ranking is None:
         return parts.section("How sure is the ranking?", "The offers cannot be ranked: see the verdict.")
     unit = OBJECTIVES[readout.objective].unit
@@ -225,6 +227,8 @@ def price_of_a_return(readout: Readout) -> Html:
     import pandas as pd
 
     found, title = readout.comparison, "What one more returned customer costs"
+    if readout.interim:
+        return Html("")
     if found is None:
         return parts.section(title, "Nobody knows without a holdout read at the registered day.", open=False)
     money = readout.currency
@@ -298,6 +302,8 @@ def _p(value: float | None) -> str:
 def segments(readout: Readout) -> Html:
     """Return which offer for whom."""
     title, found = "Who should get which offer", readout.targeting
+    if readout.interim:
+        return Html("")
     if found is None:
         return parts.section(
             title, "No segments were registered before the test, or there was no holdout to compare with."
@@ -359,6 +365,8 @@ def _segment_words(readout: Readout, table: Segments) -> str:
 def drivers(readout: Readout, found: Returners) -> Html:
     """Return who returns, who stays and who brings much: the three questions of Kumar et al."""
     title = "Who returns, stays and pays"
+    if readout.interim:
+        return Html("")
     if not found.drivers:
         return parts.section(title, "The results have no dates or too few customers returned to tell.")
     about = "Descriptive: customers were not randomised to reasons or histories, only to offers."

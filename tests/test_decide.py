@@ -512,7 +512,7 @@ def test_an_offer_not_yet_better_than_nothing_needs_more_customers(sheet):
     assert found.tone == "wait"
     assert found.word == f"Not enough data: about {float(f'{(q**2 - 1) * 1000:.2g}'):,.0f} more customers"
     assert "doing nothing is not ruled out" in found.sentence
-    assert decide(sheet, [-1.0, -9.0], 10.0, customers=1_000).word == "Not enough data"  # no number helps
+    assert decide(sheet, [-1.0, -9.0], 10.0, customers=1_000).word == "No offer looks better than doing nothing"
     assert decide(sheet, [0.01, -9.0], 10.0, customers=1_000).word == "Not enough data"  # a million times more
 
 

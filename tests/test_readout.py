@@ -757,3 +757,26 @@ def test_no_money_and_no_lifetime_stand_on_an_interim_page(telecom, telecom_shee
     assert "$" not in text
     assert "Months" not in text
     assert "While the test runs" in text
+
+
+def test_an_early_look_reads_as_far_as_was_watched(by_hand):
+    dated = "customer_id,arm,at\n" + "".join(f"c{i},{('hold', 'A')[i % 2]},2026-01-15\n" for i in range(400))
+    bills = "customer_id,at,amount\n" + "".join(f"c{i},2026-02-20,9\n" for i in range(1, 400, 6))
+    settings = {"followed_until": "2026-04-20", "read_date": "2027-06-01", "horizon_months": 24, "window_months": 12}
+    readout = read_out(*by_hand(assignments=dated, purchases=bills, settings=settings))
+    assert (readout.interim, readout.window_months, readout.verdict.word) == (True, 3, "Interim: do not decide")
+    assert readout.anytime["A"].value == pytest.approx(67 / 200)
+
+
+def test_a_fixed_cost_goes_with_the_bundle(telecom_cube, telecom_sheet, telecom_readout):
+    readout = read_cube(telecom_cube, with_arms(telecom_sheet, fixed={"discount": 8_002.0}))
+    for name in ("discount", "bundle", "tailored"):
+        before, after = (r.arm(name).estimates["cost"] for r in (telecom_readout, readout))
+        assert after.value - before.value == pytest.approx(8_002 / before.n)
+    assert readout.arm("upgrade").estimates["cost"] == telecom_readout.arm("upgrade").estimates["cost"]
+
+
+def test_running_costs_without_dates_are_refused_with_the_cure(by_hand, names):
+    arms = {"hold": {"share": 1}, "A": {"share": 1, "monthly": [{"cost": 10, "months": 3}]}}
+    with pytest.raises(WinbackError, match=names("monthly", "without dates", "`cost`")):
+        read_out(*by_hand(assignments=halves(), outcomes=answers(lambda i: i % 4 == 1), arms=arms))

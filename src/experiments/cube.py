@@ -184,6 +184,11 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
 
 
 def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:
+    if durations({**sheet.arms, **sheet.catalogue}):
+        raise WinbackError(
+            "The sheet has offers with `monthly` costs, but results without dates do not tell how many months were "
+            "paid. Give the cost of each customer as the column `cost` of outcomes."
+        )
     outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
     refuse_duplicates(con, "outcomes")
     strata, accounts = _assigned(con, sheet, folder, results="outcomes")

@@ -177,6 +177,14 @@ def _choice(
     if all(worth is False for worth in ranking.worth_it):
         return Verdict(word="No offer beats doing nothing", tone="stop", sentence=f"Every offer is worse than leaving "
                        f"customers alone; the least bad is {leader} with {shown} ({goal}).", detail=detail)  # fmt: skip
+    if ranking.worth_it[0] is not True and ranking.values[0] <= 0:
+        return Verdict(
+            word="No offer looks better than doing nothing",
+            tone="wait",
+            sentence=f"The highest on {goal} is {leader} with {shown}. That it does better than leaving customers "
+            "alone is not ruled out, but nothing speaks for it.",
+            detail=detail,
+        )
     if ranking.worth_it[0] is not True:
         more = _more(ranking.more_than_nothing, customers)
         chance = f" At today's figure {more} would give an even chance to tell." if more else ""

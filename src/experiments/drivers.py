@@ -198,9 +198,14 @@ def _columns(rows: pd.DataFrame, factors: list[str]) -> list[Column]:
 
 
 def _seen(rows: pd.DataFrame, columns: list[Column]) -> list[Column]:
-    """Return the columns whose level and reference are both among the rows."""
+    """Return the columns whose level and reference are both among the rows, and that the others do not tell."""
     seen = {factor: set(rows[factor].astype(str)) for factor, _, _ in columns}
-    return [column for column in columns if {column[1], column[2]} <= seen[column[0]]]
+    kept: list[Column] = []
+    for column in columns:
+        design = _design(rows, [*kept, column])
+        if {column[1], column[2]} <= seen[column[0]] and np.linalg.matrix_rank(design) == design.shape[1]:
+            kept.append(column)
+    return kept
 
 
 def _design(rows: pd.DataFrame, columns: list[Column]) -> Array:

@@ -31,9 +31,10 @@ def active_share(cube: Cube) -> Floats:
     """Return the share active in each month, of those watched to its end: shape (1 + buckets, arms, months).
 
     Staggered follow-up costs nothing but precision: each month has its own denominator, so nobody's
-    unseen months count as lost ones (the naive "months so far" is biased).
+    unseen months count as lost ones (the naive "months so far" is biased). nan where nobody was watched.
     """
-    return leave_one_out(cube.active) / leave_one_out(cube.followed)
+    active, followed = leave_one_out(cube.active), leave_one_out(cube.followed)
+    return np.divide(active, followed, out=np.full_like(active, np.nan), where=followed > 0)
 
 
 def months_replicates(cube: Cube, *, horizon_months: int) -> Floats:

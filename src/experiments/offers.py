@@ -44,11 +44,11 @@ class Offer(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What an offer costs, in minor units."""
+    """What an offer costs, in minor units; a letter may cost a part of one."""
 
-    contact: int = 0
-    gift: int = 0
-    monthly: tuple[tuple[int, int], ...] = ()  # (cost a month, months)
+    contact: float = 0
+    gift: float = 0
+    monthly: tuple[tuple[float, int], ...] = ()  # (cost a month, months)
     value_share: float = 0.0
 
     def __add__(self, other: Costs) -> Costs:
@@ -70,9 +70,9 @@ def costs_of(name: str, offers: Mapping[str, Offer], *, factors: Mapping[str, st
     offer = offers[name]
     minor = 10**decimals
     own = Costs(
-        contact=int(offer.contact * minor),
-        gift=int(offer.gift * minor),
-        monthly=tuple((int(term.cost * minor), term.months) for term in offer.monthly),
+        contact=float(offer.contact * minor),
+        gift=float(offer.gift * minor),
+        monthly=tuple((float(term.cost * minor), term.months) for term in offer.monthly),
         value_share=offer.value_share,
     )
     parts = list(offer.bundle)
@@ -96,6 +96,11 @@ def made_of(name: str, offers: Mapping[str, Offer]) -> set[str]:
             found.add(part)
             open_ends += [*offers[part].bundle, *offers[part].choose.values()]
     return found
+
+
+def fixed_of(name: str, offers: Mapping[str, Offer]) -> Money:
+    """Return the campaign cost of an offer and of all that it is made of, each once."""
+    return sum((offers[part].fixed for part in made_of(name, offers)), start=Money(0))
 
 
 def durations(offers: Mapping[str, Offer]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.cube import Cube, leave_one_out
-from experiments.offers import Costs, costs_of
+from experiments.offers import Costs, costs_of, fixed_of
 from experiments.plan import SEPARATOR, Sheet
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def cost_by_month(cube: Cube, sheet: Sheet, *, factors: NDArray[np.float64]) -> 
     assigned = leave_one_out(cube.assigned)
     costs = _costs(cube, sheet)
     once = cube.attempts * _grid(costs, "contact")[..., None] + cube.accepted * _grid(costs, "gift")[..., None]
-    fixed = np.array([0.0 if arm == sheet.holdout else float(sheet.arms[arm].fixed) for arm in cube.arms])
+    known = {**sheet.catalogue, **sheet.arms}
+    fixed = np.array([0.0 if arm == sheet.holdout else float(fixed_of(arm, known)) for arm in cube.arms])
     running = cube.cost + cube.margin_share * cube.value_accepted * _grid(costs, "value_share")[..., None, None]
     for length, active in cube.promoted.items():
         monthly = [[sum(cost for cost, months in cell.monthly if months == length) for cell in row] for row in costs]

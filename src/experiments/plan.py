@@ -43,16 +43,24 @@ class Sheet(BaseModel):
     window_months: int = Field(default=12, ge=1, le=60, description="returned: bought again within so many months")
     discount_rate: float = Field(default=0.10, ge=0, lt=1, description="nominal a year, applied mid-month")
     level: float = Field(default=0.95, gt=0.5, lt=1, description="confidence level of every interval")
-    minimum_returned: float = Field(default=0.0, ge=0, le=1, description="lift below which no offer wins on its roi")
-    retained_value: float = Field(default=0.0, ge=0, description="w: worth of a customer still active at the horizon")
-    budget: float | None = Field(default=None, ge=0, description="money for the policy, for as many customers as here")
+    minimum_returned: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, le=1, description="lift below which no offer wins on its roi"
+    )
+    retained_value: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="w: worth of a customer still active at the horizon"
+    )
+    budget: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="money for the policy, for as many customers as here"
+    )
     calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
     segments: tuple[str, ...] | None = Field(default=None, description="strata factors to read offers by; all if left "
                                              "out; joined as 'reason / tier'")  # fmt: skip
     winsorise: bool = Field(default=True, description="also the net with each customer's value capped at the 99 % "
                             "quantile")  # fmt: skip
     adjust: bool = Field(default=True, description="also the net adjusted for strata and value of the first lifetime")
-    tolerance: float = Field(default=0.0, ge=0, description="offers nearer than this on the objective are equivalent")
+    tolerance: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="offers nearer than this on the objective are equivalent"
+    )
     read_date: date | None = Field(default=None, description="registered day of the readout; earlier is interim")
     followed_until: date | None = Field(default=None, description="the first day the data know nothing about")
     margin_share: float = Field(default=1.0, gt=0, le=1, description="margin in revenue, where there is no margin")

@@ -108,9 +108,12 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Sheet | None = None) -> Read
 
     `planned`: the sheet as registered; what was read otherwise is told among the checks.
     """
+    registered = sheet
+    if sheet.read_date and sheet.followed_until and sheet.followed_until < sheet.read_date:
+        sheet = _as_far_as_watched(cube, sheet)
     _refuse_unseen(cube, sheet)
     reading = Reading(cube=cube, sheet=sheet)
-    checks = (*(check(sheet, cube) for check in CHECKS.values()), *_deviations(sheet, planned))
+    checks = (*(check(sheet, cube) for check in CHECKS.values()), *_deviations(registered, planned))
     interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
     if interim:  # what a check says of money waits for the read date too
         checks = tuple(check for check in checks if check.name not in ("Power", "Tail"))
@@ -217,6 +220,19 @@ def _rank(reading: Reading) -> Ranking | None:
         left_out=left_out)  # fmt: skip
 
 
+def _watched(cube: Cube) -> int:
+    """Return the months to which customers in two buckets or more of every arm were watched."""
+    watched = ((cube.followed.sum(axis=1) > 0).sum(axis=1) > 1).all(axis=0)
+    return cube.months if watched.all() else int(watched.argmin())
+
+
+def _as_far_as_watched(cube: Cube, sheet: Sheet) -> Sheet:
+    """Return the sheet of an interim look: horizon and window cut to what was watched so far."""
+    far = max(1, _watched(cube))
+    cut = {name: min(getattr(sheet, name), far) for name in ("horizon_months", "window_months")}
+    return sheet.model_copy(update=cut)
+
+
 def _refuse_unseen(cube: Cube, sheet: Sheet) -> None:
     """Refuse what has no uncertainty: an arm of one, one bucket, a month that too few were watched to."""
     if sheet.objective in DATED and not cube.dated:
@@ -228,8 +244,7 @@ def _refuse_unseen(cube: Cube, sheet: Sheet) -> None:
         if (buckets > 0).sum() < 2:  # noqa: PLR2004
             raise WinbackError(f"All customers of arm {arm!r} stand in one bucket, so nothing varies. Leave the column "
                                "bucket out: buckets are then made from the seed.")  # fmt: skip
-    watched = ((cube.followed.sum(axis=1) > 0).sum(axis=1) > 1).all(axis=0)  # in two buckets of every arm
-    longest = int(watched.argmin()) if not watched.all() else cube.months
+    longest = _watched(cube)
     for name in ("horizon_months", "window_months"):
         wanted = min(getattr(sheet, name), cube.months)
         if wanted > longest:

@@ -354,6 +354,7 @@ def _segment_words(readout: Readout, table: Segments) -> str:
         if len(held) < len(known)
         else "All gains hold after Holm's correction"
     )
+    cells = cells if known else "In no cell are there enough customers to tell a gain"
     p = table.choice_differs.p_holm
     if p is None:
         return f"Too few customers to tell whether the best offer depends on {table.factor}. {cells}."

@@ -18,7 +18,7 @@ import numpy as np
 from experiments.cube import Cube
 from experiments.errors import WinbackError, did_you_mean
 from experiments.estimate import Estimate, holm, jackknife_covariance, missing, t_interval, t_quantile
-from experiments.offers import costs_of
+from experiments.offers import costs_of, fixed_of
 from experiments.payoff import discount_factors
 from experiments.plan import SEPARATOR, Sheet
 
@@ -107,7 +107,7 @@ def cost(cube: Cube, sheet: Sheet) -> Floats:
     known = {**sheet.catalogue, **sheet.arms}
     once, running = np.zeros(cube.assigned.shape), cube.cost.astype(float)
     for a, arm in enumerate(cube.arms):
-        fixed = 0.0 if arm == sheet.holdout else float(sheet.arms[arm].fixed) * 10**sheet.decimals
+        fixed = 0.0 if arm == sheet.holdout else float(fixed_of(arm, known)) * 10**sheet.decimals
         once[a] = cube.assigned[a] * fixed / max(1, cube.assigned[a].sum())
         for s, stratum in enumerate(cube.strata):
             factors = dict(zip(sheet.strata, stratum.split(SEPARATOR), strict=False))

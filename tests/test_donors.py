@@ -103,3 +103,7 @@ def test_when_the_company_pays_the_match_the_bigger_offer_buys_less(cube, donor_
     assert paid.ranking.offers == MATCHES
     assert all(value < 0 for value in paid.ranking.values)
     assert paid.verdict.word == "No offer beats doing nothing"
+
+
+def test_the_policy_has_a_row_of_its_own(readout):
+    assert "best offer by dormant" in str(report.table(readout))

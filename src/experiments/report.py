@@ -15,7 +15,7 @@ from experiments.estimate import Estimate
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.readout import Arm, Readout, read_readout
-from experiments.words import amount, between, interval, listed, money, number, share, told
+from experiments.words import NO_NUMBER, amount, between, interval, listed, money, number, share, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +104,11 @@ def table(readout: Readout) -> Html:
     """Return the table of what decides: value and, small, its interval."""
     gross = () if "net" in _known(readout) else ("value", "cost")
     frame = _frame(readout, (*MAIN[:4], *gross, *MAIN[4:]), arms=readout.arms)
+    found = readout.targeting.value if readout.targeting else None
+    gained = {"money": "net", "share": "lift"}.get(found.gain.unit) if found else None
+    if found and gained and METRICS[gained].label in frame:  # the policy: cross-fitted, so only its gain is known
+        row = dict.fromkeys(frame.columns, NO_NUMBER) | {METRICS[gained].label: _value(found.gain, readout.currency)}
+        frame.loc[f"Policy\nbest offer by {found.policy.factor}"] = row
     about = (
         f"Per assigned customer, reached or not. Small: {share(readout.level, digits=0)} intervals, each alone; the "
         "verdict uses intervals that hold for all offers at once."

@@ -221,7 +221,7 @@ def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: 
         tone="wait",
         sentence=f"On {goal} this test cannot tell {listed(tied)} apart; {first}{behind}{chance}",
         detail=f"If you must choose now: {tied[0]}, the best with a chance of {share(ranking.p_best[0], digits=0)}; "
-        f"should another be better, that costs {_shown(sheet, ranking.expected_loss[0])} on average. {detail}".strip(),
+        f"against the truly best it costs {_shown(sheet, ranking.expected_loss[0])} on average. {detail}".strip(),
     )
 
 

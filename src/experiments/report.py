@@ -157,7 +157,7 @@ def separable(readout: Readout) -> Html:
     frame.index.name = "Offer"
     note = (
         "Behind the first: difference with an interval that holds for all pairs at once. Expected loss: what "
-        "choosing this offer costs on average if another is better."
+        "choosing this offer costs on average against the truly best."
     )
     shown_table = parts.table(frame, caption="Offers by the declared objective", notes=[note])
     return parts.section("How sure is the ranking?", shown_table)
@@ -414,8 +414,8 @@ def method(readout: Readout) -> Html:
     shared = {
         "Clock and money": f"{clock} Value is margin, not revenue.",
         "Uncertainty": "Customers of each arm are in 200 random buckets. Leaving one bucket out at a time gives the "
-        "joint covariance of all numbers (grouped jackknife, t with 199 degrees of freedom); shares have Wilson's and "
-        "Newcombe's intervals, ratios Fieller's.",
+        "joint covariance of all numbers (grouped jackknife, t with 199 degrees of freedom, fewer where an arm has "
+        "fewer customers than buckets); shares have Wilson's and Newcombe's intervals, ratios Fieller's.",
         "Comparison": "Offers are compared only per assigned customer (intention to treat), never among those who "
         "accepted.",
     }

@@ -14,6 +14,7 @@ SHEET = (ROOT / "data/telecom/sheet.yml").read_text(encoding="utf-8")
 COMMANDS = {
     "demo": ["--customers N", "--reports DIR"],
     "check": ["SHEET"],
+    "lost": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
     "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],
     "readout": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
     "compare": ["READOUT", "--reports DIR"],

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import browsing
+import duckdb
 import pytest
 
 from experiments import cli
+from experiments.losses import read_cohort
 from experiments.notebooks import runs
 
 PAGES = {
@@ -22,7 +24,7 @@ PAGES = {
     "north": "telecom-north/3-readout",
     "compare": "compare/4-compare",
 }
-PICTURES = {"lost": 1, "design": 1, "readout": 8, "north": 8, "compare": 1, "list": 0}
+PICTURES = {"lost": 6, "design": 1, "readout": 8, "north": 8, "compare": 1, "list": 0}
 LARGEST = 400_000  # bytes of a page
 browser, visit = browsing.browser, browsing.visit
 
@@ -97,9 +99,22 @@ def test_the_list_shows_the_verdict_of_every_run(demo, files):
 
 def test_every_input_of_a_run_is_on_record(demo):
     inputs = {run.notebook: run.inputs for run in runs(demo[0] / "reports") if run.out.parent.name != "telecom-north"}
-    tables = {f"data/telecom/{table}.parquet" for table in ("customers", "purchases", "assignments", "contacts")}
-    assert set(inputs["3-readout"]) == {"data/telecom/sheet.yml"} | tables
+    names = ("customers", "purchases", "reasons", "assignments", "contacts", "inquiries", "changes", "known_lost")
+    tables = {f"data/telecom/{table}.parquet" for table in names}
+    assert set(inputs["1-lost"]) == set(inputs["3-readout"]) == {"data/telecom/sheet.yml"} | tables
     assert len(inputs["4-compare"]) == 2
+
+
+def test_the_page_of_the_lost_tells_how_right_the_rule_is(demo, files):
+    folder, text = files["lost"].parent, files["lost"].read_text(encoding="utf-8")
+    cohort = read_cohort(folder / "lost.json")
+    assert f"{cohort.lost:,} of {cohort.customers:,} customers are lost." in text
+    for share, name in ((cohort.accuracy.precision, "precision"), (cohort.accuracy.recall, "recall")):
+        assert f"{share.value:.1%}".replace("%", " %") in text
+        assert f"{name}; {100 * share.low:.1f} to {100 * share.high:.1f} %" in text
+    with duckdb.connect() as con:
+        rows = con.execute(f"SELECT count(*) FROM '{folder / 'cohort.parquet'}'").fetchall()
+    assert rows == [(cohort.lost,)]
 
 
 def test_no_output_holds_a_customer(demo):

@@ -7,12 +7,13 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from experiments import acceptance, report
+from experiments import acceptance
 from experiments.cube import make_cube
 from experiments.decide import share_pairs
 from experiments.estimate import pooled_z
 from experiments.plan import changed
 from experiments.readout import read_cube
+from experiments.report import readout as report
 
 MATCHES = ("match_1to1", "match_2to1", "match_3to1")
 

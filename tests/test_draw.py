@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments import payoff
 from experiments.cube import Cube, make_cube
@@ -110,6 +111,44 @@ def test_the_moments_of_a_customer_are_the_engines(telecom):
                 x, y = mine**power, other[chosen].astype(float) ** power
                 error = np.sqrt(x.var() / len(x) + y.var() / len(y))
                 assert abs(x.mean() - y.mean()) < 4.5 * error, (arm, power, x.mean(), y.mean())
+
+
+def chances_of_bills():
+    """Return the chance of each number of bills in a first lifetime of 8 to 38 months, summed term by term."""
+    chances = np.zeros(39)
+    for rhythm, share in ((1, 0.60), (2, 0.25), (3, 0.15)):
+        for months in range(8, 39):
+            due = len(range(0, months, rhythm))
+            for came in range(due - 1):  # between the first and the last, which always come
+                chances[2 + came] += share / 31 * stats.binom.pmf(came, due - 2, 0.92)
+    return chances
+
+
+def fits(bills):
+    """Return whether so many bills a customer are drawn from their chances; there are 2 to 38."""
+    assert bills.min() >= 2
+    assert bills.max() <= 38
+    seen, wanted = np.bincount(bills, minlength=39)[2:], len(bills) * chances_of_bills()[2:]
+    assert wanted.min() > 5
+    return stats.chisquare(seen, wanted).pvalue > 0.001
+
+
+def test_the_bills_before_the_assignment_are_as_many_as_their_rhythm_and_the_skipped_ones_leave(telecom):
+    text = f"""SELECT count(*) AS bills FROM '{telecom}/assignments.parquet' AS a
+               JOIN '{telecom}/purchases.parquet' AS p USING (customer_id) WHERE p.at < a.at GROUP BY customer_id"""
+    with connect() as con:
+        theirs = con.execute(text).fetchnumpy()["bills"]
+    assert len(theirs) == 40_000
+    assert fits(theirs)
+    # Ours: up to 200 customers an arm, a bucket is a customer; who returned shows the margin of a bill.
+    ours = []
+    for cube in draws("base", size=150, times=80, factors=("reason",)):
+        value, active, before = (part.sum(axis=1) for part in (cube.value, cube.active, cube.before))
+        back = active.sum(axis=-1) > 0
+        ours.extend(before[back] * active[back].sum(axis=-1) / value[back].sum(axis=-1))
+    assert len(ours) > 15_000
+    assert np.rint(ours) == pytest.approx(ours)
+    assert fits(np.rint(ours).astype(int))
 
 
 def test_the_variance_of_an_arm_is_the_engines(engine, telecom_sheet):

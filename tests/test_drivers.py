@@ -46,9 +46,9 @@ def test_complaint_and_referral_do_not_change_how_long_they_stay(drivers):
 
 
 def test_the_value_of_the_first_lifetime_foretells_that_of_the_second(drivers):
-    low, middle = (drivers["value", "first_value", level] for level in ("low", "middle"))
-    assert low.reference == middle.reference == "high"
-    assert low.effect.high < middle.effect.low < middle.effect.high < 1
+    middle, high = (drivers["value", "first_value", level] for level in ("middle", "high"))
+    assert middle.reference == high.reference == "low"
+    assert 1 < middle.effect.low < middle.effect.high < high.effect.low
 
 
 def test_every_driver_has_an_interval_around_its_value(drivers):

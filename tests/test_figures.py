@@ -1,18 +1,22 @@
 """Pictures can be read: no two texts meet and none is cut, whatever the numbers and the width."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import date
 from itertools import combinations, pairwise
 
+import cohorts
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from experiments import figures
-from experiments.cohort import Cohort
 from experiments.decide import Verdict
 from experiments.design import Design, PlannedArm
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate
+from experiments.figures import compare, lost
+from experiments.figures import design as planned
+from experiments.figures import readout as read
+from experiments.losses import Change, pace_of
 from experiments.readout import Arm, Readout
 
 MONTHS = 24
@@ -101,22 +105,6 @@ def meeting(figure, apart=1.0):
     return [(one, other) for (one, a), (other, b) in combinations(boxes, 2) if a.overlaps(b)]
 
 
-def cohort(months):
-    return Cohort(
-        experiment="telecom",
-        currency="USD",
-        as_of="2024-01-01",
-        silent_days=90,
-        customers=120_000,
-        lost=40_000,
-        lost_share=estimate("returned", 0.333, 0.003),
-        revenue=1.0,
-        revenue_lost=1.0,
-        by_month=tuple((f"{2010 + month // 12}-{month % 12 + 1:02d}", 4000) for month in range(months)),
-        accounts=(),
-    )
-
-
 def design(customers):
     arm = PlannedArm(name="a", label="a", share=1, customers=customers, cost_per_acceptor=1, budget=1)
     sizes = [round(10 ** (2 + step / 4)) for step in range(17)]
@@ -136,15 +124,68 @@ def design(customers):
     )
 
 
+def managers(cohort):
+    return lost.spread(cohort, cohort.groups["manager"], who="manager")
+
+
+def changes(count):
+    days = sorted(date(2022 + n % 3, 1 + n % 12, 1 + n % 28) for n in range(count))
+    return tuple(Change(at=day, what=f"Change of prices, {n}") for n, day in enumerate(days))
+
+
+def of_months(count, **about):
+    months = cohorts.months_of(count, **about)
+    return cohorts.cohort(months=months, pace=pace_of(months, level=0.95), triangle=cohorts.triangle_of(count))
+
+
+def rich_in(currency):
+    """Return a cohort of very many customers and very much money."""
+    matrix = [replace(cell, worth=1e7 * cell.worth) for cell in cohorts.matrix_of(9_000_000, 4_000_000)]
+    reasons = [replace(reason, worth=9e6 * reason.worth) for reason in cohorts.REASONS]
+    return cohorts.cohort(currency=currency, matrix=tuple(matrix), reasons=tuple(reasons))
+
+
+def managed_by(count):
+    groups = [cohorts.group(f"Manager number {n}", 300, 3 * n) for n in range(count)]
+    return cohorts.cohort(groups=cohorts.cohort().groups | {"manager": tuple(groups)})
+
+
+COHORT, EVIL = cohorts.cohort(), cohorts.hostile()
+LOST = {
+    lost.by_month: {
+        "as a telecom": COHORT,
+        "nobody lost": cohorts.nobody_lost(),
+        "bad names": EVIL,
+        "one month": of_months(1),
+        "nine years, little lost": of_months(108, rate=0.002),
+        "few customers, much lost": of_months(8, at_risk=30, rate=0.4),
+        "many changes": cohorts.cohort(changes=changes(20)),
+        "changes at the ends": cohorts.cohort(changes=changes(40)[::39]),
+    },
+    lost.waterfall: {"as a telecom": COHORT, "nobody taken out": cohorts.cohort(steps=(), contactable=cohorts.LOST)},
+    lost.matrix: {"as a telecom": COHORT, "millions": rich_in("RUB"), "suffixed": rich_in("CHF")},
+    lost.reasons: {"as a telecom": COHORT, "bad names": EVIL, "millions": rich_in("CHF")},
+    managers: {"as a telecom": COHORT, "bad names": EVIL, "two": managed_by(2), "fifteen": managed_by(15)},
+    lost.survival: {
+        "as a telecom": COHORT,
+        "nobody lost": cohorts.nobody_lost(),
+        "two months": of_months(2),
+        "nine years": of_months(108),
+    },
+}
 PICTURES = {
     **{
         f"{draw.__name__}, {about}": (draw, told)
-        for draw in (figures.faces_of_success, figures.return_against_cost, figures.active_by_month)
+        for draw in (read.faces_of_success, read.return_against_cost, read.active_by_month)
         for about, told in READOUTS.items()
     },
-    "several experiments": (figures.experiments_compared, list(READOUTS.values())[:4]),
-    **{f"lost over {months} months": (figures.lost_by_month, cohort(months)) for months in (1, 11, 60)},
-    **{f"a design of {size}": (figures.tell_apart, design(size)) for size in (100, 8000, 80_000, 1_000_000)},
+    "several experiments": (compare.experiments_compared, list(READOUTS.values())[:4]),
+    **{
+        f"lost: {draw.__name__}, {about}": (draw, told)
+        for draw, tellings in LOST.items()
+        for about, told in tellings.items()
+    },
+    **{f"a design of {size}": (planned.tell_apart, design(size)) for size in (100, 8000, 80_000, 1_000_000)},
 }
 
 
@@ -162,7 +203,7 @@ def test_no_two_texts_of_a_picture_meet_and_none_is_cut(about, width):
 
 @pytest.mark.parametrize("about", READOUTS)
 def test_tick_labels_of_neighbouring_panels_keep_a_letter_apart(about):
-    figure = figures.faces_of_success(READOUTS[about]).figure
+    figure = read.faces_of_success(READOUTS[about]).figure
     boxes = texts_of(figure)
     labels = [[box for text, box in boxes if text in ax.get_xticklabels()] for ax in figure.axes]
     for left, right in pairwise(labels):

@@ -74,4 +74,4 @@ def test_the_notebook_imports_only_this_package(path):
     nodes = [node for cell in cells_of(path) for node in ast.walk(ast.parse(source_of(cell)))]
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     modules |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
-    assert modules <= {"datetime", "typing", "experiments"}
+    assert modules <= {"datetime", "typing", "experiments", "experiments.report"}

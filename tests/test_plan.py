@@ -93,7 +93,7 @@ def test_a_sheet_is_found_from_a_folder_below(tmp_path, monkeypatch):
         ("contact:", "contct:", ("line 10", "arms.A.contct is 5", "Did you mean 'contact'?")),
         ("columns:", "colums:", ("line 16", "tables.purchases.colums", "Did you mean 'columns'?")),
         ("months: 6", "month: 6", ("line 11", "arms.A.monthly.0.month is 6", "Did you mean 'months'?")),
-        ("question: Which offer?\n", "", ("question", "needed", "one sentence")),
+        ("experiment: toy\n", "", ("experiment", "needed", "short name")),
         ("  purchases:\n", "  purchase:\n", ("'purchase'", "Did you mean 'purchases'?")),
         ("holdout: hold", "holdout: hodl", ("'hodl'", "Did you mean 'hold'?")),
     ],

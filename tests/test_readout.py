@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from experiments import report
 from experiments.cube import make_cube
 from experiments.decide import rank
 from experiments.drivers import find_drivers
@@ -21,6 +20,7 @@ from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate, normal_quantile, t_quantile
 from experiments.readout import changed, read_cube, read_out, read_readout
+from experiments.report import readout as report
 from experiments.simulate import WORLDS, simulate, truth
 
 MONEY = {name for name, metric in METRICS.items() if metric.unit == "money"}

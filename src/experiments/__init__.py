@@ -1,7 +1,8 @@
 """Win-back experiments: acceptance, retained lifetime and return on investment per offer.
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
-`read_readout(path)`; and `report`, the sections of a page. Names are loaded when they are first used.
+`read_cohort(path)`, `read_readout(path)`; and `report`, the sections of each page.
+Names are loaded when they are first used.
 """
 
 from importlib import import_module
@@ -9,6 +10,8 @@ from importlib import import_module
 _HOMES = {
     "WinbackError": "errors",
     "find_lost": "cohort",
+    "read_cohort": "losses",
+    "Cohort": "losses",
     "design_test": "design",
     "find_drivers": "drivers",
     "make_cube": "cube",

@@ -16,6 +16,7 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
 
   winback demo                             see the whole way on a simulated telecom
   winback check data/telecom/sheet.yml     is my sheet right, and do the tables fit?
+  winback lost data/telecom/sheet.yml      whom did we lose, why, and whom to win back first?
   winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
 """
 REPORTS = Path("reports")
@@ -76,7 +77,13 @@ def check(args: argparse.Namespace) -> None:
     with connect() as con:
         for name, source in sheet.tables.items():
             print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")
-    if sheet.dated or "outcomes" in sheet.tables:
+    if sheet.lost and "purchases" in sheet.tables:
+        from experiments.cohort import find_lost
+
+        print("The look at the lost customers will use:")
+        for told in find_lost(sheet, folder).accounts:
+            print(f"  {told}")
+    if sheet.arms and "assignments" in sheet.tables:
         print("The readout will use:")
         readout = read_cube(make_cube(sheet, folder), sheet)
         for account in readout.accounts:
@@ -102,17 +109,16 @@ def run(args: argparse.Namespace) -> None:
     _run(notebook.stem, parameters, reports=args.reports, experiment=args.name, sheet=sheet, source=notebook)
 
 
+def lost(args: argparse.Namespace) -> None:
+    """Find the lost customers: a page, lost.json, and cohort.parquet with a row for each."""
+    _stage("1-lost", args)
+    print(f"The lost customers: {args.reports / _experiment(args.sheet) / '1-lost' / 'cohort.parquet'}")
+
+
 def readout(args: argparse.Namespace) -> None:
     """Read a test: which offer to choose, as a page and as readout.json."""
-    from experiments.plan import read_sheet
-
-    sheet, _ = read_sheet(args.sheet)
-    changes = dict(_pair(text) for text in args.parameter)
-    if "sheet" in changes:
-        raise WinbackError(f"The sheet stands before the parameters: winback readout {changes['sheet']}")
-    parameters = {"sheet": args.sheet, **changes}
-    _run("3-readout", parameters, reports=args.reports, experiment=sheet.experiment, sheet=Path(args.sheet))
-    _headline(args.reports / sheet.experiment / "3-readout" / "readout.json")
+    _stage("3-readout", args)
+    _headline(args.reports / _experiment(args.sheet) / "3-readout" / "readout.json")
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -131,6 +137,23 @@ def lab(args: argparse.Namespace) -> None:
     folder = find_notebook("3-readout").parent
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *args.more]
     os.execv(sys.executable, command)  # noqa: S606  # without a shell on purpose; JupyterLab gets our terminal
+
+
+def _experiment(sheet: str) -> str:
+    from experiments.plan import read_sheet
+
+    return read_sheet(sheet)[0].experiment
+
+
+def _stage(stage: str, args: argparse.Namespace) -> None:
+    """Run the notebook of a stage on a sheet, with the parameters of the command line."""
+    changes = dict(_pair(text) for text in args.parameter)
+    if "sheet" in changes:
+        raise WinbackError(
+            f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
+        )
+    parameters = {"sheet": args.sheet, **changes}
+    _run(stage, parameters, reports=args.reports, experiment=_experiment(args.sheet), sheet=Path(args.sheet))
 
 
 def _compare(readouts: Sequence[Path], reports: Path) -> None:
@@ -222,10 +245,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
     sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
     reports(sub)
-    sub = add(readout)
-    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
-    parameter(sub)
-    reports(sub)
+    for command in (lost, readout):
+        sub = add(command)
+        sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+        parameter(sub)
+        reports(sub)
     sub = add(compare)
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip

@@ -18,7 +18,7 @@ from experiments.cells import literal
 from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import durations
 from experiments.plan import SEPARATOR, Sheet
-from experiments.tables import Account, columns_of, connect, read, sql, statements
+from experiments.tables import Account, columns_of, connect, read, refuse_duplicates, same_ids, sql, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -86,6 +86,7 @@ def make_cube(sheet: Sheet, folder: Path, *, months: int | None = None, threads:
     `months` is the length of the month axis; by default the longer of horizon and window.
     Raises WinbackError for tables that are not what they must be.
     """
+    sheet.need_arms()
     months = months or max(sheet.horizon_months, sheet.window_months)
     with connect(threads=threads) as con:
         if sheet.dated:
@@ -243,7 +244,7 @@ def _assigned(
     if sheet.dated and "at" not in columns:
         raise WinbackError("Table assignments has no column 'at': the clock of a customer starts at its assignment. "
                            "Map it: `columns: {at: <name in the file>}`.")  # fmt: skip
-    _same_ids(con, "assignments", results)
+    same_ids(con, "assignments", results)
     where = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
     kept = con.execute(f"SELECT count(*) FROM assignments WHERE {where}").fetchall()[0][0]
     if kept == 0:
@@ -258,15 +259,6 @@ def _assigned(
     refuse_duplicates(con, "assigned")
     accounts = [Account(table="assignments", rows=account.rows, kept=kept, why="other experiments", note=account.note)]
     return _cells(con, sheet), accounts
-
-
-def _same_ids(con: duckdb.DuckDBPyConnection, first: str, second: str) -> None:
-    """Compare customers as text where one table has them as numbers and the other as text."""
-    types = [columns_of(con, table)["customer_id"] for table in (first, second)]
-    if len(set(types)) > 1 and "VARCHAR" in types:
-        for table in (first, second):
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
-                        f"customer_id) FROM memory.main.{table}")  # fmt: skip
 
 
 def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
@@ -319,7 +311,7 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
         con.execute(steps["followed"].format(attempts="nobody", **settings))
         return None
     account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
-    _same_ids(con, "contacts", "assignments")
+    same_ids(con, "contacts", "assignments")
     columns = columns_of(con, "contacts")
     if "accepted_at" not in columns:
         raise WinbackError("Table contacts has no column 'accepted_at': who said yes? Map it in the sheet: "
@@ -335,22 +327,6 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
     kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
     return Account(table="contacts", rows=account.rows, kept=int(kept), why="no such customer in this test",
                    note=account.note)  # fmt: skip
-
-
-def refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Refuse a table in which a customer stands twice."""
-    rows, customers = con.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {table}").fetchall()[0]
-    if rows == customers:
-        return
-    arms = "count(DISTINCT arm)" if table == "assigned" else "1"
-    name, times, different = con.execute(
-        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 DESC, 1 LIMIT 1"
-    ).fetchall()[0]
-    what = f"in {different} arms" if different > 1 else f"{times} times"
-    raise WinbackError(
-        f"Table {'assignments' if table == 'assigned' else table}: {rows - customers:,} of {rows:,} rows repeat a "
-        f"customer; {name!r} is there {what}. One customer, one arm, one row: remove the others at the source."
-    )
 
 
 def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Rows:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import WinbackError
+from experiments.keep import keep
 from experiments.offers import costs_of
 from experiments.plan import Sheet, read_sheet
 
@@ -51,10 +52,8 @@ class Design:
         return sum(arm.budget for arm in self.arms)
 
     def write(self, path: str | Path) -> None:
-        """Write the design as JSON."""
-        import json
-
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write the plan as JSON, whole or not at all."""
+        keep(self, path)
 
 
 GAP = 0.04  # the difference of the Harvard Business Review case: 45 against 41 % accepted
@@ -67,6 +66,7 @@ def design_test(sheet: str | Path, *, customers: int, expected_returned: float =
     two-sided comparison of two shares (statsmodels, `samplesize_proportions_2indep_onetail`).
     """
     plan, _ = read_sheet(sheet)
+    plan.need_arms()
     if not 0 < expected_returned < 1 or not 0 < power < 1:
         raise WinbackError(f"expected_returned is {expected_returned}, power {power}: both are shares, such as 0.45.")
     if customers < 2 * len(plan.arms):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from experiments.cube import put_on_clock, refuse_duplicates
+from experiments.cube import put_on_clock
 from experiments.estimate import Estimate, jackknife_covariance, normal_quantile, t_quantile
 from experiments.plan import SEPARATOR, Sheet, changed, read_sheet
-from experiments.tables import columns_of, connect, read, statements
+from experiments.tables import columns_of, connect, read, refuse_duplicates, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Question = Literal["returned", "leaving", "value"]
 Column = tuple[str, str, str]  # factor, level, reference
+LOWEST = "low"  # third of the values of first lifetimes
 FEW = 5  # rows of sums below which a model says nothing
 
 
@@ -189,10 +190,11 @@ def _ratios(
 
 
 def _columns(rows: pd.DataFrame, factors: list[str]) -> list[Column]:
-    """Return the levels of every factor against its most frequent one."""
+    """Return the levels of every factor against its most frequent one, or against the lowest of thirds."""
     columns = []
     for factor in factors:
         levels = rows.groupby(factor)["watched"].sum().sort_values(ascending=False, kind="stable").index.tolist()
+        levels.sort(key=lambda level: level != LOWEST)  # thirds are equally frequent but for luck
         columns += [(factor, str(level), str(levels[0])) for level in sorted(levels[1:])]
     return columns
 

@@ -86,17 +86,20 @@ def _known(word: str, options: Iterable[str], *, what: str) -> None:
         raise WinbackError(f"Unknown {what} {word!r}. {did_you_mean(word, options)}")
 
 
-def verdict(sentence: object, *, word: object, tone: str, detail: object = "") -> Html:
+def verdict(
+    sentence: object, *, word: object, tone: str, detail: object = "", over: object = "", mark: str = ""
+) -> Html:
     """Return the card that answers the question: a word, a colour, a sign and a sentence.
 
-    `tone` is "go", "wait" or "stop"; it is also written out.
+    `tone` is "go", "wait" or "stop"; it is also written out, unless `over` says other words. `mark`: another sign.
     """
     _known(tone, TONES, what="tone")
     ident = _name("verdict", word, sentence)
     more = f'<p class="detail">{_text(detail)}</p>' if str(detail) else ""
+    above = _text(over) if str(over) else f"Verdict: {TONES[tone]}"
     return Html(
-        f'<section class="verdict {tone}" aria-labelledby="{ident}">{sign(tone)}<div>'
-        f'<p class="over">Verdict: {TONES[tone]}</p><h2 id="{ident}">{_text(word)}</h2>'
+        f'<section class="verdict {tone}" aria-labelledby="{ident}">{sign(mark or tone)}<div>'
+        f'<p class="over">{above}</p><h2 id="{ident}">{_text(word)}</h2>'
         f'<p class="sentence">{_text(sentence)}</p>{more}</div></section>'
     )
 
@@ -107,9 +110,12 @@ def heading(title: object, question: object = "") -> Html:
 
 
 def facts(items: Iterable[tuple[object, object, object]]) -> Html:
-    """Return a row of big numbers; each is (label, value, note). Three to five fit."""
+    """Return a row of big numbers; each is (label, value, note). Three to five fit.
+
+    What follows the first line of a value, such as the word million, is set small beside it.
+    """
     cells = (
-        f'<div><dt>{_text(label)}</dt><dd class="value">{_text(value)}</dd><dd class="note">{_text(note)}</dd></div>'
+        f'<div><dt>{_text(label)}</dt><dd class="value">{_lines(value)}</dd><dd class="note">{_text(note)}</dd></div>'
         for label, value, note in items
     )
     return Html(f'<dl class="facts">{"".join(cells)}</dl>')
@@ -208,16 +214,16 @@ def _svg(figure: "Figure") -> tuple[str, int, int]:
     return f"data:image/svg+xml;base64,{data}", round(size[0] * 4 / 3), round(size[1] * 4 / 3)
 
 
-def check_list(items: Iterable[tuple[object, str, object, object]]) -> Html:
-    """Return the guards, each (name, state, reason, what to do); state is "pass", "warn" or "stop"."""
-    return Html(f'<ul class="checks">{"".join(_check(*item) for item in items)}</ul>')
+def check_list(items: Iterable[tuple[object, str, object, object]], *, words: Mapping[str, str] = STATES) -> Html:
+    """Return the guards, each (name, state, reason, what to do); state is "pass", "warn" or "stop", told by `words`."""
+    return Html(f'<ul class="checks">{"".join(_check(*item, words) for item in items)}</ul>')
 
 
-def _check(name: object, state: str, reason: object, todo: object) -> str:
+def _check(name: object, state: str, reason: object, todo: object, words: Mapping[str, str]) -> str:
     _known(state, STATES, what="state of a check")
     act = f'<p class="todo"><b>To do:</b> {_text(todo)}</p>' if str(todo) else ""
     return (
-        f'<li class="{state}"><p class="state">{sign(state)}<span>{STATES[state]}</span></p>'
+        f'<li class="{state}"><p class="state">{sign(state)}<span>{words[state]}</span></p>'
         f"<div><h3>{_text(name)}</h3><p>{_text(reason)}</p>{act}</div></li>"
     )
 

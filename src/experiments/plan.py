@@ -19,13 +19,99 @@ Objective = Literal["profit", "roi", "returned", "months", "market_share", "prof
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
 
 
-class Lost(BaseModel):
-    """Who counts as lost: the silence rule, and the share of revenue that is margin."""
+TIMES = 4 / 3  # buys every 3 months: lost after 4
+SILENT_DAYS = 90  # for customers whose interval is not known yet
+
+
+class Limit(BaseModel):
+    """How long a customer may be silent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    silent_days: int | None = Field(default=None, ge=1, description="lost after more days than this without a "
+                                    "purchase; beside `times` only where the interval is not known")  # fmt: skip
+    times: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="lost after more than so many of "
+                                "the customer's own purchase intervals")  # fmt: skip
+
+
+class Cause(BaseModel):
+    """What the company knows of a reason for leaving."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Literal["competitor", "company", "customer"] = Field(
+        description="whose doing: competitor, company, customer"
+    )
+    controllable: bool | None = Field(default=None, description="whether the company can remove it; empty: if its own")
+    fixed: date | None = Field(default=None, description="the day it was removed for everybody")
+
+    @property
+    def ours(self) -> bool:
+        """Whether the company can remove it."""
+        return self.family == "company" if self.controllable is None else self.controllable
+
+
+class Audit(BaseModel):
+    """What no table can tell: the company's answers to four of the seven signs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    script: bool | None = Field(default=None, description="callers have a script by reason")
+    head_knows: bool | None = Field(default=None, description="the head of sales knows the three most frequent reasons")
+    regular: bool | None = Field(default=None, description="lost customers are looked at every month")
+    technology: bool | None = Field(default=None, description="there is a written way to win customers back")
+
+
+class Lost(Limit):
+    """Who counts as lost: rules combined with OR; then whom nobody contacts, and whom first."""
+
     as_of: date = Field(description="the day on which the company looks at its customers")
-    silent_days: int = Field(default=90, ge=1, description="lost after so many days without a purchase")
+    start: date | None = Field(default=None, description="purchases before this day are not looked at")
+    interval: Literal["mean", "median"] = Field(
+        default="mean", description="of the days between a customer's purchases"
+    )
+    minimum_days: int = Field(default=30, ge=0, description="with `times`: nobody is lost earlier than this")
+    minimum_purchases: int = Field(default=3, ge=2, description="purchase days from which on an interval is known")
+    by: Literal["line", "manager"] | None = Field(default=None, description="column of customers that `each` is about")
+    each: dict[str, Limit] = Field(default_factory=dict, description="value of `by`: its own `silent_days`, `times`")
+    contractual: bool = Field(default=False, description="customers have contracts: silence alone loses nobody")
+    cancelled: bool = Field(default=True, description="lost who cancelled the contract (`cancelled_at`)")
+    nps: int | None = Field(default=None, ge=0, le=10, description="lost who would recommend at most so much")
+    asked: int | None = Field(default=None, ge=1, description="lost who asked so often and never ordered")
+    unreachable: bool = Field(default=False, description="lost who cannot be reached")
+    conflict: bool = Field(default=False, description="lost who have an unresolved complaint")
+    reasons: dict[str, Cause] = Field(default_factory=dict, description="reason: whose doing, can it be removed")
+    fixed_first: bool = Field(default=True, description="no contact before a controllable cause is removed")
+    hour_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="money for an hour of work")
+    abc: tuple[float, float] = Field(default=(0.80, 0.95), description="share of revenue where A and B end")
+    xyz: tuple[float, float] = Field(default=(0.80, 0.50), description="share of months with a purchase "
+                                    "where X and Y end")  # fmt: skip
+    learn_from: str | None = Field(default=None, description="readout.json of a past test, relative to the sheet")
+    audit: Audit = Field(default_factory=Audit)
+
+    @property
+    def limit(self) -> Limit:
+        """The limit for everybody; without any, 4/3 of the own interval, 90 days where it is not known."""
+        given = Limit(silent_days=self.silent_days, times=self.times)
+        return given if given != Limit() else Limit(silent_days=SILENT_DAYS, times=TIMES)
+
+    def limit_of(self, value: str) -> Limit:
+        """Return the limit for one value of `by`: its own settings before those for everybody."""
+        return self.limit.model_copy(update=self.each[value].model_dump(exclude_none=True))
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.start and self.start >= self.as_of:
+            raise ValueError(f"start {self.start} is not before as_of {self.as_of}.")
+        if bool(self.by) != bool(self.each):
+            raise ValueError("`by` says what `each` is about: give both or none.")
+        for name, ends in (("abc", self.abc), ("xyz", self.xyz)):
+            if not 0 < min(ends) < max(ends) < 1 or (ends[0] > ends[1]) != (name == "xyz"):
+                order = "falling" if name == "xyz" else "rising"
+                raise ValueError(f"{name} is {list(ends)}: two shares between 0 and 1, {order}.")
+        if self.contractual and not self.cancelled:
+            raise ValueError("contractual customers are lost when they cancel: do not set `cancelled: false`.")
+        return self
 
 
 class Sheet(BaseModel):
@@ -34,7 +120,10 @@ class Sheet(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
-    question: str = Field(min_length=1, description="what the test should answer, one sentence")
+    question: str = Field(
+        default="Whom did we lose, and whom should we win back?", min_length=1,
+        description="what the test should answer, one sentence",
+    )  # fmt: skip
     currency: str = Field(default="USD", description="ISO 4217 code")
     objective: Objective = Field(
         default="profit", description="what decides: profit, roi, returned, months, market_share or profit_and_share"
@@ -68,7 +157,7 @@ class Sheet(BaseModel):
     strata: tuple[str, ...] = Field(default=(), description="factors of a stratum, in its order")
     holdout: str | None = Field(default=None, description="the arm that gets no offer")
     lost: Lost | None = None
-    arms: dict[str, Offer] = Field(min_length=1, description="arm: offer")
+    arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
     tables: dict[str, Source] = Field(description="table: file")
 
@@ -87,6 +176,12 @@ class Sheet(BaseModel):
         """Whether results have dates, so that there is a lifetime."""
         return "purchases" in self.tables
 
+    def need_arms(self) -> None:
+        """Refuse a sheet that plans no test."""
+        if not self.arms:
+            raise WinbackError("The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
+                               "who is lost: `winback lost`.")  # fmt: skip
+
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         """Refuse settings that do not fit together; a message begins with the setting it is about."""
@@ -94,7 +189,7 @@ class Sheet(BaseModel):
             raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
         if self.holdout is not None and self.holdout not in self.arms:
             raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
-        if not self.offers:
+        if self.arms and not self.offers:
             raise ValueError("arms: there is no offer beside the holdout. Add one.")
         for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
             if factor not in self.strata:
@@ -151,11 +246,14 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
         return Sheet.model_validate(sheet.model_dump() | wanted)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        cure = did_you_mean(where, Sheet.model_fields) if problem["type"] == "extra_forbidden" else f"{problem['msg']}."
+        path = tuple(map(str, problem["loc"]))
+        where, said = ".".join(path), problem["msg"].removeprefix("Value error, ").removesuffix(".")
+        if problem["type"] == "extra_forbidden":
+            raise WinbackError(f"{where} is {problem['input']!r}. {did_you_mean(path[-1], _settings(path))}") from None
         if not where:  # settings that do not fit together; the message begins with the setting
-            raise WinbackError(problem["msg"].removeprefix("Value error, ")) from None
-        raise WinbackError(f"{where} is {problem.get('input')!r}. {cure}") from None
+            raise WinbackError(f"{said}.") from None
+        given = "" if isinstance(problem.get("input"), dict) else f" is {problem.get('input')!r}"
+        raise WinbackError(f"{where}{given}. {said}.") from None
 
 
 def files_of(path: str | Path) -> list[Path]:
@@ -260,5 +358,10 @@ def _settings(path: tuple[str, ...]) -> dict[str, str]:
     elif path[0] == "tables" and len(path) > 2:  # noqa: PLR2004
         model = Source
     elif path[0] == "lost" and len(path) > 1:
-        model = Lost
+        within: dict[str, type[BaseModel]] = {
+            "reasons": Cause,
+            "audit": Audit,
+            "each": Limit,
+        }  # lost.reasons.<name>.<setting>, lost.audit.<setting>
+        model = within.get(path[1], Lost) if len(path) > (2 if path[1] == "audit" else 3) else Lost
     return {name: field.description or "" for name, field in model.model_fields.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from experiments.errors import WinbackError
 from experiments.estimands import Reading
 from experiments.estimate import Estimate
 from experiments.insights import Comparison, Lives, Targeting
+from experiments.keep import keep, kept
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.words import interval, told
 
@@ -69,26 +69,12 @@ class Readout:
 
     def write(self, path: str | Path) -> None:
         """Write the readout as JSON, whole or not at all."""
-        from pydantic import TypeAdapter
-
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        part.write_bytes(TypeAdapter(Readout).dump_json(self, indent=1) + b"\n")
-        part.replace(target)
+        keep(self, path)
 
 
 def read_readout(path: str | Path) -> Readout:
     """Return a readout written by `Readout.write`: equal to it, to the last digit."""
-    from pydantic import TypeAdapter, ValidationError
-
-    if not Path(path).is_file():
-        raise WinbackError(f"There is no readout {str(path)!r}. Make it: `winback readout <sheet>`.")
-    try:
-        return TypeAdapter(Readout).validate_json(Path(path).read_bytes())
-    except ValidationError as error:
-        raise WinbackError(f"{path} is no readout of this version: {error.errors()[0]['msg']}. "
-                           "Make it again: `winback readout <sheet>`.") from None  # fmt: skip
+    return kept(Readout, path, what="readout", command="winback readout <sheet>")
 
 
 def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> Readout:

@@ -46,7 +46,19 @@ RETURN_DELAY: tuple[float, ...] = (0.7, 0.2, 0.1)  # months from acceptance to t
 SPONTANEOUS_DELAY = tuple(0.8**k / sum(0.8**j for j in range(12)) for k in range(12))
 WHALES = 0.01  # share of customers worth many times the others
 CONTACT_COST = 5.0
+RHYTHMS = {1: 0.60, 2: 0.25, 3: 0.15}  # months from bill to bill in the first lifetime, share of customers
+SKIPPED = 0.08  # chance that a bill between the first and the last does not come
+LOST_MONTHS = (3, 24)  # the last bill before a loss came so many months before the company looks at its customers
+SHORTEST = 8  # months of the shortest first lifetime, the longest has 30 more
+CHANGES = (  # months before the look, what the company changed, losses in the two months after relative to others
+    (19, "new assortment", 1.0),
+    (14, "call centre outsourced", 1.5),
+    (9, "price +8 %", 2.0),
+    (4, "open on Saturdays", 1.0),
+)
 LEAST_LOGIT = -700  # below it exp() overflows and the chance is 0
+TABLES = ("customers", "reasons", "assignments", "contacts", "purchases")
+HISTORY_TABLES = ("changes", "inquiries", "known_lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,38 +333,32 @@ def simulate(
 ) -> None:
     """Write the raw tables of a simulated company to `folder` as Parquet.
 
-    `customers` lost customers are assigned to the arms by `shares` (equal by default). With
-    `history` there are also the bills before the loss and twice as many customers who stayed.
+    `customers` lost customers are assigned to the arms by `shares` (equal by default). With `history` there are
+    also the bills before the loss, twice as many customers who stayed, a tenth as many lost whom nobody assigns,
+    and the tables of what the company knew: changes, inquiries, known_lost. The test itself is the same.
     The engine draws everything from md5 of seed and customer: the same on any machine and thread count.
     Tables: customers, purchases, reasons, assignments, contacts (section 3). Money has two decimals.
     """
     if customers < 1:
         raise WinbackError(f"customers is {customers}; a simulated company needs at least 1 lost customer.")
-    import pandas as pd
-
     shares = shares or dict.fromkeys(ARMS, 1 / len(ARMS))
     if unknown := [arm for arm in shares if arm not in ARMS]:
         raise WinbackError(f"The simulated telecom has no arm {unknown[0]!r}. {did_you_mean(unknown[0], ARMS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    small = {
-        "kinds": _kinds(variant),
-        "odds": _odds(variant),
-        "survival": pd.DataFrame(_curves(variant)).melt(ignore_index=False, var_name="month", value_name="survival")
-        .rename_axis("curve").reset_index(),
-        "delays": _delays(),
-    }  # fmt: skip
     with connect() as con:
-        for name, frame in small.items():
+        for name, frame in _small_tables(variant).items():
             con.register(name, frame)
         settings = {
             "seed": str(seed),
             "customers": customers,
             "stayed": 2 * customers if history else 0,
+            "others": customers // 10 if history else 0,
             "effect": variant.effect,
             "whale": variant.whale,
             "until": until,
             "max_months": MONTHS,
-            "history": history,
+            "skipped": SKIPPED,
+            "shortest": SHORTEST,
             "experiment": experiment,
         }
         for name, value in settings.items():
@@ -360,8 +366,25 @@ def simulate(
         con.execute(sql("simulate"))
         assign(con, shares=shares, seed=seed)
         con.execute(sql("simulate_outcomes"))
-        for table in ("customers", "reasons", "assignments", "contacts", "purchases"):
+        if history:
+            con.execute(sql("simulate_history"))
+        for table in TABLES + (HISTORY_TABLES if history else ()):
             write_parquet(con, table, folder / f"{table}.parquet")
+
+
+def _small_tables(variant: World) -> dict[str, pd.DataFrame]:
+    """Return what the engine draws customers from."""
+    import pandas as pd
+
+    return {
+        "kinds": _kinds(variant),
+        "odds": _odds(variant),
+        "survival": pd.DataFrame(_curves(variant)).melt(ignore_index=False, var_name="month", value_name="survival")
+        .rename_axis("curve").reset_index(),
+        "delays": _delays(),
+        "losses": _losses(),
+        "company_changes": pd.DataFrame(CHANGES, columns=["month", "what", "times"]),
+    }  # fmt: skip
 
 
 def _delays() -> pd.DataFrame:
@@ -375,6 +398,25 @@ def _delays() -> pd.DataFrame:
         above = np.concatenate(([0.0], upto[:-1]))
         parts.append(pd.DataFrame({"by_offer": by_offer, "delay": range(len(weights)), "above": above, "upto": upto}))
     return pd.concat(parts)
+
+
+def _losses() -> pd.DataFrame:
+    """Return the intervals of a uniform number that stand for each rhythm and month of the last bill.
+
+    A customer is lost when the next bill should have come. Months count backwards from the look, and nobody is lost
+    after it; losses are even but for the two months after a change that drives customers away.
+    """
+    import pandas as pd
+
+    rows = []
+    for rhythm, share in RHYTHMS.items():
+        last = np.arange(max(LOST_MONTHS[0], rhythm + 1), LOST_MONTHS[1] + 1)
+        weights = np.ones(len(last))
+        for month, _, times in CHANGES:
+            weights[np.isin(last - rhythm, (month, month - 1))] *= times
+        rows.append(pd.DataFrame({"rhythm": rhythm, "month": last, "share": share * weights / weights.sum()}))
+    losses = pd.concat(rows, ignore_index=True)
+    return losses.assign(above=losses["share"].cumsum().shift(fill_value=0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -472,7 +514,9 @@ def _draw(variant: World, chances: _Chances, customers: int, *, rng: np.random.G
     after[back] = np.minimum(first[back] + life, watched[back])
     whale = np.where(u_whale < WHALES, variant.whale, 1.0) / (1 - WHALES + WHALES * variant.whale)
     margin = np.rint(chances.margin[kind] * np.exp(0.6 * rng.standard_normal(customers) - 0.18) * whale)
-    bills = 12 + (31 * u_history).astype(np.int64) - rng.integers(10, size=customers)
+    rhythm = rng.choice(list(RHYTHMS), size=customers, p=list(RHYTHMS.values()))
+    due = 1 + (SHORTEST - 1 + (31 * u_history).astype(np.int64)) // rhythm
+    bills = 2 + rng.binomial(due - 2, 1 - SKIPPED)  # the first and the last always come
     return _Drawn(
         arm=arm,
         stratum=stratum,

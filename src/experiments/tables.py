@@ -19,22 +19,25 @@ from experiments.errors import WinbackError, did_you_mean
 if TYPE_CHECKING:
     import duckdb
 
+MEMORY = "WINBACK_MEMORY"  # of the environment
 Kind = Literal["id", "text", "date", "money", "cost", "flag", "integer"]
 
 # Section 3 of the design. A column marked with ! is required.
 CONTRACTS: dict[str, dict[str, str]] = {
     "customers": {"customer_id": "id!", "since": "date", "manager": "text", "line": "text", "nps": "integer",
                   "referrals": "integer", "complaint": "text", "unreachable": "flag", "important": "flag",
-                  "do_not_contact": "flag", "natural_loss": "flag", "cancelled_at": "date"},
+                  "do_not_contact": "flag", "natural_loss": "flag", "deliberate_loss": "flag", "hours": "integer",
+                  "cancelled_at": "date"},
     "purchases": {"customer_id": "id!", "at": "date!", "amount": "money!", "margin": "money", "line": "text"},
-    "inquiries": {"customer_id": "id", "at": "date", "ordered": "flag"},
-    "reasons": {"customer_id": "id", "reason": "text", "source": "text", "verified": "flag", "fixed_at": "date"},
+    "inquiries": {"customer_id": "id!", "at": "date", "ordered": "flag"},
+    "reasons": {"customer_id": "id!", "reason": "text!", "source": "text", "verified": "flag", "fixed_at": "date"},
     "assignments": {"experiment": "text", "customer_id": "id!", "arm": "text!", "at": "date", "stratum": "text",
                     "bucket": "integer"},
     "outcomes": {"customer_id": "id!", "returned": "flag!", "value": "money!", "cost": "cost"},
     "contacts": {"experiment": "text", "customer_id": "id!", "arm": "text", "at": "date", "channel": "text",
                  "caller": "text", "reached": "flag", "accepted_at": "date", "refused_at": "date", "refusal": "text"},
-    "changes": {"at": "date", "what": "text"},
+    "changes": {"at": "date!", "what": "text!"},
+    "known_lost": {"customer_id": "id!", "at": "date"},
 }  # fmt: skip
 
 
@@ -71,7 +74,7 @@ class Account:
 
 @contextmanager
 def connect(*, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open an embedded engine in memory; close it afterwards."""
+    """Open an embedded engine in memory; close it afterwards. The variable WINBACK_MEMORY limits it, such as 2GB."""
     import duckdb
 
     con = duckdb.connect()
@@ -79,6 +82,8 @@ def connect(*, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection
         with suppress(duckdb.InvalidInputException):  # a kernel without ipywidgets has no bar to switch off
             con.execute("SET enable_progress_bar = false")
         con.execute("SET preserve_insertion_order = false")
+        if limit := os.environ.get(MEMORY):
+            con.execute(f"SET memory_limit = {literal(limit)}")
         if threads:
             con.execute(f"SET threads = {int(threads)}")
         yield con
@@ -154,6 +159,50 @@ def read(
     select = ", ".join(f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in cells.items())
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
     return Account(table=name, rows=rows, kept=rows, note=note)
+
+
+TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "money": "BIGINT", "cost": "BIGINT", "flag": "BOOLEAN",
+         "integer": "BIGINT"}  # fmt: skip
+
+
+def complete(con: duckdb.DuckDBPyConnection, name: str, *, like: str, known: bool) -> None:
+    """Make the view full_<name> with every column of the contract, NULL where the file has none.
+
+    Where the table is not `known` the view has no rows, and customers of the type that the table `like` has.
+    """
+    found = columns_of(con, name) if known else {}
+    kinds = {column: TYPES[kind.rstrip("!")] for column, kind in CONTRACTS[name].items()}
+    if "customer_id" in kinds:
+        kinds["customer_id"] = columns_of(con, like)["customer_id"]
+    cells = [quote(column) if column in found else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
+             for column in CONTRACTS[name]]  # fmt: skip
+    con.execute(f"CREATE OR REPLACE TEMP VIEW full_{name} AS SELECT {', '.join(cells)} "
+                f"FROM {name if known else '(SELECT 1) AS nothing WHERE FALSE'}")  # fmt: skip
+
+
+def same_ids(con: duckdb.DuckDBPyConnection, *names: str) -> None:
+    """Compare customers as text where one table has them as numbers and the other as text."""
+    types = [columns_of(con, table)["customer_id"] for table in names]
+    if len(set(types)) > 1 and "VARCHAR" in types:
+        for table in names:
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
+                        f"customer_id) FROM memory.main.{table}")  # fmt: skip
+
+
+def refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Refuse a table in which a customer stands twice."""
+    rows, customers = con.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {table}").fetchall()[0]
+    if rows == customers:
+        return
+    arms = "count(DISTINCT arm)" if table == "assigned" else "1"
+    name, times, different = con.execute(
+        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 DESC, 1 LIMIT 1"
+    ).fetchall()[0]
+    what = f"in {different} arms" if different > 1 else f"{times} times"
+    raise WinbackError(
+        f"Table {'assignments' if table == 'assigned' else table}: {rows - customers:,} of {rows:,} rows repeat a "
+        f"customer; {name!r} is there {what}. One customer, one arm, one row: remove the others at the source."
+    )
 
 
 def _refuse_unknown(name: str, source: Source, contract: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from experiments.estimate import Estimate
 
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "RUB": "₽", "JPY": "¥"}
+SCALES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 NO_NUMBER = "–"
 MINUS = "−"
 SMALL_SHARE = 0.1  # a share below it needs a digit more
@@ -21,6 +22,18 @@ def money(value: float, currency: str, *, digits: int = 2) -> str:
     """
     sign, text = (MINUS if round(value, digits) < 0 else ""), f"{abs(value):,.{digits}f}"
     return f"{sign}{SYMBOLS[currency]}{text}" if currency in SYMBOLS else f"{sign}{text} {currency}"
+
+
+def large(value: float, currency: str) -> str:
+    """Return an amount of money without cents, millions as three digits and a word.
+
+    >>> large(1_234_567, "USD"), large(-25_500_000, "CHF"), large(98_765.4, "EUR")
+    ('$1.23 million', '−25.5 million CHF', '€98,765')
+    """
+    scale, word = next(((scale, word) for scale, word in SCALES if abs(value) >= scale), (1.0, ""))
+    left = len(f"{abs(value) / scale:.0f}") if word else 3
+    text, unit = money(value / scale, currency, digits=max(0, 3 - left)), "" if currency in SYMBOLS else f" {currency}"
+    return f"{text.removesuffix(unit)} {word}{unit}" if word else text
 
 
 def share(value: float, *, digits: int = 1) -> str:

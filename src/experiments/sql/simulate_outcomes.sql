@@ -22,7 +22,7 @@ FROM people AS p;
 CREATE TEMP VIEW reasons AS
 SELECT customer_id, unnest(CASE reason WHEN 'both' THEN ['price', 'service'] ELSE [reason] END) AS reason,
        'survey' AS source
-FROM people WHERE NOT stayed;
+FROM people;
 
 CREATE TEMP VIEW assignments AS
 SELECT getvariable('experiment') AS experiment, customer_id, arm, CAST("at" AS DATE) AS "at", stratum, bucket FROM lives;
@@ -44,17 +44,8 @@ JOIN delays AS d ON d.by_offer = l.by_offer AND l.u_delay >= d.above AND l.u_del
 JOIN survival AS s ON s.curve = CASE WHEN l.by_offer THEN l.curve_offer ELSE l.curve_alone END
                   AND s.survival > l.u_life AND d.delay + s.month < l.follow_up;
 
--- The first lifetime: monthly bills before the loss, 3 to 12 months before the first wave; who stayed pays on.
-CREATE TEMP VIEW first_bills AS
-SELECT customer_id,
-       CAST(CAST(getvariable('until') AS DATE) - to_months(CAST(getvariable('max_months') + m AS INTEGER)) AS DATE)
-           - CAST(customer_id % 27 AS INTEGER) AS "at",
-       margin_cents
-FROM people, range(0, 15 + CAST(floor(u_history * 31) AS INTEGER)) AS t(m)
-WHERE getvariable('history') AND m >= CASE WHEN stayed THEN 0 ELSE 3 + customer_id % 10 END;
-
 -- Margin is 40 % of what a bill says.
 CREATE TEMP VIEW purchases AS
 SELECT customer_id, "at", CAST(margin_cents * 2.5 / 100 AS DECIMAL(12, 2)) AS amount,
        CAST(margin_cents / 100.0 AS DECIMAL(12, 2)) AS margin
-FROM (SELECT * FROM first_bills UNION ALL SELECT * FROM second_bills) AS bills;
+FROM second_bills;

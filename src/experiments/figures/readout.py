@@ -1,9 +1,8 @@
-"""Pictures of a readout, each for a page and, narrow, for a phone. Words for those who cannot see them come along."""
+"""Pictures of a readout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from experiments.drawing import (
@@ -33,13 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.cohort import Cohort
-    from experiments.design import Design
     from experiments.drivers import Driver
     from experiments.estimate import Estimate
-
-# Below so many customers an arm the words of a planned test begin, centre or end at its point.
-SIDES = ((10_000, "left", 0.0), (100_000, "center", 0.5), (inf, "right", 1.0))
 
 
 def faces_of_success(readout: Readout) -> Picture:
@@ -185,109 +179,6 @@ def active_by_month(readout: Readout) -> Picture:
         alt=f"Lines of the share active in each of {readout.horizon_months} months. In the last month: {listed(last)}.",
         caption="Each month counts only customers watched to its end, so unseen months are not taken for lost ones.",
     )
-
-
-def lost_by_month(cohort: Cohort) -> Picture:
-    """Show how many of the lost customers bought for the last time in each month."""
-
-    def draw(*, narrow: bool) -> Figure:
-        figure = canvas(narrow=narrow, height=3.4)
-        ax = figure.subplots()
-        months, counts = [month for month, _ in cohort.by_month], [count for _, count in cohort.by_month]
-        ax.bar(range(len(months)), counts, color=COLOURS[0])
-        step = ceil(len(months) / (4 if narrow else 9))
-        ax.set_xticks(range(0, len(months), step), months[::step])
-        title(ax, "Lost customers by month of their last purchase", narrow=narrow)
-        axis(ax, "count", which="y", ticks=5)
-        return figure
-
-    top = max(cohort.by_month, key=lambda row: row[1])
-    return both(
-        draw,
-        alt=f"Bars of lost customers by month of the last purchase; most in {top[0]} with {top[1]:,}.",
-        caption=f"{cohort.lost:,} customers, silent for more than {cohort.silent_days} days on {cohort.as_of}.",
-    )
-
-
-def tell_apart(design: Design) -> Picture:
-    """Show the smallest difference of returned shares that a test of each size can tell."""
-
-    def draw(*, narrow: bool) -> Figure:
-        figure = canvas(narrow=narrow, height=3.6)
-        ax = figure.subplots()
-        ax.plot([n for n, _ in design.curve], [gap for _, gap in design.curve], color=COLOURS[0], lw=2.2)
-        ax.plot(design.smallest_arm, design.detectable, "o", color=BEST, ms=9)
-        _here(ax, design)
-        ax.set_xscale("log")
-        sizes = (100, 10_000, 1_000_000) if narrow else (100, 1_000, 10_000, 100_000, 1_000_000)
-        ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        ax.set_ylim(0, 1.25 * max(gap for _, gap in design.curve))
-        ax.set_xlabel("Customers an arm")
-        title(ax, "Smallest difference of returned shares the test can tell", narrow=narrow)
-        axis(ax, "share", which="y")
-        return figure
-
-    return both(
-        draw,
-        alt=f"A falling curve. With {design.smallest_arm:,} customers an arm the test can tell offers apart that "
-        f"differ by {share(design.detectable)} points or more.",
-        caption=f"Power {share(design.power, digits=0)}, level {share(design.level, digits=0)}, against an offer that "
-        f"{share(design.expected_returned, digits=0)} accept.",
-    )
-
-
-def _here(ax: Axes, design: Design) -> None:
-    """Mark the planned test; its words stand at the top, which the falling curve leaves free."""
-    x, y = design.smallest_arm, design.detectable
-    side, corner = next((side, corner) for limit, side, corner in SIDES if x < limit)
-    ax.plot(x, y, "o", color=BEST, ms=9, clip_on=False)
-    ax.annotate(f"this test: {x:,} an arm,\n{share(y)} points", (x, y), xytext=(x, 0.98), ha=side, va="top",
-                textcoords=("data", "axes fraction"), multialignment="left", color=BEST, fontweight="bold",
-                arrowprops={"arrowstyle": "-", "color": BEST, "lw": 0.7, "relpos": (corner, 0)})  # fmt: skip
-
-
-def experiments_compared(readouts: Sequence[Readout]) -> Picture:
-    """Show the net of every offer in every experiment."""
-
-    def draw(*, narrow: bool) -> Figure:
-        rows = list(_rows(readouts))
-        figure = canvas(narrow=narrow, height=0.36 * len(rows) + 1.2)
-        ax = figure.subplots()
-        for place, (_, arm, colour) in enumerate(reversed(rows)):
-            if arm is not None:
-                net = arm.estimates["net"]
-                ax.plot([net.low or 0.0, net.high or 0.0], [place, place], color=colour, lw=2.2)
-                ax.plot(net.value or 0.0, place, "o", color=colour, ms=8)
-        ax.set_yticks(range(len(rows)), [label for label, _, _ in reversed(rows)])
-        for text, (_, arm, colour) in zip(ax.get_yticklabels(), reversed(rows), strict=True):
-            text.set(color=colour if arm is None else INK, fontweight="bold" if arm is None else "normal")
-        ax.set_ylim(-0.6, len(rows) - 0.4)
-        ax.set_title("Net per customer assigned")
-        axis(ax, "money", readouts[0].currency, ticks=3 if narrow else 4)
-        zero(ax)
-        return figure
-
-    texts = [
-        f"{readout.experiment} {arm.label} {told(arm.estimates['net'], currency=readout.currency)}"
-        for readout in readouts
-        for arm in readout.offers
-        if "net" in arm.estimates
-    ]
-    return both(
-        draw,
-        alt="Net per customer assigned, each offer of each experiment a dot with its interval: " + "; ".join(texts),
-        caption="Dots are estimates, bars their intervals. Colours are experiments.",
-    )
-
-
-def _rows(readouts: Sequence[Readout]) -> Iterator[tuple[str, Arm | None, str]]:
-    """Yield label, offer and colour of every row: the name of each experiment, below it its offers."""
-    for readout, colour in zip(readouts, colours(len(readouts)), strict=True):
-        offers = [arm for arm in readout.offers if "net" in arm.estimates]
-        if offers:
-            yield readout.experiment, None, colour
-        for arm in offers:
-            yield arm.label, arm, colour
 
 
 QUESTIONS = {

@@ -1,34 +1,26 @@
-"""What each notebook shows: results in, parts of a page out. One function a section."""
+"""The page of a readout: which offer wins customers back, and how sure that is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import figures, parts
-from experiments.drawing import Picture
-from experiments.errors import WinbackError
+from experiments import parts
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate
+from experiments.figures import readout as figures
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
-from experiments.readout import Arm, Readout, read_readout
+from experiments.readout import Arm, Readout
+from experiments.report import shared
 from experiments.words import NO_NUMBER, amount, between, interval, listed, money, number, share, told
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.cohort import Cohort
-    from experiments.design import Design
     from experiments.drivers import Returners
     from experiments.segments import Segments
-
-
-def heading(title: str, question: str) -> Html:
-    """Return the title of a page and what it is about."""
-    return parts.heading(title, question)
 
 
 def question(readout: Readout) -> Html:
@@ -36,7 +28,7 @@ def question(readout: Readout) -> Html:
     assigned = sum(arm.assigned for arm in readout.arms)
     span = f", followed for up to {readout.horizon_months} months" if readout.dated else ""
     about = f"{readout.experiment}: {len(readout.offers)} offers, {assigned:,} customers{span}"
-    return heading(readout.question, about)
+    return parts.heading(readout.question, about)
 
 
 def verdict(readout: Readout) -> Html:
@@ -65,7 +57,9 @@ def _facts(readout: Readout) -> list[tuple[str, str, str]]:
 
 def faces(readout: Readout) -> Html:
     """Return the picture of the offers on every face of success."""
-    return parts.section("The offers side by side", _picture(figures.faces_of_success(readout))) + interim(readout)
+    return parts.section("The offers side by side", shared.picture(figures.faces_of_success(readout))) + interim(
+        readout
+    )
 
 
 def offers(readout: Readout) -> Html:
@@ -84,7 +78,7 @@ def _frame(readout: Readout, metrics: Sequence[str], *, arms: Sequence[Arm]) -> 
     import pandas as pd
 
     shown = [metric for metric in metrics if any(metric in arm.estimates for arm in arms)]
-    rows = [[f"{arm.assigned:,}", *(_cell(arm, metric, readout.currency) for metric in shown)] for arm in arms]
+    rows = [[f"{arm.assigned:,}", *(shared.metric(arm, metric, readout.currency) for metric in shown)] for arm in arms]
     labels = [f"{arm.label}\nno offer" if arm.holdout else arm.label for arm in arms]
     frame = pd.DataFrame(rows, columns=["Assigned", *(METRICS[metric].label for metric in shown)], index=labels)
     frame.index.name = "Offer"
@@ -107,7 +101,9 @@ def table(readout: Readout) -> Html:
     found = readout.targeting.value if readout.targeting else None
     gained = {"money": "net", "share": "lift"}.get(found.gain.unit) if found else None
     if found and gained and METRICS[gained].label in frame:  # the policy: cross-fitted, so only its gain is known
-        row = dict.fromkeys(frame.columns, NO_NUMBER) | {METRICS[gained].label: _value(found.gain, readout.currency)}
+        row = dict.fromkeys(frame.columns, NO_NUMBER) | {
+            METRICS[gained].label: shared.value(found.gain, readout.currency)
+        }
         frame.loc[f"Policy\nbest offer by {found.policy.factor}"] = row
     about = (
         f"Per assigned customer, reached or not. Small: {share(readout.level, digits=0)} intervals, each alone; the "
@@ -124,11 +120,6 @@ def table(readout: Readout) -> Html:
 
 def _known(readout: Readout) -> set[str]:
     return {metric for arm in readout.arms for metric in arm.estimates}
-
-
-def _cell(arm: Arm, metric: str, currency: str) -> str:
-    estimate = arm.estimates.get(metric)
-    return "–" if estimate is None else f"{told(estimate, currency=currency)}\n{interval(estimate, currency=currency)}"
 
 
 def separable(readout: Readout) -> Html:
@@ -169,7 +160,7 @@ def economics(readout: Readout) -> Html:
         return Html("")
     if not all("cost_added" in arm.estimates for arm in readout.offers):
         return parts.section("Value against cost", "Without a holdout nobody knows what the offers added.")
-    return parts.section("Value against cost", _picture(figures.return_against_cost(readout)))
+    return parts.section("Value against cost", shared.picture(figures.return_against_cost(readout)))
 
 
 def lifetime(readout: Readout) -> Html:
@@ -181,7 +172,7 @@ def lifetime(readout: Readout) -> Html:
         return parts.section(title, "The results of this test have no dates: whether customers stayed is unknown. "
                              "Only the response and its value can be compared.")  # fmt: skip
     more = parts.section("Those who accepted", *_acceptors(readout), open=False) if readout.lives else Html("")
-    return parts.section(title, _picture(figures.active_by_month(readout))) + more
+    return parts.section(title, shared.picture(figures.active_by_month(readout))) + more
 
 
 def _acceptors(readout: Readout) -> list[Html]:
@@ -200,9 +191,9 @@ def _acceptors(readout: Readout) -> list[Html]:
         spread = life.projection.spread if life.projection else None
         models = f"\nmodels: {number(spread[0], digits=1)} to {number(spread[1], digits=1)}" if spread else ""
         rows.append([
-            _value(life.months, readout.currency), _value(life.early_loss, readout.currency),
-            _value(ratios.get(life.offer), readout.currency) if life.offer in ratios else "reference",
-            f"{_value(beyond, readout.currency)}{models}",
+            shared.value(life.months, readout.currency), shared.value(life.early_loss, readout.currency),
+            shared.value(ratios.get(life.offer), readout.currency) if life.offer in ratios else "reference",
+            f"{shared.value(beyond, readout.currency)}{models}",
         ])  # fmt: skip
     columns = [f"Months, up to {lives.horizon_months}", "Lost again within 3 months", "Hazard ratio",
                "Months to come, projected"]  # fmt: skip
@@ -218,13 +209,7 @@ def _acceptors(readout: Readout) -> list[Html]:
     if ratios_p is not None and ratios_p < 0.05:  # noqa: PLR2004
         notes.append("The hazards are not proportional, as a promotion that ends makes them: compare the months.")
     table = parts.table(frame, caption="Second lifetimes of acceptors", notes=notes)
-    return [_picture(figures.acceptors_staying(readout)), table, _picture(figures.hazard_by_month(readout))]
-
-
-def _value(estimate: Estimate | None, currency: str) -> str:
-    if estimate is None or estimate.value is None:
-        return "–"
-    return f"{told(estimate, currency=currency)}\n{interval(estimate, currency=currency)}"
+    return [shared.picture(figures.acceptors_staying(readout)), table, shared.picture(figures.hazard_by_month(readout))]
 
 
 def price_of_a_return(readout: Readout) -> Html:
@@ -238,8 +223,9 @@ def price_of_a_return(readout: Readout) -> Html:
         return parts.section(title, "Nobody knows without a holdout read at the registered day.", open=False)
     money = readout.currency
     rows = [
-        [_value(step.cost, money), _value(step.lift, money), _value(step.cost_per_return, money),
-         _value(step.marginal, money) if not step.dominated else f"dominated by {_labels(readout, step.dominated_by)}",
+        [shared.value(step.cost, money), shared.value(step.lift, money), shared.value(step.cost_per_return, money),
+         f"dominated by {_labels(readout, step.dominated_by)}" if step.dominated
+         else shared.value(step.marginal, money),
          _labels(readout, [step.previous]) if step.previous else "–"]
         for step in found.steps
     ]  # fmt: skip
@@ -294,7 +280,7 @@ def _pairs(readout: Readout) -> Html:
     for kind, pairs in (("returned", readout.comparison.pairs_returned), ("net", readout.comparison.pairs_net)):
         for pair in pairs:
             index.append(f"{_labels(readout, [pair.b])} less {_labels(readout, [pair.a])}")
-            rows.append([kind, _value(pair.difference, readout.currency), _p(pair.p), _p(pair.p_holm)])
+            rows.append([kind, shared.value(pair.difference, readout.currency), _p(pair.p), _p(pair.p_holm)])
     frame = pd.DataFrame(rows, columns=["On", "Difference", "p alone", "p of all pairs"], index=index)
     frame.index.name = "Pair"
     return parts.table(frame, caption="Every pair, Holm's correction")
@@ -315,7 +301,7 @@ def segments(readout: Readout) -> Html:
         )
     pieces: list[object] = [_policy_words(readout)]
     for table in found.tables:
-        pieces += [_picture(figures.best_by_segment(readout, table.factor)), _segment_words(readout, table)]
+        pieces += [shared.picture(figures.best_by_segment(readout, table.factor)), _segment_words(readout, table)]
     for rule in found.tailored:
         if rule.difference.value is not None:
             direct, others, gap = (
@@ -378,7 +364,7 @@ def drivers(readout: Readout, found: Returners) -> Html:
     about = "Descriptive: customers were not randomised to reasons or histories, only to offers."
     again = [f"{_labels(readout, [arm])} {_inline(ratio, readout)}" for arm, ratio in found.second_to_first]
     second = f"A month of the second lifetime brings, times one of the first: {listed(again)}." if again else ""
-    return parts.section(title, _picture(figures.driver_effects(found.drivers)), second, intro=about)
+    return parts.section(title, shared.picture(figures.driver_effects(found.drivers)), second, intro=about)
 
 
 def interim(readout: Readout) -> Html:
@@ -387,7 +373,7 @@ def interim(readout: Readout) -> Html:
 
     if not readout.interim:
         return Html("")
-    rows = [[_value(estimate, readout.currency)] for estimate in readout.anytime.values()]
+    rows = [[shared.value(estimate, readout.currency)] for estimate in readout.anytime.values()]
     frame = pd.DataFrame(rows, columns=["Lift"], index=[readout.arm(name).label for name in readout.anytime])
     frame.index.name = "Offer"
     note = (
@@ -424,154 +410,4 @@ def method(readout: Readout) -> Html:
 
 def provenance(readout: Readout, sheet: str | Path) -> Html:
     """Return where the numbers come from, and where each row went."""
-    rows = {
-        "Rows": "; ".join(readout.accounts),
-        "Sheet": Path(sheet).as_posix(),
-        "Version": f"winback-experiments {version('winback-experiments')}",
-        "Inputs and parameters": "run.json beside this page has the sha256 of every input file and all parameters.",
-    }
-    return parts.section("Provenance", parts.definitions(rows), open=False)
-
-
-def _picture(picture: Picture) -> Html:
-    return parts.picture(picture.figure, narrow=picture.narrow, alt=picture.alt, caption=picture.caption)
-
-
-def lost(cohort: Cohort) -> Html:
-    """Return who is lost and what it costs."""
-    said = (
-        f"{cohort.lost:,} of {cohort.customers:,} customers have been silent for more than {cohort.silent_days} days "
-        f"on {cohort.as_of}. They brought {money(cohort.revenue_lost, cohort.currency, digits=0)} of revenue before."
-    )
-    lost_share = cohort.lost_share.value or 0.0
-    alarm = "Alarm: " if lost_share > ALARM_ABOVE else ""
-    card = parts.verdict(said, word=f"{alarm}{share(lost_share)} of customers are lost", tone="wait")
-    return card + parts.facts([
-        ("Lost customers", f"{cohort.lost:,}", f"of {cohort.customers:,} who ever bought"),
-        ("Lost share", share(cohort.lost_share.value or 0.0), interval(cohort.lost_share, currency=cohort.currency)),
-        ("Revenue they brought", money(cohort.revenue_lost, cohort.currency, digits=0),
-         f"{share(cohort.revenue_lost / cohort.revenue if cohort.revenue else 0.0)} of all revenue"),
-    ])  # fmt: skip
-
-
-ALARM_ABOVE = 0.20  # share lost; above it the loss is an alarm
-
-
-def lost_by_month(cohort: Cohort) -> Html:
-    """Return when the lost customers bought last."""
-    if not cohort.lost:
-        return parts.section("Since when", "Nobody is lost by this rule.")
-    return parts.section("Since when", _picture(figures.lost_by_month(cohort)))
-
-
-def lost_method(cohort: Cohort) -> Html:
-    """Return the rule and where each row went."""
-    rows = {
-        "Rule": f"Lost: no purchase for more than {cohort.silent_days} days before {cohort.as_of}. Customers who never "
-        "bought do not count. A refund is no purchase.",
-        "Rows": "; ".join(cohort.accounts),
-    }
-    return parts.section("Method", parts.definitions(rows), open=False)
-
-
-def plan(design: Design) -> Html:
-    """Return what the planned test can tell and what it costs."""
-    said = (
-        f"With {design.smallest_arm:,} customers in the smallest arm it can tell offers apart that differ by "
-        f"{share(design.detectable)} of customers returned. To tell {share(design.expected_returned, digits=0)} from "
-        f"{share(design.expected_returned - 0.04, digits=0)} takes {design.needed:,} an arm."
-    )
-    enough = design.smallest_arm >= design.needed
-    decides = design.objective == "returned"  # else the size that tells responses apart is not enough
-    card = parts.verdict(said, word="Large enough to compare responses" if enough else "Too small to compare offers",
-                         tone="go" if enough and decides else "wait",
-                         detail="Money varies far more than responses: to rank offers on net profit a test needs many "
-                         "times as many customers. The readout says so when they cannot be separated.")  # fmt: skip
-    return card + parts.facts([
-        ("Customers", f"{design.customers:,}", f"in {len(design.arms)} arms"),
-        ("Smallest difference", share(design.detectable), f"power {share(design.power, digits=0)}"),
-        ("Most it can cost", money(design.budget, design.currency, digits=0), "if everybody accepts and stays"),
-    ])  # fmt: skip
-
-
-def plan_arms(design: Design) -> Html:
-    """Return the arms, their sizes and costs."""
-    import pandas as pd
-
-    rows = [
-        [share(arm.share), f"{arm.customers:,}", money(arm.cost_per_acceptor, design.currency),
-         money(arm.budget, design.currency, digits=0)]
-        for arm in design.arms
-    ]  # fmt: skip
-    columns = ["Share", "Customers", "Cost a head at full take-up", "Budget at most"]
-    frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in design.arms])
-    frame.index.name = "Arm"
-    return parts.section("Arms and budget", parts.table(frame, caption="The plan, arm by arm"))
-
-
-def plan_size(design: Design) -> Html:
-    """Return the curve of what a test of each size can tell."""
-    return parts.section("What the test can tell", _picture(figures.tell_apart(design)))
-
-
-def plan_method(design: Design) -> Html:
-    """Return how the sizes were computed."""
-    rows = {
-        "Sizes": f"Two-sided comparison of two shares at level {share(design.level, digits=0)} with power "
-        f"{share(design.power, digits=0)} (statsmodels, samplesize_proportions_2indep_onetail), no correction for "
-        "several offers.",
-        "Budget": "Contact, gifts and every month of every promotion for every customer; dearest offer where the arm "
-        "chooses by segment. Shares of value are not included.",
-    }
-    return parts.section("Method", parts.definitions(rows), open=False)
-
-
-def read_all(paths: Sequence[str]) -> list[Readout]:
-    """Return the readouts to compare; one currency, or the money cannot be compared."""
-    if not paths:
-        raise WinbackError("There is nothing to compare. Name readouts: -p readouts=a/readout.json,b/readout.json")
-    readouts = [read_readout(path) for path in paths]
-    currencies = sorted({readout.currency for readout in readouts})
-    if len(currencies) > 1:
-        raise WinbackError(f"The readouts are in {listed(currencies)}: money of different currencies is not compared.")
-    return readouts
-
-
-def compared(readouts: Sequence[Readout]) -> Html:
-    """Return what the experiments say side by side."""
-    winners = {readout.experiment: readout.verdict.word for readout in readouts}
-    said = "; ".join(f"{name}: {word}" for name, word in winners.items())
-    alike = len(set(winners.values())) == 1
-    verb = "agree" if alike and len(readouts) > 1 else "compared"
-    return parts.verdict(f"{said}.", word=f"{len(readouts)} experiments {verb}", tone="go" if alike else "wait")
-
-
-def compared_picture(readouts: Sequence[Readout]) -> Html:
-    """Return the net of every offer in every experiment."""
-    if not any("net" in arm.estimates for readout in readouts for arm in readout.arms):
-        return parts.section("Net by offer", "None of these tests had a holdout, so there is no net to compare.")
-    return parts.section("Net by offer", _picture(figures.experiments_compared(readouts)))
-
-
-def compared_table(readouts: Sequence[Readout]) -> Html:
-    """Return the main estimates of every offer of every experiment."""
-    import pandas as pd
-
-    metrics = [m for m in ("accepted", "returned", "lift", "months_gained", "net", "roi")
-               if any(m in arm.estimates for readout in readouts for arm in readout.offers)]  # fmt: skip
-    rows = [
-        [readout.experiment, f"{arm.assigned:,}", *(_cell(arm, metric, readout.currency) for metric in metrics)]
-        for readout in readouts
-        for arm in readout.offers
-    ]
-    index = [arm.label for readout in readouts for arm in readout.offers]
-    frame = pd.DataFrame(rows, columns=["Experiment", "Assigned", *(METRICS[m].label for m in metrics)], index=index)
-    frame.index.name = "Offer"
-    horizons = sorted({readout.horizon_months for readout in readouts})
-    note = (
-        f"Horizons differ: {listed([number(h, digits=0) for h in horizons])} months. "
-        "Months, value and net are not comparable across them."
-    )
-    notes = [note] if len(horizons) > 1 else []
-    shown = parts.table(frame, caption="Estimates per assigned customer", notes=notes)
-    return parts.section("Every offer in numbers", shown)
+    return shared.provenance(readout.accounts, sheet)

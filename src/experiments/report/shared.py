@@ -1,0 +1,44 @@
+"""What the pages of several notebooks show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from experiments import parts
+from experiments.drawing import Picture
+from experiments.estimate import Estimate
+from experiments.parts import Html
+from experiments.readout import Arm
+from experiments.words import NO_NUMBER, interval, told
+
+
+def picture(drawn: Picture) -> Html:
+    """Return a picture for every width."""
+    return parts.picture(drawn.figure, narrow=drawn.narrow, alt=drawn.alt, caption=drawn.caption)
+
+
+def value(estimate: Estimate | None, currency: str) -> str:
+    """Return a value and, small below it, its interval."""
+    if estimate is None or estimate.value is None:
+        return NO_NUMBER
+    return f"{told(estimate, currency=currency)}\n{interval(estimate, currency=currency)}"
+
+
+def metric(arm: Arm, name: str, currency: str) -> str:
+    """Return what a table says of an arm's metric: value and, small below it, its interval."""
+    if name not in arm.estimates:
+        return NO_NUMBER
+    return f"{told(arm.estimates[name], currency=currency)}\n{interval(arm.estimates[name], currency=currency)}"
+
+
+def provenance(accounts: Sequence[str], sheet: str | Path) -> Html:
+    """Return where the numbers come from, and where each row went."""
+    rows = {
+        "Rows": "; ".join(accounts),
+        "Sheet": Path(sheet).as_posix(),
+        "Version": f"winback-experiments {version('winback-experiments')}",
+        "Inputs and parameters": "run.json beside this page has the sha256 of every input file and all parameters.",
+    }
+    return parts.section("Provenance", parts.definitions(rows), open=False)

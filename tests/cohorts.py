@@ -1,0 +1,274 @@
+"""Lost customers written by hand: what a page and its pictures show, whatever finds them."""
+
+from dataclasses import replace
+from datetime import date
+
+from experiments.estimate import proportion
+from experiments.losses import (
+    FLAGS,
+    PRIORITY,
+    Accuracy,
+    Cell,
+    Change,
+    Cohort,
+    Effort,
+    Group,
+    Learned,
+    Lesson,
+    Month,
+    Opinion,
+    Priority,
+    Reason,
+    Rule,
+    Sign,
+    Step,
+    Trial,
+    Triangle,
+    pace_of,
+)
+
+LEVEL = 0.95
+SIGNS = ("Reasons are written down", "Refusals are written down", "Callers have a script", "The head knows the reasons",
+         "A regular look at the lost", "ABC and XYZ are known", "A written way to win back")  # fmt: skip
+
+
+def month_of(place, first=2022 * 12):
+    """Return the name of a month, counted from January 2022."""
+    return f"{(first + place) // 12}-{(first + place) % 12 + 1:02d}"
+
+
+def months_of(count, *, at_risk=8000, rate=0.03):
+    """Return months with a share lost that swings about a rate."""
+    found = []
+    for place in range(count):
+        lost = round(at_risk * rate * (1 + 0.25 * ((place * 7) % 5 - 2) / 2 + 0.4 * (place > count / 2)))
+        found.append(Month(month=month_of(place), at_risk=at_risk, lost=lost, bought=at_risk // 2))
+        at_risk += round(at_risk * 0.03) - lost
+    return tuple(found)
+
+
+def group(name, customers, lost, *, worth=300.0, returned=0.04):
+    return Group(
+        name=name,
+        customers=customers,
+        lost=lost,
+        ratio=proportion(lost, customers, level=LEVEL),
+        contactable=round(0.7 * lost),
+        revenue=2.4 * worth * lost,
+        worth=worth * lost,
+        returned=None if returned is None else round(returned * lost),
+    )
+
+
+def triangle_of(count, *, stay=0.972, better=0.0003):
+    customers = tuple(180 + (place * 37) % 60 for place in range(count))
+    staying = tuple(
+        tuple(round(size * (stay + better * place) ** age) for age in range(count - place))
+        for place, size in enumerate(customers)
+    )
+    return Triangle(starts=tuple(month_of(place) for place in range(count)), customers=customers, staying=staying)
+
+
+def reason(name, family, customers, *, worth=310.0, **more):
+    about = {
+        "ours": family == "company",
+        "share": proportion(customers, 3000, level=LEVEL),
+        "verified": customers // 3,
+        "fixed": 0,
+        "complained": customers // 4,
+        "referrers": customers // 9,
+        "returned": customers // 30,
+        "sources": (("survey", customers // 2), ("staff", customers // 3)),
+    }
+    return Reason(name=name, family=family, customers=customers, worth=worth * customers, **about | more)
+
+
+MANAGERS = ("Anna Berg", "Boris Klein", "Chloé Martin", "Dmitri Orlov", "Eva Lund", "Farid Aziz", "Grace Hall",
+            "Hugo Silva", "Ines Costa", "Jan Novak", "Kira Weiss", "Leo Rossi")  # fmt: skip
+REASONS = (
+    reason("price", "competitor", 1220, worth=380.0),
+    reason("service", "company", 910, fixed=910),
+    reason("a better offer elsewhere", "competitor", 430),
+    reason("late deliveries", "company", 310, worth=420.0),
+    reason("moved away", "customer", 190, verified=None),
+    reason("no need any more", "customer", 150),
+)
+CHANGES = (
+    Change(at=date(2022, 9, 12), what="Prices up 6 %"),
+    Change(at=date(2023, 11, 1), what="Delivery moved to another firm"),
+    Change(at=date(2024, 3, 18), what="Two managers left"),
+)
+LOST, CUSTOMERS = 4210, 12_400
+OWN = "4/3 of the own interval; with fewer than 3 purchases 90 days"
+PARAMETERS = (0.62, 41.0, 0.31, 2.2)  # r, alpha, a, b
+KNOWN_LESSON = Lesson(segment="price", offer="Discount", p_return=0.43, second_value=840.0, cost=51.0)
+STEPS = (("natural", 210), ("deliberate", 90), ("loss_making", 260), ("do_not_contact", 180), ("unreachable", 310),
+         ("not_fixed", 240))  # fmt: skip
+
+
+def steps_of(lost, out):
+    found, left = [], lost
+    for name in FLAGS:
+        taken = dict(out).get(name, 0)
+        left -= taken
+        found.append(Step(name=name, customers=taken, left=left))
+    return tuple(found)
+
+
+def matrix_of(customers=CUSTOMERS, lost=LOST):
+    shares = (0.03, 0.05, 0.02, 0.06, 0.1, 0.08, 0.09, 0.2, 0.37)
+    return tuple(
+        Cell(abc=abc, xyz=xyz, customers=round(part * customers), lost=round(part * lost), worth=part * lost * worth)
+        for (abc, xyz), part, worth in zip(PRIORITY, shares, (1900, 1500, 1200, 420, 380, 300, 90, 70, 40), strict=True)
+    )
+
+
+def lone(customers):
+    """Return a customer group of nobody lost."""
+    return [group(name, customers, 0, returned=0) for name in ("North", "South")]
+
+
+def cohort(**changes):
+    """Return the lost customers of a company that wrote everything down."""
+    months = months_of(40)
+    steps = steps_of(LOST, STEPS)
+    about = {
+        "experiment": "telecom",
+        "question": "Whom did we lose, and whom should we win back?",
+        "currency": "USD",
+        "as_of": date(2025, 5, 1),
+        "start": None,
+        "level": LEVEL,
+        "last_day": date(2025, 12, 31),
+        "customers": CUSTOMERS,
+        "never_bought": 131,
+        "lost": LOST,
+        "lost_share": proportion(LOST, CUSTOMERS, level=LEVEL),
+        "contactable": steps[-1].left,
+        "revenue": 11_920_400.0,
+        "revenue_lost": 2_904_310.0,
+        "worth": 5_310_220.0,
+        "worth_lost": 1_227_480.0,
+        "missed": 1_904_220.0,
+        "rules": (
+            Rule(name="silence", told="no purchase for more than 4/3 of the customer's own interval, 30 days at least; "
+                 "90 days with fewer than 3 purchases", fired=3880, alone=3610),
+            Rule(name="cancelled", told="cancelled the contract", fired=420, alone=190),
+            Rule(name="nps", told="would recommend with 6 of 10 at most", fired=260, alone=120),
+        ),
+        "steps": steps,
+        "months": months,
+        "pace": pace_of(months, level=LEVEL),
+        "triangle": triangle_of(40),
+        "changes": CHANGES,
+        "groups": {
+            "manager": tuple(
+                group(name, 700 + 90 * (place % 5), 200 + 41 * (place % 7) + 6 * place, worth=200.0 + 25 * place)
+                for place, name in enumerate(MANAGERS)
+            ),
+            "line": (group("Mobile", 7000, 2510), group("Internet", 3900, 1300), group("Television", 1500, 400)),
+            "stage": (group("asked", 400, 400, worth=0.0), group("one", 3000, 1810, worth=60.0),
+                      group("two", 2000, 900), group("regular", 7000, 1100, worth=700.0)),
+            "reason": (group("price", 1000, 990), group("service", 700, 690), group("both", 400, 395),
+                       group("several", 120, 120), group("unknown", 10_180, 2015)),
+            "complaint": (group("none", 9000, 2600), group("resolved", 2400, 900), group("unresolved", 1000, 710)),
+            "referrer": (group("no", 10_000, 3500), group("yes", 2400, 710)),
+        },
+        "reasons": REASONS,
+        "without_reason": 1210,
+        "trials": (
+            Trial(told="no purchase for more than 60 days", used=False, judged=12_000, lost=5810, returned=1320,
+                  returned_revenue=402_000.0),
+            Trial(told="no purchase for more than 90 days", used=False, judged=12_000, lost=4720, returned=610,
+                  returned_revenue=164_000.0),
+            Trial(told=f"no purchase for more than {OWN}", used=True, judged=12_000, lost=4210,
+                  returned=180, returned_revenue=40_100.0),
+        ),
+        "accuracy": Accuracy(known=3900, precision=proportion(3580, LOST, level=LEVEL),
+                             recall=proportion(3580, 3900, level=LEVEL), late_days=47.0),
+        "opinion": Opinion(lost_alive=610, lost_gone=3600, kept_alive=7390, kept_gone=800, lost_mean=0.21,
+                           kept_mean=0.84, parameters=PARAMETERS),
+        "matrix": matrix_of(),
+        "priorities": (
+            Priority(name="first", lost=337, contactable=240, worth=401_200.0, expected=96_300.0, hopeless=3),
+            Priority(name="must", lost=337, contactable=231, worth=148_000.0, expected=31_000.0, hopeless=22),
+            Priority(name="possible", lost=1137, contactable=810, worth=101_000.0, expected=12_500.0, hopeless=310),
+            Priority(name="let_go", lost=2399, contactable=1639, worth=70_500.0, expected=-18_200.0, hopeless=1290),
+        ),
+        "efforts": (
+            Effort(abc="A", customers=1240, hours=0.22, profit=0.71, loses=12),
+            Effort(abc="B", customers=2980, hours=0.31, profit=0.21, loses=240),
+            Effort(abc="C", customers=8180, hours=0.47, profit=0.08, loses=2210),
+        ),
+        "learned": Learned(source="telecom-2023", lessons=(
+            KNOWN_LESSON,
+            Lesson(segment="service", offer="Upgrade", p_return=0.39, second_value=910.0, cost=44.0),
+            Lesson(segment="", offer="Discount", p_return=0.41, second_value=800.0, cost=50.0),
+        )),
+        "signs": tuple(
+            Sign(name=name, state=("pass", "warn", "stop")[place % 3], reason="As the sheet says.",
+                 todo="" if place % 3 == 0 else "Write it down.")
+            for place, name in enumerate(SIGNS)
+        ),
+        "accounts": ("purchases: kept all 61,204 rows", "customers: kept 12,531 of 12,540 rows"),
+    }  # fmt: skip
+    return Cohort(**about | changes)
+
+
+def nothing_known(**changes):
+    """Return the lost customers of a company that knows nothing but its purchases."""
+    stages = {"stage": cohort().groups["stage"], "manager": (), "reason": (group("unknown", CUSTOMERS, LOST),)}
+    about = {"groups": stages, "reasons": (), "without_reason": LOST, "accuracy": None, "opinion": None, "efforts": (),
+             "learned": None, "changes": (), "never_bought": 0}  # fmt: skip
+    priorities = tuple(replace(row, expected=None, hopeless=None) for row in cohort().priorities)
+    return cohort(**about | {"priorities": priorities} | changes)
+
+
+def nobody_lost(**changes):
+    """Return a company that lost nobody."""
+    months = tuple(replace(month, lost=0) for month in months_of(14))
+    about = {
+        "lost": 0,
+        "lost_share": proportion(0, CUSTOMERS, level=LEVEL),
+        "contactable": 0,
+        "revenue_lost": 0.0,
+        "worth_lost": 0.0,
+        "missed": 0.0,
+        "rules": (Rule(name="silence", told="no purchase for more than 90 days", fired=0, alone=0),),
+        "steps": steps_of(0, ()),
+        "months": months,
+        "pace": pace_of(months, level=LEVEL),
+        "triangle": triangle_of(14, stay=1.0, better=0.0),
+        "groups": {"manager": tuple(lone(6200)), "stage": (group("regular", CUSTOMERS, 0, returned=0),)},
+        "reasons": (),
+        "without_reason": 0,
+        "trials": (Trial(told="no purchase for more than 90 days", used=True, judged=CUSTOMERS, lost=0, returned=0,
+                         returned_revenue=0.0),),
+        "accuracy": None,
+        "opinion": Opinion(lost_alive=0, lost_gone=0, kept_alive=12_000, kept_gone=400, lost_mean=float("nan"),
+                           kept_mean=0.9, parameters=PARAMETERS),
+        "matrix": tuple(replace(cell, lost=0, worth=0.0) for cell in matrix_of()),
+        "priorities": (),
+    }  # fmt: skip
+    return cohort(**about | changes)
+
+
+EVIL = "<script>alert('1')</script> $a_{b}$ " + "Верховский" * 4 + "\n" + "x" * 40
+
+
+def hostile(**changes):
+    """Return a cohort whose names are long, foreign and bad."""
+    groups = {
+        kind: tuple(replace(row, name=f"{row.name} {EVIL}") for row in rows) for kind, rows in cohort().groups.items()
+    }
+    about = {
+        "groups": groups,
+        "reasons": tuple(replace(row, name=f"{row.name} {EVIL}", sources=((EVIL, 9),)) for row in REASONS),
+        "changes": tuple(replace(change, what=f"{EVIL} {place}") for place, change in enumerate(CHANGES)),
+        "signs": tuple(replace(sign, reason=EVIL, todo=EVIL) for sign in cohort().signs),
+        "accounts": (EVIL,),
+        "rules": (Rule(name="silence", told=EVIL, fired=LOST, alone=LOST),),
+        "learned": Learned(source=EVIL, lessons=(replace(KNOWN_LESSON, segment=EVIL, offer=EVIL),)),
+        "trials": (Trial(told=EVIL, used=True, judged=9, lost=5, returned=1, returned_revenue=10.0),),
+    }  # fmt: skip
+    return cohort(**about | changes)

@@ -21,7 +21,6 @@ from experiments.estimate import Estimate, missing, normal_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-    from scipy.optimize import OptimizeResult
 
     Floats = NDArray[np.float64]
     Matrix = tuple[tuple[float, ...], ...]
@@ -37,7 +36,8 @@ NODES = 160  # of a mean over chances of leaving: nine digits or more, see the t
 FAR = 40.0  # e^-40 adds nothing
 NEWTON = 8  # steps, from a good start
 NUDGE = 1e-4  # of a log parameter, for a slope by differences
-MOST_STEPS = 1_000  # of a search; it needs about twenty
+MOST_STEPS, MOST_HALVES, LONGEST, FLAT = 100, 12, 2.0, 1e-12  # of a search, which takes about ten steps
+CLOSE = 1e-11  # relative gain a step promises: after that one a search has arrived
 STARTS = ((0, 0, -1, -1), (0, 0, -1, 3), (0, 0, 1, 1))  # most leave or few, alike or not: one alone ends on side hills
 
 
@@ -506,18 +506,20 @@ def _highest(
         pairs[first, first + 1] = 1
     some, customers = table[:, :: -(-table.shape[1] // FEW)], table[-1].sum()
     rehearsal, down = (_downhill(score_of(*rows), origin, pairs, rows[-1].sum()) for rows in (some, table))
-    ends = [_search(rehearsal, np.array(start, float)).x for start in starts]
-    found = _search(down, min(ends, key=lambda end: down(end)[0]))
-    inside = np.abs(found.x) < WIDE  # a parameter that went as far as it may is taken for known
-    slope, spread = found.jac[inside] * customers, _spread(down, found.x, inside, customers=customers)
-    to_gain = math.inf if spread is None else slope @ spread @ slope / 2
-    if to_gain > NEAR and np.any(np.abs(slope) > ARRIVED * customers):
-        raise WinbackError(f"The search for the highest likelihood did not arrive: {found.message}. Give more "
+    ends = [_search(rehearsal, np.array(start, float)) for start in starts]
+    steps = _search(down, min(ends, key=lambda end: down(end)[0]))
+    value, slope = down(steps)
+    inside = np.abs(steps) < WIDE  # a parameter that went as far as it may is taken for known
+    values, vectors = np.linalg.eigh(_curvature(down, steps, slope)[np.ix_(inside, inside)])
+    summit = inside.any() and values[0] > 0
+    to_gain = np.sum((vectors.T @ slope[inside]) ** 2 / np.abs(values)) / 2 * customers
+    if to_gain > NEAR and np.any(np.abs(slope[inside]) > ARRIVED):
+        raise WinbackError(f"The search for the highest likelihood did not arrive within {MOST_STEPS} steps. Give more "
                            "customers or longer histories.")  # fmt: skip
-    covariance = None if spread is None else pairs[inside].T @ spread @ pairs[inside]
+    covariance = pairs[inside].T @ (vectors / values / customers) @ vectors.T @ pairs[inside] if summit else None
     return _Fit(
-        logs=origin + found.x @ pairs,
-        log_likelihood=-float(found.fun * customers),
+        logs=origin + steps @ pairs,
+        log_likelihood=-float(value * customers),
         covariance=None if covariance is None else tuple(tuple(map(float, row)) for row in covariance),
     )
 
@@ -532,28 +534,38 @@ def _downhill(score: Score, origin: Floats, pairs: Floats, customers: float) -> 
     return down
 
 
-def _search(down: Score, start: Floats) -> OptimizeResult:
-    from scipy.optimize import minimize
+def _search(down: Score, start: Floats) -> Floats:
+    """Return where the way down ends: Newton's steps, and away from a saddle, each coordinate at most WIDE.
 
-    return minimize(
-        down,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-WIDE, WIDE)] * len(start),
-        options={"ftol": 1e-15, "gtol": 1e-9, "maxcor": 20, "maxiter": MOST_STEPS},
-    )
+    Not scipy's: with four parameters its linear algebra costs little, but where BLAS has threads they wait for each
+    other longer than all the rest takes.
+    """
+    steps, (value, slope) = start, down(start)
+    for _ in range(MOST_STEPS):
+        free = ~(((steps <= -WIDE) & (slope > 0)) | ((steps >= WIDE) & (slope < 0)))
+        values, vectors = np.linalg.eigh(_curvature(down, steps, slope)[np.ix_(free, free)])
+        move = np.zeros(len(steps))
+        move[free] = -vectors @ ((vectors.T @ slope[free]) / np.maximum(np.abs(values), FLAT))
+        move *= min(1, LONGEST / max(LONGEST, np.abs(move).max()))
+        last = -slope @ move <= CLOSE * abs(value)
+        for _ in range(MOST_HALVES):
+            tried = np.clip(steps + move, -WIDE, WIDE)
+            found, there = down(tried)
+            if found < value:
+                break
+            move /= 2
+        else:
+            break
+        steps, value, slope = tried, found, there
+        if last:
+            break
+    return steps
 
 
-def _spread(down: Score, steps: Floats, inside: NDArray[np.bool_], *, customers: float) -> Floats | None:
-    """Return the covariance of the steps that are free, the inverse of the observed information; None on a ridge."""
-    nudges = NUDGE * np.eye(len(steps))[inside]
-    slopes = [(down(steps + nudge)[1] - down(steps - nudge)[1])[inside] for nudge in nudges]
-    information = customers * np.reshape(slopes, (len(nudges), len(nudges))) / (2 * NUDGE)
-    information = (information + information.T) / 2
-    if not len(nudges) or np.linalg.eigvalsh(information)[0] <= 0:
-        return None
-    return np.asarray(np.linalg.inv(information))
+def _curvature(down: Score, steps: Floats, slope: Floats) -> Floats:
+    """Return the second derivatives, by differences of the slope."""
+    found = np.array([down(steps + nudge)[1] - slope for nudge in NUDGE * np.eye(len(steps))]) / NUDGE
+    return np.asarray((found + found.T) / 2)
 
 
 def _share(p_alive: Callable[[Model], Floats], model: Model, *, customers: Floats, level: float) -> Estimate:

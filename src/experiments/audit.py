@@ -19,7 +19,7 @@ def signs_of(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, lost: int, without
     """Return the seven signs; a sign is fine (pass), bad (stop), or nobody said (warn)."""
     audit = sheet.lost.audit if sheet.lost else Audit()
     refused, why = con.execute("SELECT count(refused_at), count(refusal) FROM full_contacts").fetchall()[0]
-    known = (lost - without_reason) / lost if lost else 0.0
+    known = (lost - without_reason) / lost if lost else 1.0
     return (
         Sign(name="Reasons are reported", state="pass" if known >= ENOUGH else "stop",
              reason=f"A reason is known for {share(known, digits=0)} of the lost.",

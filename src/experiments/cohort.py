@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,6 @@ RANGES = {  # of columns of customers: what they may hold, and the cure
 MANY = 2_000_000  # purchases above which one customer in SAMPLE is enough to see whether days have several
 SAMPLE = 64
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-MILLION = 1_000_000
 STALE = 7  # days without any purchase before the day, from which on the page says so
 NEVER = 2**31 - 1  # inquiries nobody makes: the rule is off
 BYTES = {"each_row": 12, "each_month": 110, "medians": 180}  # of memory that folding takes for each purchase, at most
@@ -68,10 +67,13 @@ class Look:
         return self.steps[step].format(as_of=self.rule.as_of.isoformat(), month=month, **values)
 
     @property
-    def margin_millionths(self) -> int:
-        """What part of the folded margin is margin, in millionths: all where the purchases have one."""
-        known = "margin" in columns_of(self.con, "purchases")
-        return MILLION if known else round(MILLION * self.sheet.margin_share)
+    def margin(self) -> str:
+        """SQL of a customer's margin: of the purchases, or the sheet's share of revenue, in millionths."""
+        if "margin" in columns_of(self.con, "purchases") or self.sheet.margin_share == 1:
+            return "coalesce(h.margin, 0)"
+        millionths = round(1_000_000 * self.sheet.margin_share)
+        whole = "CAST(coalesce(h.margin, 0) AS DECIMAL(38, 0))"
+        return f"CAST(floor(CAST({whole} * {millionths} AS DOUBLE) / 1000000) AS BIGINT)"
 
     @property
     def hour_cost(self) -> int:
@@ -96,9 +98,10 @@ def find_lost(
         sheet = sheet.model_copy(update={"lost": rule})
         look = Look(con=con, sheet=sheet, rule=rule, folder=folder or Path(), steps=statements("lost"))
         accounts = _read(look)
-        accounts = [_fold(look, accounts[0]), *(_used(look, account) for account in accounts[1:])]
+        accounts[0] = _fold(look, accounts[0])
         learned = _learn(look)
         _judge(look, learned)
+        accounts = [_used(look, account) for account in accounts]
         found = tally(look.con, sheet=sheet, rule=look.rule, steps=look.steps, learned=learned, accounts=accounts)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
@@ -182,9 +185,8 @@ def _used(look: Look, account: Account) -> Account:
     table, columns = account.table, CONTRACTS[account.table]
     if table not in USED:
         return account
-    known = [f"EXISTS (SELECT 1 FROM {home} AS k WHERE k.customer_id = t.customer_id)" for home in
-             ("history", "full_customers")]  # fmt: skip
-    stranger = f"NOT ({' OR '.join(known)})" if table in ("reasons", "known_lost") else "FALSE"
+    strangers = "NOT EXISTS (SELECT 1 FROM people AS p WHERE p.customer_id = t.customer_id)"
+    stranger = strangers if table in ("reasons", "known_lost") else "FALSE"
     late = f"""coalesce("at" > DATE '{look.rule.as_of}', FALSE)""" if "at" in columns else "FALSE"
     left, strange = look.con.execute(f"SELECT count(CASE WHEN {late} OR {stranger} THEN 1 END), count(CASE WHEN "
                                      f"{stranger} THEN 1 END) FROM full_{table} AS t").fetchall()[0]  # fmt: skip
@@ -233,8 +235,9 @@ def _accounted(look: Look, account: Account) -> Account:
         raise WinbackError(
             f"Nobody bought anything{since} up to {day}. The first purchase is of {first}. Choose {cure}."
         )
-    silent, allowed = (day - last).days, rule.limit.silent_days
-    if not rule.contractual and rule.limit.times is None and allowed is not None and silent > allowed:
+    silent, limits = (day - last).days, [rule.limit, *map(rule.limit_of, rule.each)]
+    fixed = [limit.silent_days or inf for limit in limits if limit.times is None]
+    if not rule.contractual and len(fixed) == len(limits) and silent > max(fixed):
         raise WinbackError(f"The last purchase up to {day} is of {last}, {silent} days before: all would be lost. "
                            f"Choose the day to which the data reach: `lost: {{as_of: {last}}}`.")  # fmt: skip
     why = [f"{early:,} before {rule.start}"] if early else []
@@ -278,7 +281,7 @@ def _judge(look: Look, learned: Learned | None) -> None:
         )
     )
     limits = {name: _limit(rule, name) for name in ("silent_days", "times")}
-    con.execute(look.text("people", gap=gap, millionths=look.margin_millionths, minimum_days=rule.minimum_days,
+    con.execute(look.text("people", gap=gap, margin=look.margin, minimum_days=rule.minimum_days,
                           minimum_purchases=rule.minimum_purchases, **limits))  # fmt: skip
     con.execute(look.text("fired", silence=not rule.contractual, cancelled=rule.cancelled,
                           nps=rule.nps is not None, nps_limit=rule.nps or 0, unreachable=rule.unreachable,

@@ -184,7 +184,7 @@ class Opinion:
     kept_gone: int
     lost_mean: float  # mean P(alive) of those called lost
     kept_mean: float
-    parameters: tuple[float, float, float, float]  # r, alpha (days), a, b
+    parameters: tuple[float, float, float, float]  # r, alpha (weeks), a, b
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ class Lost(Limit):
 
     def limit_of(self, value: str) -> Limit:
         """Return the limit for one value of `by`: its own settings before those for everybody."""
-        return self.limit.model_copy(update=self.each[value].model_dump(exclude_none=True))
+        return self.limit.model_copy(update=self.each[value].model_dump(exclude_unset=True))
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

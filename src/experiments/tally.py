@@ -60,6 +60,7 @@ class Tally:
     sheet: Sheet
     rule: Lost
     steps: dict[str, str]
+    last_day: date  # of any purchase there is
 
     def rows(self, step: str, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of one sum of lost.sql."""
@@ -81,12 +82,6 @@ class Tally:
         return table in self.sheet.tables and column in columns_of(self.con, table)
 
     @property
-    def last_day(self) -> date:
-        """The day of the last purchase there is."""
-        last: date = self.con.execute('SELECT max("at") FROM purchases').fetchall()[0][0]
-        return last
-
-    @property
     def knows_later(self) -> bool:
         """Whether the data reach beyond the day: only then is it known who bought again."""
         return self.last_day > self.rule.as_of
@@ -102,7 +97,8 @@ def tally(
     accounts: Sequence[Account],
 ) -> Cohort:
     """Return all that the page says of the judged customers."""
-    of = Tally(con=con, sheet=sheet, rule=rule, steps=steps)
+    last_day = con.execute('SELECT max("at") FROM purchases').fetchall()[0][0]
+    of = Tally(con=con, sheet=sheet, rule=rule, steps=steps, last_day=last_day)
     customers, lost, revenue, revenue_lost, worth, worth_lost, missed, too_early = of.rows("totals")[0]
     lost = int(lost or 0)
     months, triangle = _courses(of)
@@ -117,7 +113,7 @@ def tally(
         as_of=rule.as_of,
         start=rule.start,
         level=sheet.level,
-        last_day=of.last_day,
+        last_day=last_day,
         customers=customers,
         never_bought=known - customers,
         lost=lost,

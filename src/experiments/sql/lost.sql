@@ -102,14 +102,15 @@ SELECT *, CASE WHEN {times} IS NOT NULL AND purchases >= {minimum_purchases}
 FROM (
     SELECT coalesce(h.customer_id, c.customer_id, q.customer_id) AS customer_id,
            coalesce(h.purchases, 0) AS purchases, h.first, h.last, coalesce(h.revenue, 0) AS revenue,
-           CAST(floor(CAST(coalesce(h.margin, 0) * {millionths} AS DOUBLE) / 1000000) AS BIGINT) AS margin, coalesce(h.months, 0) AS months,
+           {margin} AS margin, coalesce(h.months, 0) AS months,
            date_diff('day', h.last, DATE '{as_of}') AS silent, {gap} AS gap, a.again_at, a.again,
            c.since, c.manager, c.line, c.complaint, CASE WHEN c.referrals > 0 THEN 'yes' WHEN c.referrals = 0 THEN 'no' END AS referrer,
            c.nps, c.hours, c.cancelled_at,
            coalesce(c.unreachable, FALSE) AS unreachable, coalesce(c.important, FALSE) AS important,
            coalesce(c.do_not_contact, FALSE) AS do_not_contact, coalesce(c.natural_loss, FALSE) AS natural_loss,
            coalesce(c.deliberate_loss, FALSE) AS deliberate_loss,
-           q.customer_id IS NOT NULL AND h.customer_id IS NULL AS asks, q.asked_at, w.reason, coalesce(w.not_fixed, FALSE) AS not_fixed
+           q.customer_id IS NOT NULL AND coalesce(h.purchases, 0) = 0 AS asks,
+           CASE WHEN coalesce(h.purchases, 0) = 0 THEN q.asked_at END AS asked_at, w.reason, coalesce(w.not_fixed, FALSE) AS not_fixed
     FROM history AS h
     LEFT JOIN medians AS m ON h.customer_id = m.customer_id
     FULL JOIN full_customers AS c ON h.customer_id = c.customer_id
@@ -159,7 +160,7 @@ FROM (
                    CAST(bit_count(months) AS DOUBLE)
                        / (1 + least(61, {month} - EXTRACT(YEAR FROM first) * 12 - EXTRACT(MONTH FROM first))
                             - least(61, {month} - EXTRACT(YEAR FROM last) * 12 - EXTRACT(MONTH FROM last))) AS regularity,
-                   least(silence_at, cancelled, CASE WHEN asks THEN asked_at END) AS since_rule
+                   least(silence_at, cancelled, asked_at) AS since_rule
             FROM fired WHERE purchases > 0 OR rules > 0
         ) AS measured
     ) AS classified

@@ -56,6 +56,7 @@ def group(name, customers, lost, *, worth=300.0, returned=0.04):
         contactable=round(0.7 * lost),
         revenue=2.4 * worth * lost,
         worth=worth * lost,
+        watched=lost,
         returned=None if returned is None else round(returned * lost),
     )
 
@@ -77,6 +78,7 @@ def reason(name, family, customers, *, worth=310.0, **more):
         "fixed": 0,
         "complained": customers // 4,
         "referrers": customers // 9,
+        "watched": customers,
         "returned": customers // 30,
         "sources": (("survey", customers // 2), ("staff", customers // 3)),
     }
@@ -177,11 +179,11 @@ def cohort(**changes):
         "reasons": REASONS,
         "without_reason": 1210,
         "trials": (
-            Trial(told="no purchase for more than 60 days", used=False, judged=12_000, lost=5810, returned=1320,
-                  returned_revenue=402_000.0),
-            Trial(told="no purchase for more than 90 days", used=False, judged=12_000, lost=4720, returned=610,
-                  returned_revenue=164_000.0),
-            Trial(told=f"no purchase for more than {OWN}", used=True, judged=12_000, lost=4210,
+            Trial(told="no purchase for more than 60 days", used=False, judged=12_000, lost=5810, watched=5810,
+                  returned=1320, returned_revenue=402_000.0),
+            Trial(told="no purchase for more than 90 days", used=False, judged=12_000, lost=4720, watched=4720,
+                  returned=610, returned_revenue=164_000.0),
+            Trial(told=f"no purchase for more than {OWN}", used=True, judged=12_000, lost=4210, watched=4210,
                   returned=180, returned_revenue=40_100.0),
         ),
         "accuracy": Accuracy(known=3900, precision=proportion(3580, LOST, level=LEVEL),
@@ -242,8 +244,8 @@ def nobody_lost(**changes):
         "groups": {"manager": tuple(lone(6200)), "stage": (group("regular", CUSTOMERS, 0, returned=0),)},
         "reasons": (),
         "without_reason": 0,
-        "trials": (Trial(told="no purchase for more than 90 days", used=True, judged=CUSTOMERS, lost=0, returned=0,
-                         returned_revenue=0.0),),
+        "trials": (Trial(told="no purchase for more than 90 days", used=True, judged=CUSTOMERS, lost=0, watched=0,
+                  returned=0, returned_revenue=0.0),),
         "accuracy": None,
         "opinion": Opinion(lost_alive=0, lost_gone=0, kept_alive=12_000, kept_gone=400, lost_mean=float("nan"),
                            kept_mean=0.9, parameters=PARAMETERS),
@@ -269,6 +271,6 @@ def hostile(**changes):
         "accounts": (EVIL,),
         "rules": (Rule(name="silence", told=EVIL, fired=LOST, alone=LOST),),
         "learned": Learned(source=EVIL, lessons=(replace(KNOWN_LESSON, segment=EVIL, offer=EVIL),)),
-        "trials": (Trial(told=EVIL, used=True, judged=9, lost=5, returned=1, returned_revenue=10.0),),
+        "trials": (Trial(told=EVIL, used=True, judged=9, lost=5, watched=5, returned=1, returned_revenue=10.0),),
     }  # fmt: skip
     return cohort(**about | changes)

@@ -1034,14 +1034,15 @@ def test_changes_up_to_the_day_are_told_in_their_order(company):
 
 
 # Who came back, and what a past test teaches.
-def test_who_bought_again_before_any_test_is_returned_and_later_ones_are_the_tests(company):
+def test_who_bought_again_without_an_offer_is_returned_and_the_others_are_the_tests(company):
     tables = {"purchases": bought(alone="2023-12-01 2024-04-05", won="2023-12-01 2024-04-05",
                                   before="2023-12-01 2024-04-05",
                                   gone="2023-12-01", here="2024-03-30"),
               "assignments": "customer_id,arm,at\nwon,A,2024-04-05\nbefore,A,2024-04-06\n"}  # fmt: skip
     found, _ = company(**tables)
     used = found.trials[0]
-    assert (used.used, used.judged, used.lost, used.returned, used.returned_revenue) == (True, 5, 4, 2, 20.0)
+    assert (used.used, used.judged, used.lost, used.watched, used.returned) == (True, 5, 4, 2, 1)
+    assert used.returned_revenue == 10.0
 
 
 def test_where_the_data_end_on_the_day_nobody_knows_who_returned(company):

@@ -268,6 +268,7 @@ def _parts(look: Look, rows: int, how: str) -> int:
 def _judge(look: Look, learned: Learned | None) -> None:
     """Make the table `judged`, one row a customer, and the view `cohort` of the lost."""
     con, rule = look.con, look.rule
+    con.execute(look.text("offered", holdout=literal(look.sheet.holdout or "")))
     con.execute(look.text("again"))
     con.execute(look.text("asking", asked=rule.asked or NEVER))
     con.execute(look.text("stated"))

@@ -78,7 +78,8 @@ class Group:
     contactable: int
     revenue: float  # that the lost brought before
     worth: float  # that the lost brought a year
-    returned: int | None  # of the lost, bought again after the day; nothing known: None
+    watched: int  # of the lost, got no offer in a test
+    returned: int | None  # of those watched, bought again after the day; nothing known: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,8 @@ class Trial:
     used: bool  # the sheet's own rule
     judged: int  # customers the rule can judge
     lost: int
-    returned: int | None
+    watched: int  # of the lost, got no offer in a test
+    returned: int | None  # of those watched
     returned_revenue: float | None
 
 
@@ -201,7 +203,8 @@ class Reason:
     fixed: int  # customers for whom it is removed
     complained: int
     referrers: int
-    returned: int | None
+    watched: int  # got no offer in a test
+    returned: int | None  # of those watched
     sources: tuple[tuple[str, int], ...]
 
 

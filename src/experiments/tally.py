@@ -250,9 +250,10 @@ def _groups(of: Tally, column: str) -> tuple[Group, ...]:
             contactable=int(contactable),
             revenue=of.money(revenue),
             worth=of.money(worth),
+            watched=int(watched),
             returned=int(returned) if of.knows_later else None,
         )
-        for name, customers, lost, contactable, revenue, worth, returned in rows
+        for name, customers, lost, contactable, revenue, worth, watched, returned in rows
     )
 
 
@@ -271,12 +272,13 @@ def _trials(of: Tally) -> tuple[Trial, ...]:
 
 
 def _trial(of: Tally, told: str, limit: str, used: bool) -> Trial:  # noqa: FBT001
-    judged, lost, returned, again = of.rows("trial", limit=limit)[0]
+    judged, lost, watched, returned, again = of.rows("trial", limit=limit)[0]
     return Trial(
         told=told,
         used=used,
         judged=int(judged or 0),
         lost=int(lost or 0),
+        watched=int(watched or 0),
         returned=int(returned or 0) if of.knows_later else None,
         returned_revenue=of.money(again) if of.knows_later else None,
     )
@@ -332,12 +334,24 @@ def _reasons(of: Tally) -> tuple[Reason, ...]:
             fixed=int(fixed),
             complained=int(complained),
             referrers=int(referrers),
+            watched=int(watched),
             returned=int(returned) if of.knows_later else None,
             sources=tuple(sources.get(name, ())),
         )
-        for name, family, ours, customers, worth, verified, checked, fixed, complained, referrers, returned in of.rows(
-            "reasons"
-        )
+        for (
+            name,
+            family,
+            ours,
+            customers,
+            worth,
+            verified,
+            checked,
+            fixed,
+            complained,
+            referrers,
+            watched,
+            returned,
+        ) in of.rows("reasons")
     )
 
 

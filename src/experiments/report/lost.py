@@ -106,11 +106,11 @@ def _scale(cohort: Cohort) -> str:
 def _too_early(cohort: Cohort) -> str:
     """Return a warning where many of those called lost came back by themselves."""
     used = next((trial for trial in cohort.trials if trial.used), None)
-    if used is None or (used.returned or 0) <= EARLY * used.lost:
+    if used is None or (used.returned or 0) <= EARLY * used.watched:
         return ""
     days = (cohort.last_day - cohort.as_of).days
     return (
-        f" But {percent(used.returned or 0, used.lost)} of those called lost by silence bought again by themselves "
+        f" But {percent(used.returned or 0, used.watched)} of those called lost by silence bought again by themselves "
         f"within {days:,} days: the rule is too early (see “How good is the rule?”)."
     )
 
@@ -337,7 +337,7 @@ def _sources(cohort: Cohort) -> Html:
     columns = ["Verified", "Told by", "Had complained", "Had recommended us", AGAIN]
     rows = [
         [counted(row.verified, row.customers), _told_by(row), counted(row.complained, row.customers),
-         counted(row.referrers, row.customers), counted(row.returned, row.customers)]
+         counted(row.referrers, row.customers), counted(row.returned, row.watched)]
         for row in shown
     ]  # fmt: skip
     frame = cells(rows, columns, index=[row.name for row in shown], name="Reason")
@@ -359,7 +359,7 @@ def _once(cohort: Cohort) -> Html:
     if not groups:
         return Html("")
     rows = [
-        [f"{row.lost:,}", amount(row.worth, cohort), f"{row.contactable:,}", rate(row.returned, row.lost, cohort)]
+        [f"{row.lost:,}", amount(row.worth, cohort), f"{row.contactable:,}", rate(row.returned, row.watched, cohort)]
         for row in groups
     ]
     columns = ["Lost", "Money lost a year", "Can be contacted", AGAIN]
@@ -397,7 +397,7 @@ def _place(cohort: Cohort, kind: str) -> list[Html]:
     groups, notes = tidy(cohort.groups[kind], cohort, kind=kind)
     rows = [
         [f"{row.customers:,}", f"{row.lost:,}", shared.value(row.ratio, cohort.currency), amount(row.worth, cohort),
-         f"{row.contactable:,}", rate(row.returned, row.lost, cohort)]
+         f"{row.contactable:,}", rate(row.returned, row.watched, cohort)]
         for row in groups
     ]  # fmt: skip
     columns = ["Customers", "Lost", "Share lost", "Money lost a year", "Can be contacted", AGAIN]
@@ -435,7 +435,7 @@ def _trials(cohort: Cohort) -> object:
         return "Customers have contracts, so no rule of silence is tried."
     rows = [
         [f"{trial.judged:,}", f"{trial.lost:,}", rate(trial.lost, trial.judged, cohort),
-         rate(trial.returned, trial.lost, cohort), amount(trial.returned_revenue, cohort)]
+         rate(trial.returned, trial.watched, cohort), amount(trial.returned_revenue, cohort)]
         for trial in cohort.trials
     ]  # fmt: skip
     columns = ["Can judge", "Lost", "Share lost", AGAIN, "Money they brought then"]
@@ -450,8 +450,8 @@ def _trials(cohort: Cohort) -> object:
         return parts.table(frame.drop(columns=columns[-2:]), caption=caption, notes=[unseen])
     about = (
         f"Bought again: within the {(cohort.last_day - cohort.as_of).days:,} days that the data go on after "
-        f"{day(cohort.as_of)}, before any test. Many who come back by themselves: the rule is too early. Few lost: it "
-        "may miss some."
+        f"{day(cohort.as_of)}, of those who got no offer in a test. Many who come back by themselves: "
+        "the rule is too early. Few lost: it may miss some."
     )
     return parts.table(frame, caption=caption, notes=[about])
 

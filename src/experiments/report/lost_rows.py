@@ -106,5 +106,6 @@ def _joined(groups: Sequence[Group], name: str, cohort: Cohort) -> Group:
         contactable=sum(group.contactable for group in groups),
         revenue=sum(group.revenue for group in groups),
         worth=sum(group.worth for group in groups),
+        watched=sum(group.watched for group in groups),
         returned=sum(returned) if returned else None,
     )

@@ -75,7 +75,7 @@ def _sure(cohort: Cohort) -> dict[str, str]:
         "have a row; the others are summed.",
         "Managers": "Shares have Wilson's intervals. Dark in the picture: the interval that holds for all managers at "
         "once (Bonferroni) leaves out the share of all customers. Customers are not dealt to managers at random.",
-        "Bought again": f"After {day(cohort.as_of)}, up to {day(cohort.last_day)}, before any test began.",
+        "Bought again": f"After {day(cohort.as_of)}, up to {day(cohort.last_day)}; of those without an offer.",
     }
     if cohort.accuracy:
         found["Precision, recall"] = "Truly lost, of those called lost; called lost, of those truly lost."

@@ -53,13 +53,16 @@ FROM (SELECT customer_id, CAST(date_diff('day', lag("at") OVER (PARTITION BY cus
 WHERE gap IS NOT NULL
 GROUP BY customer_id;
 
+-- name: offered
+-- Who got an offer in a test: whether they came back tells about the offer, not about the rule.
+CREATE TEMP TABLE offered AS SELECT DISTINCT customer_id FROM full_assignments WHERE arm <> {holdout};
+
 -- name: again
--- Who bought again after the day, before any test began: nobody won them back.
+-- Who bought again after the day without an offer: nobody won them back.
 CREATE TEMP TABLE again AS
 SELECT p.customer_id, min(p."at") AS again_at, CAST(sum(p.amount) AS BIGINT) AS again
-FROM purchases AS p LEFT JOIN (SELECT customer_id, min("at") AS "at" FROM full_assignments GROUP BY customer_id) AS t
-     ON p.customer_id = t.customer_id
-WHERE p."at" > DATE '{as_of}' AND p.amount > 0 AND (t."at" IS NULL OR p."at" < t."at")
+FROM purchases AS p LEFT JOIN offered AS o ON p.customer_id = o.customer_id
+WHERE p."at" > DATE '{as_of}' AND p.amount > 0 AND o.customer_id IS NULL
 GROUP BY p.customer_id;
 
 -- name: asking
@@ -103,7 +106,7 @@ FROM (
     SELECT coalesce(h.customer_id, c.customer_id, q.customer_id) AS customer_id,
            coalesce(h.purchases, 0) AS purchases, h.first, h.last, coalesce(h.revenue, 0) AS revenue,
            {margin} AS margin, coalesce(h.months, 0) AS months,
-           date_diff('day', h.last, DATE '{as_of}') AS silent, {gap} AS gap, a.again_at, a.again,
+           date_diff('day', h.last, DATE '{as_of}') AS silent, {gap} AS gap, a.again_at, a.again, o.customer_id IS NULL AS watched,
            c.since, c.manager, c.line, c.complaint, CASE WHEN c.referrals > 0 THEN 'yes' WHEN c.referrals = 0 THEN 'no' END AS referrer,
            c.nps, c.hours, c.cancelled_at,
            coalesce(c.unreachable, FALSE) AS unreachable, coalesce(c.important, FALSE) AS important,
@@ -116,6 +119,7 @@ FROM (
     FULL JOIN full_customers AS c ON h.customer_id = c.customer_id
     FULL JOIN asking AS q ON coalesce(h.customer_id, c.customer_id) = q.customer_id
     LEFT JOIN again AS a ON coalesce(h.customer_id, c.customer_id, q.customer_id) = a.customer_id
+    LEFT JOIN offered AS o ON coalesce(h.customer_id, c.customer_id, q.customer_id) = o.customer_id
     LEFT JOIN why AS w ON coalesce(h.customer_id, c.customer_id, q.customer_id) = w.customer_id
 ) AS known;
 
@@ -209,10 +213,11 @@ FROM judged GROUP BY 1 ORDER BY 1;
 -- name: measures
 sum(CASE WHEN lost THEN 1 ELSE 0 END) AS lost, sum(CASE WHEN step = 'contactable' THEN 1 ELSE 0 END) AS contactable,
        sum(CASE WHEN lost THEN revenue ELSE 0 END) AS revenue, sum(CASE WHEN lost THEN worth ELSE 0 END) AS worth,
-       sum(CASE WHEN lost AND again_at IS NOT NULL THEN 1 ELSE 0 END) AS returned
+       sum(CASE WHEN lost AND watched THEN 1 ELSE 0 END) AS watched, sum(CASE WHEN lost AND again_at IS NOT NULL THEN 1 ELSE 0 END) AS returned
 
 -- name: trial
 SELECT sum(CASE WHEN {limit} IS NOT NULL THEN 1 ELSE 0 END) AS judged, sum(CASE WHEN silent > {limit} THEN 1 ELSE 0 END) AS lost,
+       sum(CASE WHEN silent > {limit} AND watched THEN 1 ELSE 0 END) AS watched,
        sum(CASE WHEN silent > {limit} AND again_at IS NOT NULL THEN 1 ELSE 0 END) AS returned,
        sum(CASE WHEN silent > {limit} THEN coalesce(again, 0) ELSE 0 END) AS again
 FROM judged WHERE purchases > 0;
@@ -236,7 +241,8 @@ FROM judged WHERE purchases > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 -- name: reasons
 SELECT s.reason, s.family, s.ours, count(*) AS customers, sum(j.worth) AS worth, sum(s.verified) AS verified,
        count(s.verified) AS checked, sum(s.fixed) AS fixed, sum(CASE WHEN j.complaint IN ('resolved', 'unresolved') THEN 1 ELSE 0 END) AS complained,
-       sum(CASE WHEN j.referrer = 'yes' THEN 1 ELSE 0 END) AS referrers, sum(CASE WHEN j.again_at IS NOT NULL THEN 1 ELSE 0 END) AS returned
+       sum(CASE WHEN j.referrer = 'yes' THEN 1 ELSE 0 END) AS referrers, sum(CASE WHEN j.watched THEN 1 ELSE 0 END) AS watched,
+       sum(CASE WHEN j.again_at IS NOT NULL THEN 1 ELSE 0 END) AS returned
 FROM stated AS s JOIN judged AS j ON s.customer_id = j.customer_id
 WHERE j.lost GROUP BY s.reason, s.family, s.ours ORDER BY worth DESC, s.reason;
 

@@ -134,6 +134,7 @@ def test_expected_purchases_are_the_closed_form(modified):
         (100.0, 350.0, 0.1, 300, 100, 300),
         (0.3, 0.004, 0.6, 40, 20, 400),
         (2.0, 5000.0, 9000.0, 12, 30, 90),
+        (90.0, 0.3, 0.5, 300, 10, 500),
     ],
 )
 def test_expected_purchases_keep_nine_digits_in_every_corner(corner):
@@ -399,16 +400,20 @@ def test_of_those_said_to_be_there_with_thirty_percent_thirty_percent_are():
             assert (np.abs(said - seen)[filled] < 4 * np.sqrt(spread[filled]) + 1).all()
 
 
-def test_the_share_of_silent_customers_who_are_still_there_lies_in_its_interval():
+@pytest.mark.parametrize(
+    ("model", "customers", "least", "most"),
+    [(MANY, 2_000, 90, 99), (ONCE, 400, 80, 91), (ONCE, 10_000, 91, 99)],  # few, most of whom bought once: too narrow
+)
+def test_the_share_of_silent_customers_who_are_still_there_lies_in_its_interval(model, customers, least, most):
     inside = 0
     for seed in range(100):
-        x, last, age, stays, _ = company(MANY, customers=2_000, seed=seed)
+        x, last, age, stays, _ = company(model, customers=customers, seed=seed)
         silent = age - last > 26
-        model = fit_alive(x, last, age=age)
-        share = model.share_alive(x[silent], last[silent], age=age[silent])
+        found = fit_alive(x, last, age=age)
+        share = found.share_alive(x[silent], last[silent], age=age[silent])
         inside += share.low < stays[silent].mean() < share.high
         assert share.n == silent.sum()
-    assert 90 <= inside <= 99
+    assert least <= inside <= most
 
 
 def test_the_bg_nbd_takes_all_one_time_buyers_for_customers_when_most_are_lost():
@@ -440,6 +445,54 @@ def test_where_customers_are_alike_or_never_leave_a_fit_arrives_all_the_same():
     found = fit_alive(x, last, age=age)
     assert found.r / found.alpha == pytest.approx(0.2, rel=0.02)
     assert found.p_alive(x, last, age=age).mean() > 0.98
+    share = found.share_alive(x, last, age=age)
+    assert 0.9 < share.low < share.value < share.high < 1
+
+
+def test_amounts_that_hardly_differ_are_no_trouble():
+    purchases = np.arange(50) % 9 + 1
+    spend = 20 * np.exp(1e-4 * np.random.default_rng(1).normal(size=50))
+    assert fit_spend(purchases, spend).expected([0, 5], [0, 20]) == pytest.approx([20, 20], rel=1e-3)
+
+
+def test_five_customers_leave_the_share_open():
+    x, last = [2, 3, 1, 3, 0], [20, 17, 15, 11, 0]
+    share = fit_alive(x, last, age=20).share_alive(x, last, age=20)
+    assert share.low < 0.02
+    assert share.high > 0.98
+
+
+@pytest.mark.parametrize(
+    ("model", "customers", "seed"),
+    [
+        (Alive(r=0.458, alpha=5.4, a=0.146, b=0.074), 300, 7),
+        (Alive(r=0.136, alpha=27.2, a=6.16, b=5.32), 3_000, 26),
+    ],
+)
+def test_a_side_hill_is_not_taken_for_the_summit(model, customers, seed):
+    x, last, age, *_ = company(model, customers=customers, seed=seed)
+    score = alive._alive_score(*_table((x, last, age)), modified=True)
+    origin = np.array([0, math.log(age.sum() / x.sum()), 0, 0])
+    down = alive._downhill(score, origin, np.array(alive.PAIRS, float), customers)
+    heights = [
+        -customers * down(alive._search(down, np.array(start)))[0] for start in ([0, 0, -1, -1.0], [0, 0, -1, 3.0])
+    ]
+    assert np.ptp(heights) > 2
+    assert fit_alive(x, last, age=age).log_likelihood == pytest.approx(max(heights), abs=1e-6)
+
+
+def test_a_saddle_is_left_behind():
+    model = Alive(r=3.6, alpha=0.27, a=3.4, b=1.7)
+    x, last, age, *_ = company(model, customers=30, seed=4)
+    assert fit_alive(x, last, age=age).log_likelihood > model.log_density(x, last, age=age).sum()
+
+
+def test_a_second_purchase_in_the_first_week_has_recency_0():
+    x, last, age = [1, 2, 0, 3, 1, 5], [0, 0, 0, 8, 5, 20], [20, 20, 20, 20, 30, 30]
+    found = fit_alive(x, last, age=age, customers=[9, 2, 30, 5, 8, 4])
+    p = found.p_alive(x, last, age=age)
+    assert ((p > 0) & (p < 1)).all()
+    assert p[0] < p[4]
 
 
 # Errors say what is wrong, the value and the cure.
@@ -471,6 +524,10 @@ def test_an_impossible_history_is_refused(frequency, recency, age, message):
         (lambda: fit_alive([0, 0], [0, 0], age=[9, 8]), "Nobody bought twice.*Give a longer history"),
         (lambda: fit_alive([1, 2], [0, 0], age=0), "Nobody bought twice"),
         (lambda: fit_alive([0, 1, 1], [0, 2, 2], age=9), "There are 2 different histories, but 4 parameters need"),
+        (
+            lambda: fit_alive([0, 1, 1, 2, 3], [0, 2, 3, 4, 5], age=9, customers=[5, 5, 5, 0, 0]),
+            "There are 3 different",
+        ),
         (lambda: fit_alive([1], [2], age=9, customers=-1), "customers is negative"),
         (lambda: MANY.expected(1, 2, age=3, ahead=-1), "ahead is negative"),
         (lambda: MANY.probability_of(1.5, within=3), "frequency is no whole number"),

@@ -31,14 +31,16 @@ Model = TypeVar("Model", "Alive", "AliveByOpportunity")
 LEAST_OPPORTUNITIES = 3  # two make four different histories, that is three free shares for four parameters
 FEW = 10_000  # histories find the neighbourhood of the maximum; all of them find the maximum
 WIDE = 9.0  # a log parameter stays so near to its origin: at e^9 = 8,103 all customers are as good as alike
+EDGE = WIDE - 0.001  # so near to its end a step does not go on
 ARRIVED, NEAR = 1e-4, 1e-3  # a search that ends on a steeper slope, a customer, and may gain more has found no maximum
 NODES = 160  # of a mean over chances of leaving: nine digits or more, see the tests
 FAR = 40.0  # e^-40 adds nothing
-NEWTON = 8  # steps, from a good start
+NEWTON = 3  # steps, from a good start
 NUDGE = 1e-4  # of a log parameter, for a slope by differences
 MOST_STEPS, MOST_HALVES, LONGEST, FLAT = 100, 12, 2.0, 1e-12  # of a search, which takes about ten steps
 CLOSE = 1e-11  # relative gain a step promises: after that one a search has arrived
-STARTS = ((0, 0, -1, -1), (0, 0, -1, 3), (0, 0, 1, 1))  # most leave or few, alike or not: one alone ends on side hills
+PAIRS = ((1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1), (0, 0, 0, 1))  # of four log parameters: 1, 2 - 1, 3, 4 - 3
+STARTS = ((0, 0, -1, -1), (0, 0, -1, 3))  # most leave, few leave: each alone ends on a side hill now and then
 
 
 # Purchases at any time.
@@ -60,7 +62,7 @@ class Alive:
     b: float
     modified: bool = True
     log_likelihood: float | None = None  # of the fit; None for parameters from elsewhere
-    covariance: Matrix | None = None  # of the four logarithms; None too where the data do not bound them
+    covariance: Matrix | None = None  # of the four logarithms, in their order
 
     def p_alive(self, frequency: ArrayLike, recency: ArrayLike, *, age: ArrayLike) -> Floats:
         """Return the probability that a customer with this history is still one.
@@ -90,7 +92,7 @@ class Alive:
 
         Of those whom a rule calls lost: the second opinion. Give all of them at once, so they share the uncertainty
         of the fit. The interval is that of many: where most buy once it held in 86 % of 200 simulated companies of 400
-        customers, 90 % with 2,000 and 95 % with 10,000. No bounds where the data set none. Unit: share.
+        customers, 90 % with 2,000 and 95 % with 10,000. No bounds for parameters from elsewhere. Unit: share.
         """
         x, last, age, counts = _histories(frequency, recency, age, customers=customers)
         return _share(lambda model: model.p_alive(x, last, age=age), self, customers=counts, level=level)
@@ -156,7 +158,7 @@ class Alive:
 
         known, place = np.unique(x, return_inverse=True)
         place, shape, beta = place.reshape(x.shape), self.r + x, self.b + self._chances(known)
-        grid, step = _grid(self.a, beta, steepest=(self.r + known) * ahead.max(initial=0))
+        grid, step = _grid(self.a, beta)
         p, q = 1 / (1 + np.exp(-grid)), 1 / (1 + np.exp(grid))
         weights = step * np.exp(self.a * np.log(p) + beta * np.log(q) - betaln(self.a, beta))
         at_0, at_1 = shape * ahead, -np.expm1(-shape * np.log1p(ahead))
@@ -167,22 +169,21 @@ class Alive:
         return mean
 
 
-def _grid(a: float, b: Floats, *, steepest: Floats) -> tuple[Floats, Floats]:
+def _grid(a: float, b: Floats) -> tuple[Floats, Floats]:
     """Return logits (NODES, len(b)) between which p ** (a + 1) * (1 - p) ** (b + 1) is large, and their steps.
 
-    Ends: where it has fallen from its maximum by e ** FAR times the square of `steepest`. By Newton from outside: the
-    logarithm is concave, its first bound from |f'''| <= f'' (Bach 2010, Electronic Journal of Statistics 4).
+    Ends: where it has fallen to e ** -FAR of its maximum. By Newton from outside: the logarithm is concave, its first
+    bound from |f'''| <= f'' (Bach 2010, Electronic Journal of Statistics 4).
     """
     left, right = a + 1, b + 1
-    top, fall = np.log(left / right), FAR + 2 * np.log1p(steepest)
-    bound = fall * (1 / left + 1 / right)
+    top, bound = np.log(left / right), FAR * (1 / left + 1 / right)
     ends = [top, top]
     for at_end, side in enumerate((-1, 1)):
         far = (bound + np.sqrt(bound * (bound + 8))) / 2
         for _ in range(NEWTON):
             logit = top + side * far
             fallen = (left + right) * (np.logaddexp(0, logit) - np.logaddexp(0, top)) - left * side * far
-            far = far - (fallen - fall) / (side * ((left + right) / (1 + np.exp(-logit)) - left))
+            far = far - (fallen - FAR) / (side * ((left + right) / (1 + np.exp(-logit)) - left))
         ends[at_end] = top + side * far
     low, high = ends
     return np.linspace(low, high, NODES), (high - low) / (NODES - 1)
@@ -202,7 +203,7 @@ def fit_alive(
     # Time is measured in mean intervals: what the unit is changes nothing.
     interval = _sum(table[3], table[2]) / _sum(table[3], table[0])
     score_of = partial(_alive_score, modified=modified)
-    fit = _highest(score_of, table, origin=np.array([0, math.log(interval), 0, 0]), starts=STARTS)
+    fit = _highest(score_of, table, origin=np.array([0, math.log(interval), 0, 0]))
     r, alpha, a, b = map(float, np.exp(fit.logs))
     return Alive(
         r=r, alpha=alpha, a=a, b=b, modified=modified,
@@ -262,7 +263,7 @@ class AliveByOpportunity:
     gamma: float
     delta: float
     log_likelihood: float | None = None  # of the fit; None for parameters from elsewhere
-    covariance: Matrix | None = None  # of the four logarithms; None too where the data do not bound them
+    covariance: Matrix | None = None  # of the four logarithms, in their order
 
     def p_alive(
         self, frequency: ArrayLike, recency: ArrayLike, *, opportunities: ArrayLike, ahead: ArrayLike = 1
@@ -380,7 +381,7 @@ def fit_alive_by_opportunity(
     if table[2].max() < LEAST_OPPORTUNITIES:
         raise WinbackError(f"The longest history has {table[2].max():.0f} opportunities, but four parameters need "
                            f"{LEAST_OPPORTUNITIES}. Give more or shorter periods.")  # fmt: skip
-    fit = _highest(_occasion_score, table, origin=np.zeros(4), starts=STARTS)
+    fit = _highest(_occasion_score, table, origin=np.zeros(4))
     alpha, beta, gamma, delta = map(float, np.exp(fit.logs))
     return AliveByOpportunity(
         alpha=alpha, beta=beta, gamma=gamma, delta=delta,
@@ -450,9 +451,10 @@ def fit_spend(purchases: ArrayLike, mean_spend: ArrayLike, *, customers: ArrayLi
     table = _counted(list(columns.values()))
     if np.ptp(table[1]) == 0:
         raise WinbackError(f"Everybody spends {table[1][0]:g}: there is no distribution to fit. Use this number.")
-    # Money is measured in mean spends: what the unit is changes nothing.
+    # Money is measured in mean spends: what the unit is changes nothing. The third step goes along p v / q.
     mean = _sum(table[2], table[1]) / table[2].sum()
-    fit = _highest(_spend_score, table, origin=np.array([0, 0, math.log(mean)]), starts=[(0, 0, 0), (2, 1, 0)])
+    pairs, starts = ((1, 0, -1), (0, 1, 1), (0, 0, 1)), ((0, 1, 0), (2, 2, 0))
+    fit = _highest(_spend_score, table, origin=np.array([0, 0, math.log(mean)]), pairs=pairs, starts=starts)
     p, q, v = map(float, np.exp(fit.logs))
     return Spend(p=p, q=q, v=v, log_likelihood=fit.log_likelihood)
 
@@ -487,49 +489,44 @@ def _spend_score(x: Floats, spend: Floats, counts: Floats) -> Score:
 class _Fit:
     logs: Floats  # of the parameters
     log_likelihood: float
-    covariance: Matrix | None  # of the logs; None where the likelihood has no summit but a ridge
+    covariance: Matrix  # of the logs
 
 
 def _highest(
-    score_of: Callable[..., Score], table: Floats, *, origin: Floats, starts: Sequence[Sequence[float]]
+    score_of: Callable[..., Score],
+    table: Floats,
+    *,
+    origin: Floats,
+    pairs: Sequence[Sequence[float]] = PAIRS,
+    starts: Sequence[Sequence[float]] = STARTS,
 ) -> _Fit:
     """Return the log parameters of highest likelihood. `table`: a row for x, ..., customers each.
 
-    From every start on some of the histories, then from the best end on all of them. Steps are taken from the origin
-    in pairs: a parameter, and the ratio of the next one to it, which is what the data know best.
+    From every start on some of the histories, then from the best end on all of them. Log parameters are
+    origin + steps @ pairs: a step goes along what the data know well, such as the ratio of two parameters.
     """
     if table.shape[1] < len(origin):
         raise WinbackError(f"There are {table.shape[1]} different histories, but {len(origin)} parameters need "
                            "at least as many. Give more customers.")  # fmt: skip
-    pairs = np.eye(len(origin))
-    for first in range(len(origin) - 2, -1, -2):
-        pairs[first, first + 1] = 1
+    ways = np.array(pairs, float)
     some, customers = table[:, :: -(-table.shape[1] // FEW)], table[-1].sum()
-    rehearsal, down = (_downhill(score_of(*rows), origin, pairs, rows[-1].sum()) for rows in (some, table))
+    rehearsal, down = (_downhill(score_of(*rows), origin, ways, rows[-1].sum()) for rows in (some, table))
     ends = [_search(rehearsal, np.array(start, float)) for start in starts]
     steps = _search(down, min(ends, key=lambda end: down(end)[0]))
     value, slope = down(steps)
-    inside = np.abs(steps) < WIDE  # a parameter that went as far as it may is taken for known
-    values, vectors = np.linalg.eigh(_curvature(down, steps, slope)[np.ix_(inside, inside)])
-    summit = inside.any() and values[0] > 0
-    to_gain = np.sum((vectors.T @ slope[inside]) ** 2 / np.abs(values)) / 2 * customers
-    if to_gain > NEAR and np.any(np.abs(slope[inside]) > ARRIVED):
-        raise WinbackError(f"The search for the highest likelihood did not arrive within {MOST_STEPS} steps. Give more "
-                           "customers or longer histories.")  # fmt: skip
-    covariance = pairs[inside].T @ (vectors / values / customers) @ vectors.T @ pairs[inside] if summit else None
     return _Fit(
-        logs=origin + steps @ pairs,
+        logs=origin + steps @ ways,
         log_likelihood=-float(value * customers),
-        covariance=None if covariance is None else tuple(tuple(map(float, row)) for row in covariance),
+        covariance=_covariance(down, steps, slope * customers, ways=ways, customers=customers),
     )
 
 
-def _downhill(score: Score, origin: Floats, pairs: Floats, customers: float) -> Score:
+def _downhill(score: Score, origin: Floats, ways: Floats, customers: float) -> Score:
     """Return what a search takes: the negative log likelihood a customer, and its slope, by steps from the origin."""
 
     def down(steps: Floats) -> tuple[float, Floats]:
-        value, slope = score(origin + steps @ pairs)
-        return -value / customers, -(pairs @ slope) / customers
+        value, slope = score(origin + steps @ ways)
+        return -value / customers, -(ways @ slope) / customers
 
     return down
 
@@ -542,7 +539,7 @@ def _search(down: Score, start: Floats) -> Floats:
     """
     steps, (value, slope) = start, down(start)
     for _ in range(MOST_STEPS):
-        free = ~(((steps <= -WIDE) & (slope > 0)) | ((steps >= WIDE) & (slope < 0)))
+        free = (np.abs(steps) < EDGE) | (steps * slope > 0)
         values, vectors = np.linalg.eigh(_curvature(down, steps, slope)[np.ix_(free, free)])
         move = np.zeros(len(steps))
         move[free] = -vectors @ ((vectors.T @ slope[free]) / np.maximum(np.abs(values), FLAT))
@@ -551,7 +548,7 @@ def _search(down: Score, start: Floats) -> Floats:
         for _ in range(MOST_HALVES):
             tried = np.clip(steps + move, -WIDE, WIDE)
             found, there = down(tried)
-            if found < value:
+            if found <= value + CLOSE * abs(value):
                 break
             move /= 2
         else:
@@ -566,6 +563,23 @@ def _curvature(down: Score, steps: Floats, slope: Floats) -> Floats:
     """Return the second derivatives, by differences of the slope."""
     found = np.array([down(steps + nudge)[1] - slope for nudge in NUDGE * np.eye(len(steps))]) / NUDGE
     return np.asarray((found + found.T) / 2)
+
+
+def _covariance(down: Score, steps: Floats, slope: Floats, *, ways: Floats, customers: float) -> Matrix:
+    """Return the inverse of the observed information on log parameters; an error where the search has not arrived.
+
+    What the data do not tell is known to WIDE, and a parameter that went as far as it may is taken for known.
+    """
+    inside = np.abs(steps) < EDGE
+    information = customers * _curvature(down, steps, slope / customers)[np.ix_(inside, inside)]
+    values, vectors = np.linalg.eigh(information)
+    spread = 1 / np.maximum(values, WIDE**-2)
+    to_gain = np.sum((vectors.T @ slope[inside]) ** 2 * spread) / 2
+    if to_gain > NEAR and np.any(np.abs(slope[inside]) > ARRIVED * customers):
+        raise WinbackError(f"The search for the highest likelihood did not arrive within {MOST_STEPS} steps. Give more "
+                           "customers or longer histories.")  # fmt: skip
+    found = ways[inside].T @ (vectors * spread) @ vectors.T @ ways[inside]
+    return tuple(tuple(map(float, row)) for row in found)
 
 
 def _share(p_alive: Callable[[Model], Floats], model: Model, *, customers: Floats, level: float) -> Estimate:

@@ -21,6 +21,7 @@ from experiments.notebooks import find_notebook
 from experiments.offers import Monthly, Offer
 from experiments.parameters import parameters_of
 from experiments.plan import Audit, Cause, Lost, Sheet
+from experiments.rules import Caller, Channel, ContactRules
 from experiments.tables import CONTRACTS, Source
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,9 @@ MODELS = {
     "Lost": Lost,
     "Cause": Cause,
     "Audit": Audit,
+    "Contacts": ContactRules,
+    "Caller": Caller,
+    "Channel": Channel,
     "Offer": Offer,
     "Running costs": Monthly,
     "Source": Source,

@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from experiments import pages, parts
 from experiments.errors import WinbackError
+from experiments.keep import write_text
 from experiments.parts import Html
 
 EVIL = """<script>document.title = "bad"</script> "quoted" 'single' <img src=x onerror=alert(1)> &amp;"""
@@ -401,7 +402,7 @@ def test_no_draft_is_left_behind(rendered, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3-readout.ipynb", "page.html"]
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
-        pages._write(tmp_path / "page.html", "half")
+        write_text(tmp_path / "page.html", "half")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3-readout.ipynb", "page.html"]
 
 

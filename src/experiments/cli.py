@@ -17,6 +17,9 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
   winback demo                             see the whole way on a simulated telecom
   winback check data/telecom/sheet.yml     is my sheet right, and do the tables fit?
   winback lost data/telecom/sheet.yml      whom did we lose, why, and whom to win back first?
+  winback design data/telecom/sheet.yml    what can a test tell, and what does it cost?
+  winback assign data/telecom/sheet.yml    who gets which offer; one chance a customer, for ever
+  winback contacts data/telecom/sheet.yml  who calls whom, when, with which words; and what came of it
   winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
 """
 REPORTS = Path("reports")
@@ -115,6 +118,58 @@ def lost(args: argparse.Namespace) -> None:
     print(f"The lost customers: {args.reports / _experiment(args.sheet) / '1-lost' / 'cohort.parquet'}")
 
 
+def design(args: argparse.Namespace) -> None:
+    """Plan a test: what it can tell, what it costs; with --lock, freeze the plan."""
+    _stage("2-design", args)
+    if args.lock:
+        from datetime import UTC, datetime
+
+        from experiments.lock import lock
+
+        plan, file = lock(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date())
+        print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")
+
+
+def assign(args: argparse.Namespace) -> None:
+    """Draw the customers of a locked plan into its arms and book them in the ledger."""
+    from datetime import UTC, datetime
+
+    from experiments.assignment import assign_test
+
+    done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
+    print(f"{done.account}")
+    for arm, customers, share in done.arms:
+        print(f"  {arm}: {customers:,} customers, planned {100 * share:.1f} %")
+    print(
+        f"Balance: no stratum's share differs by more than {100 * done.worst_balance:.2f} points between arms and all."
+    )
+    print(
+        "Booked."
+        if done.booking.new
+        else f"Already booked on {done.booking.at}: the same customers, nothing is changed."
+    )
+    print(f"Who gets what: {done.file}")
+
+
+def contacts(args: argparse.Namespace) -> None:
+    """Write the call list of a test; with --answers, read a filled one back."""
+    from datetime import UTC, datetime
+
+    from experiments.desk import list_contacts, take_answers
+
+    if args.answers:
+        print(take_answers(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
+        return
+    out = args.out or args.reports / _experiment(args.sheet) / "calls.xlsx"
+    calls = list_contacts(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
+    print(calls)
+    for violation in calls.violations:
+        print(f"  {violation}")
+    for load in calls.loads:
+        print(f"  {load.caller}: {load.customers:,} customers on {load.days} days, {load.first_day} to {load.last_day}")
+    print(f"The call list: {out}")
+
+
 def readout(args: argparse.Namespace) -> None:
     """Read a test: which offer to choose, as a page and as readout.json."""
     _stage("3-readout", args)
@@ -137,6 +192,11 @@ def lab(args: argparse.Namespace) -> None:
     folder = find_notebook("3-readout").parent
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *args.more]
     os.execv(sys.executable, command)  # noqa: S606  # without a shell on purpose; JupyterLab gets our terminal
+
+
+def _cohort(args: argparse.Namespace) -> Path:
+    folder: Path = args.reports / _experiment(args.sheet) / "1-lost"
+    return folder / "cohort.parquet"
 
 
 def _experiment(sheet: str) -> str:
@@ -245,11 +305,25 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
     sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
     reports(sub)
-    for command in (lost, readout):
+    for command in (lost, design, readout):
         sub = add(command)
         sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
         parameter(sub)
         reports(sub)
+        if command is design:
+            sub.add_argument(
+                "--lock", action="store_true", help="freeze sheet and cohort into plan.yml beside the sheet"
+            )
+    sub = add(assign)
+    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    sub.add_argument("--new-ledger", action="store_true", help="begin the company's one ledger, where there is none")
+    reports(sub)
+    sub = add(contacts)
+    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="CSV or XLSX (reports/<experiment>/calls.xlsx)")
+    sub.add_argument("--answers", type=Path, metavar="FILE", help="a filled list: what happened, into table contacts")
+    sub.add_argument("--replace", action="store_true", help="write over a list, or correct what was read back before")
+    reports(sub)
     sub = add(compare)
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import duckdb
 
 OPTIONAL = ("customers", "reasons", "inquiries", "changes", "contacts", "known_lost", "assignments")
+MADE = ("assignments", "contacts")  # of a test: there is none before it begins
 USED = ("reasons", "inquiries", "changes", "known_lost")  # beside purchases and customers
 RANGES = {  # of columns of customers: what they may hold, and the cure
     "nps": ("nps BETWEEN 0 AND 10", "Write 0 to 10."),
@@ -124,7 +125,8 @@ def _rule(sheet: Sheet, changes: dict[str, object]) -> Lost:
 def _read(look: Look) -> list[Account]:
     """Read every table the look can use; those there are not become empty ones with all their columns."""
     con, sheet = look.con, look.sheet
-    names = ["purchases", *(name for name in OPTIONAL if name in sheet.tables)]
+    there = {name for name, source in sheet.tables.items() if name not in MADE or (look.folder / source.file).is_file()}
+    names = ["purchases", *(name for name in OPTIONAL if name in there)]
     accounts = [
         read(con, name, sheet.tables[name], folder=look.folder, decimals=sheet.decimals, needed=["margin"])
         for name in names

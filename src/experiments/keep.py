@@ -15,12 +15,16 @@ def keep(result: object, path: str | Path) -> None:
     """Write a frozen result as JSON."""
     from pydantic import TypeAdapter
 
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    write_text(Path(path), TypeAdapter(type(result)).dump_json(result, indent=1).decode() + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_bytes(TypeAdapter(type(result)).dump_json(result, indent=1) + b"\n")
-        part.replace(target)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,7 +1,6 @@
 """The page an executive gets: one HTML file that needs nothing else, from an executed notebook."""
 
 import json
-import os
 import re
 import warnings
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from experiments.errors import WinbackError
+from experiments.keep import write_text
 from experiments.parts import Html, sign
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def render(notebook: Path, page: Path) -> None:
     exporter = TemplateExporter(**settings)  # type: ignore[no-untyped-call]
     _equip(exporter.environment)
     about = {"title": title, "question": question, "date": _executed(book, notebook)}
-    _write(page, exporter.from_notebook_node(book, resources=about)[0])
+    write_text(page, exporter.from_notebook_node(book, resources=about)[0])
 
 
 def _refuse_failed(book: "NotebookNode", notebook: Path) -> None:
@@ -189,17 +189,6 @@ def _time(moment: datetime) -> str:
     return f"{_day(moment)}, {moment:%H:%M} UTC"
 
 
-def _write(path: Path, text: str) -> None:
-    """Write all or nothing: a reader never meets half a page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def index(reports: Path) -> Path:
     """Write `reports/index.html`: every run in `reports/<experiment>/<stage>/run.json`, the newest first."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -213,7 +202,7 @@ def index(reports: Path) -> Path:
     _equip(environment)
     date = runs[0]["started"] if runs else None
     text = environment.get_template("reports.html.j2").render(groups=groups, date=date, title="Reports")
-    _write(reports / "index.html", text)
+    write_text(reports / "index.html", text)
     return reports / "index.html"
 
 

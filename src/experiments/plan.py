@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import Monthly, Offer, made_of
+from experiments.rules import Caller, Channel, ContactRules
 from experiments.tables import CONTRACTS, Source, money_decimals
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
@@ -157,6 +158,10 @@ class Sheet(BaseModel):
     strata: tuple[str, ...] = Field(default=(), description="factors of a stratum, in its order")
     holdout: str | None = Field(default=None, description="the arm that gets no offer")
     lost: Lost | None = None
+    customers: int | None = Field(default=None, ge=1, description="how many to assign; left out: all contactable")
+    contacts: ContactRules = Field(default_factory=ContactRules, description="who calls whom, when and how")
+    ledger: str = Field(default="../ledger.duckdb", description="of all experiments: a file, relative to the sheet, or "
+                        "postgresql://user@host/database")  # fmt: skip
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
     tables: dict[str, Source] = Field(description="table: file")
@@ -259,7 +264,8 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
 def files_of(path: str | Path) -> list[Path]:
     """Return the sheet and the files of its tables: the inputs of a run."""
     sheet, folder = read_sheet(path)
-    return [_find(Path(path)), *dict.fromkeys(folder / source.file for source in sheet.tables.values())]
+    tables = dict.fromkeys(folder / source.file for source in sheet.tables.values())
+    return [_find(Path(path)), *(file for file in tables if file.is_file())]
 
 
 def _find(path: Path) -> Path:
@@ -364,4 +370,7 @@ def _settings(path: tuple[str, ...]) -> dict[str, str]:
             "each": Limit,
         }  # lost.reasons.<name>.<setting>, lost.audit.<setting>
         model = within.get(path[1], Lost) if len(path) > (2 if path[1] == "audit" else 3) else Lost
+    elif path[0] == "contacts" and len(path) > 1:
+        parts: dict[str, type[BaseModel]] = {"callers": Caller, "channels": Channel}
+        model = parts.get(path[1], ContactRules) if len(path) > 3 else ContactRules  # noqa: PLR2004
     return {name: field.description or "" for name, field in model.model_fields.items()}

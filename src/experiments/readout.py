@@ -15,6 +15,7 @@ from experiments.estimands import Reading
 from experiments.estimate import Estimate
 from experiments.insights import Comparison, Lives, Targeting
 from experiments.keep import keep, kept
+from experiments.lock import Plan, deviations, differences, read_plan, settings_of
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.words import interval, told
 
@@ -85,21 +86,24 @@ def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: o
     """
     if not isinstance(sheet, Sheet):
         sheet, folder = read_sheet(sheet)
-    read = changed(sheet, changes)
-    return read_cube(make_cube(read, folder or Path()), read, planned=sheet)
+    read, home = changed(sheet, changes), folder or Path()
+    return read_cube(make_cube(read, home), read, planned=read_plan(home, sheet.experiment) or sheet)
 
 
-def read_cube(cube: Cube, sheet: Sheet, *, planned: Sheet | None = None) -> Readout:
+def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) -> Readout:
     """Estimate everything from a cube. Well under a second, whatever the number of customers.
 
-    `planned`: the sheet as registered; what was read otherwise is told among the checks.
+    `planned`: the locked plan, or the sheet as registered; what was read otherwise is told among the checks.
     """
     registered = sheet
     if sheet.read_date and sheet.followed_until and sheet.followed_until < sheet.read_date:
         sheet = _as_far_as_watched(cube, sheet)
     _refuse_unseen(cube, sheet)
     reading = Reading(cube=cube, sheet=sheet)
-    checks = (*(check(sheet, cube) for check in CHECKS.values()), *_deviations(registered, planned))
+    checks = (
+        *(check(sheet, cube) for check in CHECKS.values()),
+        *_deviations(registered, planned, assigned=int(cube.assigned.sum())),
+    )
     interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
     if interim:  # what a check says of money waits for the read date too
         checks = tuple(check for check in checks if check.name not in ("Power", "Tail"))
@@ -159,16 +163,20 @@ def _best(arms: Sequence[Arm]) -> dict[str, str]:
     return best
 
 
-def _deviations(sheet: Sheet, planned: Sheet | None) -> tuple[Check, ...]:
+def _deviations(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) -> tuple[Check, ...]:
     """Return what was read otherwise than registered; nothing where no sheet was registered."""
     if planned is None:
         return ()
-    now, then = sheet.model_dump(), planned.model_dump()
-    other = [f"{name} {now[name]} instead of {then[name]}" for name in now if now[name] != then[name]]
+    if isinstance(planned, Plan):
+        other, where = deviations(planned, sheet, assigned=assigned), f"plan locked on {planned.locked_on}, sha256 "
+        where += f"{planned.sha256[:12]}"
+    else:
+        other, where = differences(settings_of(sheet), settings_of(planned)), "sheet"
     if not other:
-        return (Check(name="As planned", state="pass", reason="Read with the settings registered in the sheet."),)
+        return (Check(name="As planned", state="pass", reason=f"Read with the settings registered in the {where}."),)
     todo = "Decide by the settings registered before the test; take this page as an exploration."
-    return (Check(name="As planned", state="warn", reason=f"Not as planned: {'; '.join(other)}.", todo=todo),)
+    return (Check(name="As planned", state="warn", reason=f"Not as planned in the {where}: {'; '.join(other)}.",
+                  todo=todo),)  # fmt: skip
 
 
 DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock

@@ -24,7 +24,8 @@ Kind = Literal["id", "text", "date", "money", "cost", "flag", "integer"]
 
 # Section 3 of the design. A column marked with ! is required.
 CONTRACTS: dict[str, dict[str, str]] = {
-    "customers": {"customer_id": "id!", "since": "date", "manager": "text", "line": "text", "nps": "integer",
+    "customers": {"customer_id": "id!", "name": "text", "phone": "text", "since": "date", "manager": "text",
+                  "line": "text", "nps": "integer",
                   "referrals": "integer", "complaint": "text", "unreachable": "flag", "important": "flag",
                   "do_not_contact": "flag", "natural_loss": "flag", "deliberate_loss": "flag", "hours": "integer",
                   "cancelled_at": "date"},

@@ -1,0 +1,131 @@
+"""From the locked plan and the cohort to customers in arms: drawn by the engine, booked in the ledger, once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.assign import assign
+from experiments.cells import literal, quote
+from experiments.errors import WinbackError
+from experiments.ledger import Booking, open_ledger
+from experiments.lock import FILE, Plan, column_of, deviations, read_plan
+from experiments.plan import SEPARATOR, Sheet, read_sheet
+from experiments.stores import SERVERS
+from experiments.tables import Account, connect, write_parquet
+
+if TYPE_CHECKING:
+    import duckdb
+
+OUTPUT = "assignments.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """A test whose customers are in their arms."""
+
+    booking: Booking
+    file: Path
+    account: Account
+    arms: tuple[tuple[str, int, float], ...]  # arm, customers, planned share
+    worst_balance: float  # largest difference of a stratum's share between an arm and all, in points of share
+
+
+def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
+    """Draw the customers of a locked plan into its arms, and book them.
+
+    Assigning twice gives the same customers, arms and day. The file is written from the ledger, which is the truth.
+    Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
+    """
+    content, folder = read_sheet(sheet)
+    plan = _plan(content, folder, cohort)
+    with connect() as con:
+        _candidates(con, content, cohort)
+        with open_ledger(address_of(content, folder), con, create=new_ledger) as ledger:
+            account = ledger.assignable("candidates", into="open_candidates", experiment=content.experiment)
+            _draw(con, content, plan, account)
+            booking = ledger.record("assigned", experiment=content.experiment, seed=content.seed,
+                                    plan_hash=plan.sha256, at=today, holdout=content.holdout)  # fmt: skip
+            ledger.assigned(content.experiment, into="booked")
+        file = folder / (content.tables["assignments"].file if "assignments" in content.tables else OUTPUT)
+        _write(con, file)
+        return Assigned(booking=booking, file=file, account=account, arms=_arms(con, content),
+                        worst_balance=_worst_balance(con))  # fmt: skip
+
+
+def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
+    sheet.need_arms()
+    plan = read_plan(folder, sheet.experiment)
+    if plan is None:
+        raise WinbackError(f"There is no locked plan {FILE} of {sheet.experiment} beside the sheet. Lock it first: "
+                           "`winback design <sheet> --lock`.")  # fmt: skip
+    if other := deviations(plan, sheet):
+        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(other)}. Put it back, or plan "
+                           "a test of another name.")  # fmt: skip
+    if not cohort.is_file():
+        raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
+    found = hashlib.sha256(cohort.read_bytes()).hexdigest()
+    if found != plan.cohort_sha256:
+        raise WinbackError(f"{cohort.name} is not the cohort of the locked plan (sha256 {found[:12]}..., not "
+                           f"{plan.cohort_sha256[:12]}...). Put that one back.")  # fmt: skip
+    return plan
+
+
+def _candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
+    """Make the view candidates(customer_id, stratum) of those who can be contacted."""
+    con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(cohort)})")
+    columns = [column_of(factor) for factor in sheet.strata]
+    parts = [f"coalesce(CAST({quote(column)} AS VARCHAR), 'unknown')" for column in columns]
+    stratum = f" || {literal(SEPARATOR)} || ".join(parts) or "'all'"
+    con.execute(
+        f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum} AS stratum FROM cohort WHERE contactable"
+    )
+
+
+def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Account) -> None:
+    """Take the planned number of customers, by chance, and put them into arms: the table `assigned`."""
+    if account.kept < plan.customers:
+        raise WinbackError(f"The plan is for {plan.customers:,} customers, but only {account.kept:,} of "
+                           f"{account.rows:,} have their chance left: {account.why}. Lock a smaller plan under "
+                           "another name.")  # fmt: skip
+    con.execute(f"CREATE TEMP TABLE to_assign AS SELECT * FROM open_candidates ORDER BY md5(concat("
+                f"'{sheet.seed}:sample:', customer_id)), customer_id LIMIT {plan.customers}")  # fmt: skip
+    assign(con, shares={arm: offer.share for arm, offer in sheet.arms.items()}, seed=sheet.seed)
+    for arm in sheet.arms:
+        if not con.execute(f"SELECT count(*) FROM assigned WHERE arm = {literal(arm)}").fetchall()[0][0]:
+            raise WinbackError(f"Arm {arm!r} gets none of {plan.customers:,} customers. Give it a larger share.")
+
+
+def address_of(sheet: Sheet, folder: Path) -> str:
+    """Return where the ledger of a sheet lies."""
+    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(folder / sheet.ledger)
+
+
+def _write(con: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Write the assignments as they stand in the ledger."""
+    con.execute('CREATE TEMP VIEW assignments AS SELECT experiment, customer_id, arm, "at", stratum, bucket '
+                "FROM booked WHERE released_at IS NULL")  # fmt: skip
+    if file.suffix != ".parquet":
+        raise WinbackError(f"`tables: {{assignments: {{file: {file.name}}}}}` is no Parquet file. Name one that "
+                           "winback can write, such as assignments.parquet.")  # fmt: skip
+    write_parquet(con, "assignments", file)
+
+
+def _arms(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[tuple[str, int, float], ...]:
+    counts = dict(con.execute("SELECT arm, count(*) FROM assignments GROUP BY 1").fetchall())
+    total = sum(offer.share for offer in sheet.arms.values())
+    return tuple((arm, counts.get(arm, 0), offer.share / total) for arm, offer in sheet.arms.items())
+
+
+def _worst_balance(con: duckdb.DuckDBPyConnection) -> float:
+    """Return the largest difference between a stratum's share of an arm and its share of all."""
+    rows = con.execute("SELECT arm, stratum, count(*) FROM assignments GROUP BY 1, 2").fetchall()
+    arms, strata, total = Counter[str](), Counter[str](), sum(row[2] for row in rows)
+    for arm, stratum, n in rows:
+        arms[arm] += n
+        strata[stratum] += n
+    return max((abs(n / arms[arm] - strata[stratum] / total) for arm, stratum, n in rows), default=0.0)

@@ -1,0 +1,95 @@
+"""The whole way from a locked plan to a call list and back, as the commands go it."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from experiments import cli, find_lost
+
+SHEET = "data/spring/sheet.yml"
+
+
+@pytest.fixture
+def planned(small_telecom, telecom_sheet, tmp_path, monkeypatch):
+    """Go to a folder with a locked plan of 500 customers, a cohort and no ledger yet."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_telecom, "data/spring")
+    for table in ("assignments", "contacts"):
+        Path(f"data/spring/{table}.parquet").unlink()
+    content = telecom_sheet.model_dump(mode="json", exclude_unset=True)
+    content["arms"]["tailored"]["choose"]["unknown"] = "discount"
+    content |= {"experiment": "spring", "customers": 500}
+    content["contacts"] = {"callers": {"Ann": {}, "Bob": {"head": True}}, "capacity": 50, "deadline_days": 60}
+    Path(SHEET).write_text(yaml.safe_dump(content), encoding="utf-8")
+    find_lost(SHEET, out="reports/spring/1-lost")
+
+
+def winback(capsys, *words):
+    code = cli.main([*words])
+    told, complaint = capsys.readouterr()
+    return code, told, complaint
+
+
+def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_stage", lambda *_: None)  # the notebook has its own tests
+    code, told, _ = winback(capsys, "design", SHEET, "--lock")
+    assert (code, "500 customers" in told, Path("data/spring/plan.yml").is_file()) == (0, True, True)
+    code, told, _ = winback(capsys, "assign", SHEET, "--new-ledger")
+    assert code == 0
+    assert "  holdout: 10" in told or "  holdout: 9" in told
+    assert "Booked." in told
+    assert "Already booked" in winback(capsys, "assign", SHEET)[1]
+
+    code, told, complaint = winback(capsys, "contacts", SHEET, "--out", "calls.csv")
+    assert (code, complaint) == (0, "")
+    arms = dict(
+        duckdb.sql("SELECT CAST(customer_id AS VARCHAR), arm FROM 'data/spring/assignments.parquet'").fetchall()
+    )
+    with Path("calls.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    listed = {row["customer_id"] for row in rows}
+    held = {name for name, arm in arms.items() if arm == "holdout"}
+    assert len(listed) == len(rows) == 500 - len(held)
+    assert listed == set(arms) - held
+    assert all(row["words"] for row in rows)
+    assert "calls.csv" in winback(capsys, "contacts", SHEET, "--out", "calls.csv")[2]  # not written over
+
+    for row in rows[:20]:
+        row |= {"called_on": row["day"], "reached": "yes"}
+    day = duckdb.sql("SELECT current_date").fetchall()[0][0].isoformat()
+    for row in rows[:20]:
+        row["called_on"] = day
+    rows[0]["accepted_at"] = day
+    with Path("filled.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    code, told, complaint = winback(capsys, "contacts", SHEET, "--answers", "filled.csv")
+    assert (code, complaint) == (0, "")
+    found = "SELECT count(*), count(accepted_at), count(DISTINCT experiment) FROM 'data/spring/contacts.parquet'"
+    assert duckdb.sql(found).fetchall() == [(20, 1, 1)]
+    winback(capsys, "contacts", SHEET, "--answers", "filled.csv")
+    assert duckdb.sql(found).fetchall() == [(20, 1, 1)]
+
+
+def test_nothing_is_listed_before_anybody_is_assigned(planned, capsys):
+    code, _, complaint = winback(capsys, "contacts", SHEET)
+    assert code == 1
+    assert "no ledger" in complaint
+
+
+def test_a_rule_that_says_stop_keeps_the_list_from_being_written(planned, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_stage", lambda *_: None)
+    winback(capsys, "design", SHEET, "--lock")
+    winback(capsys, "assign", SHEET, "--new-ledger")
+    duckdb.sql("COPY (SELECT 'winter' AS experiment, customer_id, DATE '2024-01-01' AS \"at\", TRUE AS reached, "
+               "CAST(NULL AS DATE) AS accepted_at FROM 'data/spring/assignments.parquet') "
+               "TO 'data/spring/contacts.parquet' (FORMAT parquet)")  # fmt: skip
+    code, _, complaint = winback(capsys, "contacts", SHEET, "--out", "calls.csv")
+    assert code == 1
+    assert "One chance a customer" in complaint
+    assert not Path("calls.csv").exists()

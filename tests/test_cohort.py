@@ -637,13 +637,13 @@ def test_in_how_many_parts_customers_are_folded_changes_nothing(shops, monkeypat
     assert shops(interval=interval) == whole
 
 
-def test_folding_months_first_changes_nothing_where_no_day_has_two_purchases(shops, monkeypatch):
+def test_folding_blocks_of_days_first_changes_nothing_where_no_day_has_two_purchases(shops, monkeypatch):
     def once_a_day(frame):
         return frame.drop_duplicates(["customer_id", "at"])
 
     def months_first(name):
         found = finder_statements(name)
-        return found | {"each_row": found["each_month"]}
+        return found | {"each_row": found["each_block"]}
 
     finder_statements = finder.statements
     by_row = shops(once_a_day)

@@ -49,7 +49,7 @@ SAMPLE = 64
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 STALE = 7  # days without any purchase before the day, from which on the page says so
 NEVER = 2**31 - 1  # inquiries nobody makes: the rule is off
-BYTES = {"each_row": 12, "each_month": 110, "medians": 180}  # of memory that folding takes for each purchase, at most
+BYTES = {"each_row": 12, "each_block": 110, "medians": 180}  # of memory that folding takes for each purchase, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,16 +203,16 @@ def _fold(look: Look, account: Account) -> Account:
     con.execute(f"CREATE TEMP TABLE history (customer_id {kind}, purchases INTEGER, first DATE, last DATE, "
                 "revenue BIGINT, margin BIGINT, months BIGINT)")  # fmt: skip
     con.execute(f"CREATE TEMP TABLE medians (customer_id {kind}, gap DOUBLE)")
+    con.execute(look.text("calendar"))
     told = _accounted(look, account)
     days, more = con.execute(look.text("same_days", where=_part(look, 0, SAMPLE if account.rows > MANY else 1))
                              ).fetchall()[0]  # fmt: skip
-    how = "each_month" if days else "each_row"
+    how = "each_block" if days else "each_row"
     count = _parts(look, account.rows, how)
     margin = "margin" if "margin" in columns_of(con, "purchases") else "amount"
     for place in range(count):
         where = _part(look, place, count)
-        occasions = look.text(how, where=where, margin=margin)
-        con.execute(look.text("history", occasions=occasions))
+        con.execute(look.text(how, where=where, margin=margin))
         if rule.interval == "median":
             con.execute(look.text("medians", where=where))
     large = account.rows > MANY
@@ -254,7 +254,7 @@ def _accounted(look: Look, account: Account) -> Account:
 
 def _part(look: Look, place: int, count: int) -> str:
     """Return the SQL that keeps one part of the customers; how they are parted never shows in a result."""
-    start = f""""at" >= DATE '{look.rule.start}'""" if look.rule.start else "TRUE"
+    start = f"""purchases."at" >= DATE '{look.rule.start}'""" if look.rule.start else "TRUE"
     return f"{start} AND hash(customer_id) % {count} = {place}" if count > 1 else start
 
 

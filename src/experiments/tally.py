@@ -44,7 +44,14 @@ if TYPE_CHECKING:
 
     from experiments.tables import Account
 
-GROUPS = ("manager", "line", "stage", "reason", "complaint", "referrer")
+GROUPS = {  # of customers: the table and column without which there are none
+    "manager": ("customers", "manager"),
+    "line": ("customers", "line"),
+    "stage": ("purchases", "at"),
+    "reason": ("reasons", "reason"),
+    "complaint": ("customers", "complaint"),
+    "referrer": ("customers", "referrals"),
+}
 OTHER_LIMITS = (  # other silence rules, for comparison
     Limit(silent_days=60), Limit(silent_days=90), Limit(silent_days=120), Limit(times=4 / 3), Limit(times=2),
     Limit(times=3),
@@ -104,7 +111,7 @@ def tally(
     months, triangle = _courses(of)
     steps_down, reasons = _waterfall(of, lost), _reasons(of)
     known = con.execute("SELECT count(*) FROM people").fetchall()[0][0]
-    groups = {column: found for column in GROUPS if (found := _groups(of, column))}
+    groups = {column: found for column, home in GROUPS.items() if of.knows(*home) and (found := _groups(of, column))}
     unknown = lost - con.execute("SELECT count(*) FROM judged WHERE lost AND reason IS NOT NULL").fetchall()[0][0]
     return Cohort(
         experiment=sheet.experiment,
@@ -299,7 +306,8 @@ def _opinion(of: Tally) -> Opinion | None:
 
     from experiments.alive import fit_alive
 
-    repeats, recency, age, lost, customers = np.array(of.rows("repeats"), dtype=np.int64).reshape(-1, 5).T
+    columns = of.con.execute(of.steps["repeats"].format(as_of=of.rule.as_of.isoformat())).fetchnumpy().values()
+    repeats, recency, age, lost, customers = (np.asarray(column, dtype=np.int64) for column in columns)
     try:
         model = fit_alive(repeats, recency, age=age, customers=customers)
     except WinbackError:

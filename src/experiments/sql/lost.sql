@@ -1,40 +1,53 @@
 -- Who is lost: purchases go in, one row a customer comes out, and sums of it. Read it from top to bottom.
 -- In: purchases; full_<table> with every column of its contract, NULL where nobody knows. Portable subset of section 10.
 
+-- name: calendar
+-- One row a day with purchases: how many, the bit of its month (bit k: k months before the day; 61: or earlier), and its own bit
+-- among 124 days, in two words. Made once, so that no purchase's date is taken apart.
+CREATE TEMP TABLE calendar AS
+SELECT "at", sold, refunds,
+       CASE WHEN "at" <= DATE '{as_of}' THEN CAST(1 AS BIGINT) << CAST(least(61, {month} - month) AS INTEGER) ELSE 0 END AS month_bit,
+       CAST(floor(CAST(day AS DOUBLE) / 124) AS INTEGER) AS block,
+       CASE WHEN day % 124 < 62 THEN CAST(1 AS BIGINT) << CAST(day % 62 AS INTEGER) ELSE 0 END AS early,
+       CASE WHEN day % 124 < 62 THEN 0 ELSE CAST(1 AS BIGINT) << CAST(day % 62 AS INTEGER) END AS late
+FROM (SELECT "at", count(*) AS sold, count(CASE WHEN amount <= 0 THEN 1 END) AS refunds,
+             EXTRACT(YEAR FROM "at") * 12 + EXTRACT(MONTH FROM "at") AS month, date_diff('day', DATE '0001-01-01', "at") AS day
+      FROM purchases GROUP BY "at") AS days;
+
 -- name: reach
 -- How far the purchases reach, and where each row goes.
-SELECT sum(CASE WHEN "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN 1 ELSE 0 END) AS kept,
-       sum(CASE WHEN "at" < DATE '{start}' THEN 1 ELSE 0 END) AS early,
-       sum(CASE WHEN amount <= 0 AND "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN 1 ELSE 0 END) AS refunds,
-       sum(CASE WHEN "at" > DATE '{as_of}' THEN 1 ELSE 0 END) AS late,
-       sum(CASE WHEN "at" > DATE '{today}' THEN 1 ELSE 0 END) AS future, min("at") AS first,
-       max(CASE WHEN amount > 0 AND "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN "at" END) AS last
-FROM purchases;
+SELECT sum(CASE WHEN "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN sold ELSE 0 END) AS kept,
+       sum(CASE WHEN "at" < DATE '{start}' THEN sold ELSE 0 END) AS early,
+       sum(CASE WHEN "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN refunds ELSE 0 END) AS refunds,
+       sum(CASE WHEN "at" > DATE '{as_of}' THEN sold ELSE 0 END) AS late,
+       sum(CASE WHEN "at" > DATE '{today}' THEN sold ELSE 0 END) AS future, min("at") AS first,
+       max(CASE WHEN sold > refunds AND "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN "at" END) AS last
+FROM calendar;
 
 -- name: each_row
--- One purchase a customer and day, as in most files: every row is an occasion. A refund is none, but its money counts.
-(SELECT customer_id, amount, {margin} AS margin, CASE WHEN amount > 0 THEN 1 ELSE 0 END AS bought,
-        CASE WHEN amount > 0 THEN "at" END AS first, CASE WHEN amount > 0 THEN "at" END AS last,
-        EXTRACT(YEAR FROM "at") * 12 + EXTRACT(MONTH FROM "at") AS month
- FROM purchases WHERE "at" <= DATE '{as_of}' AND {where})
-
--- name: each_month
--- Several purchases of a customer on one day are one occasion: a month is folded first, a bit for each day with a purchase.
--- Only where there are such days: grouping by customer and month costs twice as much as by customer.
-(SELECT customer_id, sum(amount) AS amount, sum({margin}) AS margin,
-        bit_count(bit_or(CASE WHEN amount > 0 THEN CAST(1 AS BIGINT) << CAST(EXTRACT(DAY FROM "at") AS INTEGER) ELSE 0 END)) AS bought,
-        min(CASE WHEN amount > 0 THEN "at" END) AS first, max(CASE WHEN amount > 0 THEN "at" END) AS last,
-        EXTRACT(YEAR FROM "at") * 12 + EXTRACT(MONTH FROM "at") AS month
- FROM purchases WHERE "at" <= DATE '{as_of}' AND {where}
- GROUP BY customer_id, EXTRACT(YEAR FROM "at") * 12 + EXTRACT(MONTH FROM "at"))
-
--- name: history
--- The one pass over the purchases. Bit k of `months`: bought k months before the day (61: or earlier).
+-- The one pass over the purchases. One purchase a customer and day, as in most files: every row is an occasion. A refund is none,
+-- but its money counts.
 INSERT INTO history
-SELECT customer_id, CAST(sum(bought) AS INTEGER) AS purchases, min(first) AS first, max(last) AS last,
-       CAST(sum(amount) AS BIGINT) AS revenue, CAST(sum(margin) AS BIGINT) AS margin,
-       bit_or(CASE WHEN bought > 0 THEN CAST(1 AS BIGINT) << CAST(least(61, {month} - month) AS INTEGER) ELSE 0 END) AS months
-FROM {occasions} AS occasions
+SELECT customer_id, CAST(count(CASE WHEN amount > 0 THEN 1 END) AS INTEGER) AS purchases,
+       min(CASE WHEN amount > 0 THEN purchases."at" END) AS first, max(CASE WHEN amount > 0 THEN purchases."at" END) AS last,
+       CAST(sum(amount) AS BIGINT) AS revenue, CAST(sum({margin}) AS BIGINT) AS margin,
+       bit_or(CASE WHEN amount > 0 THEN month_bit ELSE 0 END) AS months
+FROM purchases JOIN calendar ON purchases."at" = calendar."at"
+WHERE purchases."at" <= DATE '{as_of}' AND {where}
+GROUP BY customer_id;
+
+-- name: each_block
+-- Several purchases of a customer on one day are one occasion: 124 days are folded first, a bit for each day with a purchase.
+-- Only where there are such days: grouping by customer and block costs twice as much as by customer.
+INSERT INTO history
+SELECT customer_id, CAST(sum(bit_count(early) + bit_count(late)) AS INTEGER) AS purchases, min(first) AS first, max(last) AS last,
+       CAST(sum(revenue) AS BIGINT) AS revenue, CAST(sum(margin) AS BIGINT) AS margin, bit_or(months) AS months
+FROM (SELECT customer_id, block, bit_or(CASE WHEN amount > 0 THEN early ELSE 0 END) AS early,
+             bit_or(CASE WHEN amount > 0 THEN late ELSE 0 END) AS late, bit_or(CASE WHEN amount > 0 THEN month_bit ELSE 0 END) AS months,
+             min(CASE WHEN amount > 0 THEN purchases."at" END) AS first, max(CASE WHEN amount > 0 THEN purchases."at" END) AS last,
+             CAST(sum(amount) AS BIGINT) AS revenue, CAST(sum({margin}) AS BIGINT) AS margin
+      FROM purchases JOIN calendar ON purchases."at" = calendar."at"
+      WHERE purchases."at" <= DATE '{as_of}' AND {where} GROUP BY customer_id, block) AS blocks
 GROUP BY customer_id;
 
 -- name: same_days

@@ -167,9 +167,11 @@ def _execute(path: Path, *, name: str, progress: bool) -> None:
     import papermill
     from traitlets.config import Config
 
-    quiet = logging.getLogger("papermill")  # what it logs it also raises; without a handler Python prints it
-    if not quiet.handlers:
-        quiet.addHandler(logging.NullHandler())
+    # What papermill logs it also raises; and after Ctrl-C the kernel may answer asyncio when nobody waits any more.
+    # Without a handler Python prints both.
+    for quiet in map(logging.getLogger, ("papermill", "asyncio")):
+        if not quiet.handlers:
+            quiet.addHandler(logging.NullHandler())
     bar = {"desc": name, "leave": False, "mininterval": 0} if progress and sys.stderr.isatty() else False
     plain = str(path.absolute()).replace("{", "{{").replace("}", "}}")  # papermill formats its paths
     with tempfile.TemporaryDirectory(prefix="winback-", ignore_cleanup_errors=True) as sockets:

@@ -20,7 +20,7 @@ from experiments.estimands import METRICS
 from experiments.notebooks import find_notebook
 from experiments.offers import Monthly, Offer
 from experiments.parameters import parameters_of
-from experiments.plan import Audit, Cause, Lost, Sheet
+from experiments.plan import Audit, Cause, DesignRules, Lost, Sheet
 from experiments.rules import Caller, Channel, ContactRules
 from experiments.tables import CONTRACTS, Source
 
@@ -32,6 +32,7 @@ MODELS = {
     "Lost": Lost,
     "Cause": Cause,
     "Audit": Audit,
+    "Design": DesignRules,
     "Contacts": ContactRules,
     "Caller": Caller,
     "Channel": Channel,

@@ -270,7 +270,7 @@ def test_a_design_reads_back_as_it_was_written(sheet, tmp_path):
         ({"design": {"rates": {"discoun": 0.4}}}, ("no arm 'discoun'", "Did you mean 'discount'?")),
         ({"design": {"rates": {"discount": 45}}}, ("he rate of 'discount' is 45", "45 % is 0.45")),
         ({"design": {"past": "a.yml", "rates": {"discount": 0.4}}}, ("both given", "one of them")),
-        ({"design": {"returning": 0.1}}, ("it goes with `accepted`",)),
+        ({"design": {"returning": 0.1}}, ("goes with `accepted`",)),
         ({"design": {"powr": 0.9}}, ("There is no such setting", "Did you mean 'power'?")),
         ({"design": {"follow_up": [30, 6]}}, ("`follow_up` is [30, 6]",)),
         ({"design": {"past": "nowhere.yml"}}, ("no experiment sheet", "nowhere.yml")),

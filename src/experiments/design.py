@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from experiments.errors import WinbackError
+from experiments.fits import fits
 from experiments.keep import keep, kept
 from experiments.limits import Asked, Largest, Limits, largest, refuse_too_small, sentence
 from experiments.lock import deviations, read_plan
@@ -246,6 +247,7 @@ def _risks(sheet: Sheet, design: Design, known: Known, *, limits: Limits, cohort
         _day_risk(sheet, design),
         _strata_risk(sheet, cohort),
         _plan_risk(design),
+        *_offer_risks(sheet, known),
     ]
     order = ("stop", "warn", "pass")
     return sorted((risk for risk in found if risk), key=lambda risk: order.index(risk.state))
@@ -322,6 +324,18 @@ def _day_risk(sheet: Sheet, design: Design) -> Risk:
                     f"months of the horizon are not over; they are on {whole}.",
                     todo="Register a later day, or a shorter horizon.")  # fmt: skip
     return Risk(name="Day of the readout", state="pass", reason=f"Registered: {sheet.read_date}.")
+
+
+def _offer_risks(sheet: Sheet, known: Known) -> list[Risk]:
+    """Return what may be wrong with the offers themselves."""
+    found = fits(sheet.every_offer, second_value=known.second_value, monthly_value=known.monthly_value,
+                 currency=sheet.currency)  # fmt: skip
+    labels = {name: offer.label or name for name, offer in sheet.every_offer.items()}
+    risks = [Risk(name=f"Offer {labels[fit.offer]}", state="warn", reason=fit.what[:1].upper() + fit.what[1:],
+                  todo=fit.cure) for fit in found]  # fmt: skip
+    return risks or [
+        Risk(name="Offers", state="pass", reason="Each gives something, and costs less than it may bring.")
+    ]
 
 
 def _strata_risk(sheet: Sheet, cohort: Cohort | None) -> Risk | None:

@@ -45,6 +45,20 @@ class Known:
         """Expected cost of a customer assigned to each arm, as far as it was seen; in currency."""
         return self._means("cost")
 
+    @property
+    def second_value(self) -> float | None:
+        """What a returned customer brings up to the horizon, by the offer with the most; None where nobody knows."""
+        value, returned = self._means("value"), self._means("returned")
+        found = [value[name] / returned[name] for name in value if name in self.sheet.offers and returned[name] > 0]
+        return max(found, default=None)
+
+    @property
+    def monthly_value(self) -> float | None:
+        """What a returned customer brings a month; None where nobody knows."""
+        value, months = self._means("value"), self._means("months")
+        found = [value[name] / months[name] for name in value if name in self.sheet.offers and months[name] > 0]
+        return max(found, default=None)
+
     def _means(self, number: str) -> dict[str, float]:
         if self.evidence is None:
             return {}

@@ -142,7 +142,6 @@ class Sizing:
         """Return the arms with their costs and best shares."""
         sheet, best = self.sheet, self._best_shares()
         total = sum(offer.share for offer in sheet.arms.values())
-        catalogue = {**sheet.catalogue, **sheet.arms}
         return tuple(
             PlannedArm(
                 name=name,
@@ -152,8 +151,8 @@ class Sizing:
                 best_share=best.get(name),
                 customers=self.counts[name],
                 expected_cost=self.known.costs.get(name, _stated_cost(sheet, name, self.known.rates)),
-                worst_cost=_full_take_up(sheet, name),
-                fixed=0.0 if name == sheet.holdout else float(fixed_of(name, catalogue)),
+                worst_cost=_most(sheet, name),
+                fixed=0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)),
             )
             for name, offer in sheet.arms.items()
         )
@@ -271,24 +270,17 @@ def _percent(rate: float) -> str:
 
 
 def _stated_cost(sheet: Sheet, name: str, rates: Mapping[str, float]) -> float:
-    """Return what a customer of an arm costs where no test has shown it: the contact, and full costs of who accepts."""
+    """Return what a customer of an arm costs where no test has shown it: the contact, and all else of who accepts."""
     if name == sheet.holdout:
         return 0.0
-    offers = [rate for arm, rate in rates.items() if arm != sheet.holdout]
-    contact = _full_take_up(sheet, name, accepts=0.0)
-    return contact + rates.get(name, max(offers, default=1.0)) * (_full_take_up(sheet, name) - contact)
-
-
-def _full_take_up(sheet: Sheet, name: str, *, accepts: float = 1.0) -> float:
-    """Return what a customer of an arm costs, of the dearest segment where the arm chooses by segment."""
-    offer, known = sheet.arms[name], {**sheet.catalogue, **sheet.arms}
-    found = [costs_of(name, known, factors={offer.by: value} if offer.by else {}, decimals=sheet.decimals)
-             for value in offer.choose or [""]]  # fmt: skip
+    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals)
+    hoped = max((rate for arm, rate in rates.items() if arm != sheet.holdout), default=1.0)
     minor: int = 10**sheet.decimals
-    return (
-        max(
-            costs.contact + accepts * (costs.gift + sum(cost * months for cost, months in costs.monthly))
-            for costs in found
-        )
-        / minor
-    )
+    return (costs.attempt + rates.get(name, hoped) * (costs.head - costs.attempt)) / minor
+
+
+def _most(sheet: Sheet, name: str) -> float:
+    """Return what a customer of an arm costs who accepts, uses all and stays; of the dearest offer it may choose."""
+    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=True)
+    minor: int = 10**sheet.decimals
+    return costs.head / minor

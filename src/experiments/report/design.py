@@ -162,7 +162,7 @@ def method(design: Design) -> Html:
         "ratio such as return on investment by the delta method. Shares from stated rates: z test of two proportions.",
         "Best shares": "Minimise the largest variance of offer less holdout; sqrt(k) : 1 : ... : 1 where all vary "
         "alike (Silvey, Titterington & Torsney 1978).",
-        "Cost at most": "Contact, gifts and every month of every promotion for every customer; the dearest offer where "
-        "an arm chooses by segment. Shares of value are not included.",
+        "Cost at most": "Contact, gifts and every month of every promotion for every customer, whatever the take-up; "
+        "the dearest offer where an arm chooses by segment. Percentages of what customers pay are not included.",
     }
     return parts.section("Method", parts.definitions(rows), open=False)

@@ -101,7 +101,7 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
 
 def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list[str]:
     """Return what is not as planned, in words: settings of the sheet, and customers more or fewer."""
-    other = differences(settings_of(sheet), plan.sheet)
+    other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
     if assigned is not None and assigned != plan.customers:
         other.append(f"{assigned:,} customers assigned instead of {plan.customers:,}")
     return other
@@ -138,7 +138,7 @@ def _contactable(sheet: Sheet, cohort: Path) -> int:
             if column_of(factor) not in known:
                 raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
                                    f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
-        for name, offer in {**sheet.catalogue, **sheet.arms}.items():
+        for name, offer in sheet.every_offer.items():
             if offer.by:
                 cell = f"coalesce(CAST({quote(column_of(offer.by))} AS VARCHAR), 'unknown')"
                 told = ", ".join(map(literal, offer.choose))

@@ -177,6 +177,11 @@ class Sheet(BaseModel):
         return tuple(arm for arm in self.arms if arm != self.holdout)
 
     @property
+    def every_offer(self) -> dict[str, Offer]:
+        """The arms and the catalogue: offers by name."""
+        return {**self.catalogue, **self.arms}
+
+    @property
     def dated(self) -> bool:
         """Whether results have dates, so that there is a lifetime."""
         return "purchases" in self.tables
@@ -207,12 +212,16 @@ class Sheet(BaseModel):
         return self
 
     def _refuse_parts(self) -> None:
+        for name, offer in self.arms.items():
+            if "share" not in offer.model_fields_set:
+                raise ValueError(f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
+                                 "`share: 1` for all arms alike.")  # fmt: skip
         for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
             for name, offer in offers.items():
                 self._refuse_part(f"{home}.{name}", name, offer)
 
     def _refuse_part(self, place: str, name: str, offer: Offer) -> None:
-        known = {**self.catalogue, **self.arms}
+        known = self.every_offer
         for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
             for part in parts:
                 if part not in known:
@@ -333,9 +342,10 @@ def _explain(error: ValidationError, lines: dict[tuple[str, ...], int], name: st
     told = []
     for problem in error.errors():
         path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "value_error" and not path:  # from _agrees: "setting: what is wrong"
-            setting, _, message = message.partition(": ")
-            path = tuple(setting.split("."))
+        setting, _, rest = message.partition(": ")
+        # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
+        if problem["type"] == "value_error" and (not path or setting in _settings((*path, setting))):
+            path, message = (*path, *setting.split(".")), rest
         line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
         value = "" if problem["type"] in ("missing", "value_error") else f" is {problem['input']!r}"
         cure = _cure(path, message, problem["type"])

@@ -71,12 +71,15 @@ def demo(args: argparse.Namespace) -> None:
 def check(args: argparse.Namespace) -> None:
     """Read the sheet and every table it names, and say where each row went."""
     from experiments.cube import make_cube
+    from experiments.fits import fits
     from experiments.plan import read_sheet
     from experiments.readout import read_cube
     from experiments.tables import connect, read
 
     sheet, folder = read_sheet(args.sheet)
     print(f"{args.sheet}: a correct sheet. {sheet.question}")
+    for warning in fits(sheet.every_offer, second_value=None, currency=sheet.currency):
+        print(f"  warn: {warning}")
     with connect() as con:
         for name, source in sheet.tables.items():
             print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")

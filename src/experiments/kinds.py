@@ -36,7 +36,7 @@ KINDS: dict[str, Kind] = {
     "subscription": Kind(tells="a subscription with {amount} off{span}", per="month", percent=True,
                          needs=("worth", "lock_in_months")),
     "guarantee": Kind(tells="{amount} back if we do not keep our word"),
-    "fee": Kind(tells="we bear your fee of {amount}"),
+    "fee_borne": Kind(tells="we bear your fee of {amount}"),
     "apology": Kind(tells="{amount} to say sorry", needs=()),
     "event": Kind(tells="an invitation to an event", per="campaign"),
     "bundle": Kind(tells="", needs=("bundle",), made_of=("bundle",)),

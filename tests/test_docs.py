@@ -130,7 +130,9 @@ def in_figures(offer):
     costs = own_costs(offer, decimals=2)
     told = [f"{costs.gift / 100:.2f} once"] if costs.gift else []
     told += [f"{cost / 100:.2f} a month, {months} months" for cost, months in costs.monthly]
-    told += [f"{100 * part:g} % of what they pay, {months} month{'s' * (months > 1)}" for part, months in costs.price_shares]
+    told += [
+        f"{100 * part:g} % of what they pay, {months} month{'s' * (months > 1)}" for part, months in costs.price_shares
+    ]
     campaign = fixed_of("it", {"it": offer})
     return " and ".join(told) or f"nothing; {campaign:.2f} for the campaign"
 

@@ -115,7 +115,7 @@ def _foreign(offer: Offer, kind: Kind) -> Iterator[str]:
     cure = "it costs what its parts cost" if kind.made_of else "say what it is `worth`"
     for name in filter(offer.has, (*LOW_LEVEL, *(PRICED if kind.made_of else PARTS))):
         if name not in kind.made_of:
-            yield f"{name}: the kind {offer.kind!r} has none: {cure}. Leave `{name}` out, or `kind`."
+            yield f"{name}: an offer of kind {offer.kind!r} has no `{name}`: {cure}. Leave it out, or `kind`."
 
 
 def _missing(offer: Offer, kind: Kind) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _shape(offer: Offer) -> Iterator[str]:
     if per == "month" and not offer.has("months"):
         yield "months: what is given by the month needs `months`: for how many?"
     if per != "month" and offer.has("months"):
-        yield f"months: it is given once a {per}, not a month. Leave `months` out, or write `per: month`."
+        yield f"months: it is given once for each {per}. Leave `months` out, or write `per: month`."
     if per == "campaign" and offer.has("take_up"):
         yield "take_up: a campaign is paid for whoever makes use of it. Leave `take_up` out."
 

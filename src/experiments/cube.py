@@ -106,6 +106,7 @@ class Clocked:
     strata: tuple[str, ...]
     months: int
     value: str  # the column of purchases that is value: margin, or amount where there is none
+    price: str  # the column of `activity` that percentages are of
     purchases: Account
     contacts: Account | None
     others: tuple[Account, ...]
@@ -127,13 +128,16 @@ def put_on_clock(
     strata, accounts = _assigned(con, sheet, folder, results="purchases")
     contacts = _follow(con, sheet, folder, months=months, until=until)
     value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
-    amount = "p.amount" if percentages(sheet.every_offer) else "CAST(NULL AS BIGINT)"  # for percentages
-    con.execute(statements("cube")["activity"].format(value=value, amount=amount, outside=months))
+    # A percentage is of the price: where an offer asks for it, the amount is kept beside the margin.
+    beside = value == "margin" and bool(percentages(sheet.every_offer))
+    kept, amount = (", amount", ", p.amount AS amount") if beside else ("", "")
+    con.execute(statements("cube")["activity"].format(value=value, kept=kept, amount=amount, outside=months))
     total = "sum(value)" if totals else "0"  # of a customer: winsorising and the drivers ask for it
     con.execute(statements("cube")["lives"].format(outside=months, total=total))
     return Clocked(
-        strata=strata, months=months, value=value, purchases=purchases, contacts=contacts, others=tuple(accounts)
-    )
+        strata=strata, months=months, value=value, price="amount" if beside else "value", purchases=purchases,
+        contacts=contacts, others=tuple(accounts),
+    )  # fmt: skip
 
 
 def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
@@ -159,7 +163,7 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         cap = _cap(con, steps["cap"], customers=int(total.sum()))
         above = _rows(con, steps["excess_sums"].format(cap=cap, outside=months))
         excess = _spread(by_month, above, "excess", month="month")
-    paid = {length: _rows(con, steps["paid_sums"].format(upto=length or months, outside=months))
+    paid = {length: _rows(con, steps["paid_sums"].format(price=clocked.price, upto=length or months, outside=months))
             for length in percentages(sheet.every_offer)}  # fmt: skip
     return Cube(
         arms=tuple(sheet.arms),

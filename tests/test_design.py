@@ -12,6 +12,7 @@ from experiments.design import read_design
 from experiments.errors import WinbackError
 from experiments.lock import lock
 from experiments.report import design as report
+from experiments.simulate import truth
 from experiments.sizing import MOST
 
 RATES = {"discount": 0.45, "upgrade": 0.41, "bundle": 0.47}
@@ -125,7 +126,13 @@ def test_an_offer_of_ones_own_may_be_like_a_known_one(sheet):
         design_test(_own(sheet, arms, SIMULATED), customers=4_000)
     like = SIMULATED | {"like": {"voucher": "discount", "channel": "upgrade"}}
     design = design_test(_own(sheet, arms, like), customers=4_000)
-    assert pair(design, "voucher", "channel").hoped == pytest.approx(22.5, abs=0.1)
+    arms, returned = {arm.name: arm for arm in design.arms}, {"voucher": 0.4713, "channel": 0.4337}  # section 9
+    for name, gift in (("voucher", 30), ("channel", 20)):  # at its own costs: a gift for everyone who returns
+        assert arms[name].expected_cost == pytest.approx(gift * returned[name], rel=2e-3)
+        assert arms[name].worst_cost == gift
+    told = pair(design, "voucher", "channel")
+    value = 389.79 - 361.88
+    assert told.hoped == pytest.approx(value - arms["voucher"].expected_cost + arms["channel"].expected_cost, abs=0.1)
 
 
 def _own(sheet, arms, rules):
@@ -211,6 +218,13 @@ def test_the_best_shares_are_those_of_the_square_root_where_offers_vary_alike(sh
     shares = {arm.name: arm.best_share for arm in design.arms}
     assert shares["holdout"] == pytest.approx(2 / 6, abs=1e-3)
     assert shares["discount"] == pytest.approx(1 / 6, abs=1e-3)
+
+
+def test_a_percentage_is_expected_to_cost_a_part_of_what_customers_bring(sheet):
+    arms = {"holdout": {"share": 1}, "code": {"share": 1, "kind": "promo_code", "percent": 10, "months": 6}}
+    design = design_test(_own(sheet, arms, SIMULATED | {"like": {"code": "discount"}}), customers=4_000)
+    assert design.arms[1].expected_cost == pytest.approx(0.1 * truth()["discount"].value, rel=1e-3)
+    assert design.arms[1].worst_cost > design.arms[1].expected_cost
 
 
 # When it ends, what can go wrong.

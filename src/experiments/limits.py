@@ -169,7 +169,7 @@ def refuse_too_small(asked: Sequence[Asked], found: Largest, *, limits: Limits) 
     if limits.budget is not None:
         takes.append(money(limits.cost(easiest.sizes.customers), limits.currency, digits=0))
     if weeks is not None and math.isfinite(weeks):
-        takes.append(f"{math.ceil(weeks):,} weeks of calls")
+        takes.append(f"{math.ceil(weeks):,} {'week' if weeks <= 1 else 'weeks'} of calls")
     raise WinbackError(
         f"{_words(found, limits)} {found.smallest:,} customers in the smallest group: too few to tell anything that is "
         f"asked. To tell {easiest.tells} takes {listed(takes)}. {CURES[found.bound]}, drop an arm, or ask for a "

@@ -18,6 +18,7 @@ from experiments.evidence import (
     simulated_evidence,
 )
 from experiments.objectives import terms_of
+from experiments.offers import costs_of
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.question import Group, Pair, Question, ask, even_follow_up, share_group
 
@@ -129,5 +130,29 @@ def _as_planned(evidence: Evidence, sheet: Sheet) -> Evidence:
                                f"which it is like: `like: {{{name}: {evidence.offers[0]}}}`. "
                                f"{did_you_mean(model, evidence.arms)}")  # fmt: skip
     rows = [evidence.arms.index(like[name]) for name in names]
-    return replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
-                   believed=evidence.believed[rows])  # fmt: skip
+    found = replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
+                    believed=evidence.believed[rows])  # fmt: skip
+    return _at_own_costs(found, sheet)
+
+
+def _at_own_costs(evidence: Evidence, sheet: Sheet) -> Evidence:
+    """Return the evidence in which an arm that is only like another costs what the sheet says it costs."""
+    mean, numbers = evidence.mean.copy(), evidence.numbers()
+    for name in sheet.design.like.keys() & set(sheet.offers):
+        arm = evidence.arms.index(name)
+        told = dict(zip(NUMBERS, map(float, numbers[arm]), strict=True))
+        cost = stated_cost(sheet, name, returned=told["returned"], value=told["value"])
+        mean[arm, evidence.columns.index(("cost", 0))] += cost - told["cost"]
+    return replace(evidence, mean=mean)
+
+
+def stated_cost(sheet: Sheet, name: str, *, returned: float, value: float = 0.0, full: bool = False) -> float:
+    """Return what a customer of an arm costs by the sheet, in currency: the contact, and all else of who returned.
+
+    A percentage is taken of the `value` that a customer of the arm brings. `full`: whatever the take-up. Of the offers
+    that an arm may choose, the dearest.
+    """
+    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=full)
+    parts = costs.value_share + sum(part for part, _ in costs.price_shares)
+    minor: int = 10**sheet.decimals
+    return (costs.attempt + returned * (costs.head - costs.attempt)) / minor + parts * value

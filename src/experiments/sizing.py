@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -12,10 +11,10 @@ import numpy as np
 from experiments.errors import WinbackError
 from experiments.limits import GRID, Asked, Limits, curve
 from experiments.objectives import OBJECTIVES
-from experiments.offers import costs_of, fixed_of
+from experiments.offers import fixed_of
 from experiments.plan import Sheet
 from experiments.power import Rule, Sizes, detectable, optimal_shares, power_of, size_for
-from experiments.prospects import Known
+from experiments.prospects import Known, stated_cost
 from experiments.question import Question
 from experiments.words import share
 
@@ -150,12 +149,20 @@ class Sizing:
                 share=offer.share / total,
                 best_share=best.get(name),
                 customers=self.counts[name],
-                expected_cost=self.known.costs.get(name, _stated_cost(sheet, name, self.known.rates)),
-                worst_cost=_most(sheet, name),
+                expected_cost=self._expected(name),
+                worst_cost=stated_cost(sheet, name, returned=1.0, value=self.known.second_value or 0.0, full=True),
                 fixed=0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)),
             )
             for name, offer in sheet.arms.items()
         )
+
+    def _expected(self, name: str) -> float:
+        """Return what a customer of an arm is expected to cost: as seen before, or by the rate that is hoped for."""
+        if name == self.sheet.holdout:
+            return 0.0
+        rates = self.known.rates
+        hoped = max((rate for arm, rate in rates.items() if arm != self.sheet.holdout), default=1.0)
+        return self.known.costs.get(name, stated_cost(self.sheet, name, returned=rates.get(name, hoped)))
 
     def _best_shares(self) -> dict[str, float]:
         """Return the shares that tell every offer from the holdout with the fewest customers; sqrt(offers) : 1 : 1."""
@@ -267,20 +274,3 @@ class Sizing:
 
 def _percent(rate: float) -> str:
     return share(rate, digits=0 if math.isclose(100 * rate, round(100 * rate), abs_tol=1e-6) else 1)
-
-
-def _stated_cost(sheet: Sheet, name: str, rates: Mapping[str, float]) -> float:
-    """Return what a customer of an arm costs where no test has shown it: the contact, and all else of who accepts."""
-    if name == sheet.holdout:
-        return 0.0
-    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals)
-    hoped = max((rate for arm, rate in rates.items() if arm != sheet.holdout), default=1.0)
-    minor: int = 10**sheet.decimals
-    return (costs.attempt + rates.get(name, hoped) * (costs.head - costs.attempt)) / minor
-
-
-def _most(sheet: Sheet, name: str) -> float:
-    """Return what a customer of an arm costs who accepts, uses all and stays; of the dearest offer it may choose."""
-    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=True)
-    minor: int = 10**sheet.decimals
-    return costs.head / minor

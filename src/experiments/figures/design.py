@@ -45,7 +45,8 @@ def tell_apart(design: Design) -> Picture:
         _here(ax, design.smallest_arm, here, f"this test: {design.smallest_arm:,},\ntells {words(here)}")
         sizes = (100, 10_000, 1_000_000) if narrow else (100, 1_000, 10_000, 100_000, 1_000_000)
         axis(ax, unit, design.currency, which="y")
-        _decades(ax, points)
+        shown = [*(value for _, value in points), *(one.hoped for one in hoped)]
+        _decades(ax, min(shown), max(shown))
         ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
         ax.minorticks_off()
         ax.set_xlabel("Customers in the smallest arm")
@@ -59,7 +60,7 @@ def tell_apart(design: Design) -> Picture:
         alt=f"A falling curve. With {design.smallest_arm:,} customers in the smallest arm the test can tell a "
         f"difference of {words(here)} in {goal}. {beside}",
         caption=f"Power {share(design.power, digits=0)}, level {share(design.level, digits=0)}; known from "
-        f"{design.source}. Dashed: differences hoped for; where they meet the curve, the test is large enough.",
+        f"{design.source}. Dashed: differences hoped for, each with the customers it takes.",
     )
 
 
@@ -93,10 +94,9 @@ def _here(ax: Axes, x: float, y: float, words: str) -> None:
                 fontweight="bold")  # fmt: skip
 
 
-def _decades(ax: Axes, points: list[tuple[int, float]]) -> None:
-    """Put ticks of 1, 2 and 5 times a power of ten on the axis of differences."""
+def _decades(ax: Axes, low: float, high: float) -> None:
+    """Put ticks of 1, 2 and 5 times a power of ten on the axis of differences, and keep room for words."""
     from matplotlib.ticker import LogLocator
 
-    low, high = min(value for _, value in points), max(value for _, value in points)
-    ax.set_ylim(low / 1.5, high * (high / low) ** WORDS)
+    ax.set_ylim(low / (high / low) ** (WORDS / 2), high * (high / low) ** WORDS)
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1, 3)))  # noqa: PLR2004

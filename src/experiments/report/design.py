@@ -10,7 +10,7 @@ from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.report import shared
 from experiments.report.lost_rows import day
-from experiments.words import NO_NUMBER, amount, large, money, share
+from experiments.words import NO_NUMBER, amount, large, listed, money, share
 
 if TYPE_CHECKING:
     from experiments.design import Design
@@ -32,11 +32,12 @@ def question(design: Design) -> Html:
 
 def verdict(design: Design) -> Html:
     """Return what the planned test can tell and what it costs."""
-    told = [one for one, yes in zip(design.asked, design.answers, strict=True) if yes]
-    word = "Large enough" if design.decides else f"Enough for {len(told)} of {len(design.asked)} questions"
-    tone = "go" if design.decides else "wait" if told else "stop"
-    card = parts.verdict(design.said, word=word if told else "Too small to answer anything", tone=tone,
-                         detail=design.too_small)  # fmt: skip
+    told = sum(design.answers)
+    stops = [risk.name for risk in design.risks if risk.state == "stop"]
+    word = "Large enough" if design.decides else f"Enough for {told} of {len(design.asked)} questions"
+    word = f"Not as it stands: {listed(stops).lower()}" if stops else word
+    tone = "stop" if stops else "go" if design.decides else "wait"
+    card = parts.verdict(design.said, word=word, tone=tone, detail=design.too_small)
     return card + parts.facts(_facts(design))
 
 
@@ -57,7 +58,9 @@ def _facts(design: Design) -> list[tuple[str, str, str]]:
     else:
         found.append(("Tells apart", share(now.returned), "or more of customers returned"))
     if design.calendar:
-        found.append((design.calendar[-1].what, day(design.calendar[-1].day), "the last day of the calendar"))
+        found.append(
+            (design.calendar[-1].what, day(design.calendar[-1].day, short=True), "the last day of the calendar")
+        )
     return found
 
 
@@ -139,9 +142,12 @@ def calendar(design: Design) -> Html:
     if not design.calendar:
         return parts.section("Calendar", "The sheet has no first day. Write `contacts: {first_day: 2026-01-31}`.")
     start = design.calendar[0].day
-    days = [(event.what, day(event.day), f"{(event.day - start).days / 7:,.0f} weeks after the first contact"
-             if event.day > start else "the clock of every customer starts at the assignment")
-            for event in design.calendar]  # fmt: skip
+    clock = "the clock of every customer starts at the assignment"
+    days = [
+        (event.what, day(event.day, short=True),
+         f"{(event.day - start).days / 7:,.0f} weeks after the first contact" if event.day > start else clock)
+        for event in design.calendar
+    ]  # fmt: skip
     return parts.section("Calendar", parts.facts(days))
 
 

@@ -21,6 +21,8 @@ COMMANDS = {
     "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],
     "readout": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
     "compare": ["READOUT", "--reports DIR"],
+    "pdf": ["PAGE", "--out FILE"],
+    "init": ["DIR", "--customers N", "--empty"],
     "lab": ["OPTION"],
 }
 HEAVY = {"pandas", "numpy", "duckdb", "pydantic", "matplotlib", "papermill", "yaml", "jinja2", "nbformat"}

@@ -13,6 +13,7 @@ _HOMES = {
     "read_cohort": "losses",
     "Cohort": "losses",
     "design_test": "design",
+    "read_design": "design",
     "find_drivers": "drivers",
     "make_cube": "cube",
     "read_out": "readout",
@@ -21,6 +22,8 @@ _HOMES = {
     "Readout": "readout",
     "run": "notebooks",
 }
+_REPORTS = {"cohort": "Cohort", "losses": "Cohort", "design": "Design", "readout": "Readout"}  # home: what it returns
+_PAGES = {"Cohort": "lost", "Design": "design", "Readout": "readout"}  # result: the page that shows it in a notebook
 __all__ = [*_HOMES]  # noqa: PLE0604  the names are the keys
 
 
@@ -28,4 +31,13 @@ def __getattr__(name: str) -> object:
     """Load a public name from its room."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = import_module(f"{__name__}.{_HOMES[name]}")
+    if _HOMES[name] in _REPORTS:
+        getattr(home, _REPORTS[_HOMES[name]])._repr_html_ = _show
+    return getattr(home, name)
+
+
+def _show(result: object) -> str:
+    """Return the head of the page of a result, as a notebook shows it."""
+    page = import_module(f"{__name__}.report.{_PAGES[type(result).__name__]}")
+    return str(page.question(result) + page.verdict(result))

@@ -50,10 +50,11 @@ def demo(args: argparse.Namespace) -> None:
     """Simulate a telecom, find its lost customers, plan, read out and compare."""
     from experiments.plan import read_sheet
     from experiments.simulate import simulate
+    from experiments.workspace import copy_example
 
     readouts: list[Path] = []
     for name, customers, seed in DEMO:
-        sheet = _example(name)
+        sheet = copy_example(name, Path("data")) / "sheet.yml"
         plan, folder = read_sheet(sheet)
         size = args.customers or customers
         print(f"{name}: simulating {size:,} lost customers", flush=True)
@@ -196,12 +197,31 @@ def compare(args: argparse.Namespace) -> None:
     _compare(found, args.reports)
 
 
+def pdf(args: argparse.Namespace) -> None:
+    """Print a page to a tagged PDF with the Chromium of this machine."""
+    from experiments.printing import print_page
+
+    print(f"Printed: {print_page(args.page, args.out)}")
+
+
+def init(args: argparse.Namespace) -> None:
+    """Make a workspace of your own: a sheet to start from, the notebooks, sample data."""
+    from experiments.workspace import make_workspace
+
+    if args.customers:
+        print(f"Simulating {args.customers:,} lost customers as sample data", flush=True)
+    for made in make_workspace(args.folder, customers=args.customers):
+        print(f"  {made}")
+    print(f"Go on there: cd {args.folder}, then winback readout data/telecom/sheet.yml")
+
+
 def lab(args: argparse.Namespace) -> None:
     """Open JupyterLab on the notebooks."""
     from experiments.notebooks import find_notebook
 
     folder = find_notebook("3-readout").parent
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *args.more]
+    first = "--LabApp.default_url=/lab/tree/0-welcome.ipynb"
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", first, *args.more]
     os.execv(sys.executable, command)  # noqa: S606  # without a shell on purpose; JupyterLab gets our terminal
 
 
@@ -272,20 +292,6 @@ def _pair(text: str) -> tuple[str, object]:
     return name.strip(), value
 
 
-def _example(name: str) -> Path:
-    """Return an example sheet, copied into ./data where it is not there yet."""
-    import shutil
-
-    target = Path("data") / name / "sheet.yml"
-    if not target.is_file():
-        here = Path(__file__).parent
-        homes = [here.parents[1] / "data", here / "_data"]
-        found = next(home / name / "sheet.yml" for home in homes if (home / name / "sheet.yml").is_file())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found, target)
-    return target
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="winback", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -340,6 +346,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip
     reports(sub)
+    sub = add(pdf)
+    sub.add_argument("page", type=Path, metavar="PAGE", help="a page.html, or the folder of a run")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="where the PDF goes (beside the page)")
+    sub = add(init)
+    sub.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    sub.add_argument("--customers", type=_count, default=4_000, metavar="N", help="lost customers to simulate (4,000)")
+    sub.add_argument("--empty", dest="customers", action="store_const", const=0, help="no sample data")
     sub = add(lab)
     sub.add_argument("more", nargs="*", metavar="OPTION", help="options for JupyterLab, after --")
     return parser

@@ -78,7 +78,8 @@ def _name(*parts: object) -> str:
 
 def sign(kind: str) -> str:
     """Return the sign of a tone or a state; its word always stands beside it."""
-    return f'<svg class="sign" viewBox="0 0 24 24" aria-hidden="true" focusable="false">{SIGNS[kind]}</svg>'
+    about = 'class="sign" viewBox="0 0 24 24" width="24" height="24" fill="none" stroke="currentColor"'
+    return f'<svg {about} aria-hidden="true" focusable="false">{SIGNS[kind]}</svg>'
 
 
 def _known(word: str, options: Iterable[str], *, what: str) -> None:

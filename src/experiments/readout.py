@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments import insights, lifetime, objectives
 from experiments.checks import CHECKS, Check
@@ -18,6 +19,9 @@ from experiments.keep import keep, kept
 from experiments.lock import Plan, deviations, differences, read_plan, settings_of
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.words import interval, told
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,17 @@ class Readout:
     def arm(self, name: str) -> Arm:
         """Return an arm by name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    def frame(self) -> pd.DataFrame:
+        """Return every estimate as a row: arm, label, metric, unit, value, low, high, level, n."""
+        import pandas as pd
+
+        rows = [
+            {"arm": arm.name, "label": arm.label, "metric": metric, "unit": one.unit, "value": one.value,
+             "low": one.low, "high": one.high, "level": one.level, "n": one.n}
+            for arm in self.arms for metric, one in arm.estimates.items()
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
 
     def write(self, path: str | Path) -> None:
         """Write the readout as JSON, whole or not at all."""

@@ -1,7 +1,8 @@
 """Win-back experiments: acceptance, retained lifetime and return on investment per offer.
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
-`read_cohort(path)`, `read_readout(path)`; and `report`, the sections of each page.
+`read_cohort(path)`, `read_readout(path)`, `pool_readouts(readouts)`,
+`prior_of(path, offer, metric)`; and `report`, the sections of each page.
 Names are loaded when they are first used.
 """
 
@@ -19,6 +20,8 @@ _HOMES = {
     "read_cube": "readout",
     "read_readout": "readout",
     "Readout": "readout",
+    "pool_readouts": "evidence",
+    "prior_of": "pooled",
     "run": "notebooks",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604  the names are the keys

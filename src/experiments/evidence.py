@@ -68,7 +68,7 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
                 pooled.append(told)
             elif told:
                 refused.setdefault(told, {}).setdefault(label, []).append(METRICS[metric].label)
-    notes += [f"{_what(by)}: {reason}" for reason, by in refused.items()]
+    notes += [f"{_what(by)}, since {reason}" for reason, by in refused.items()]
     names = tuple(readout.experiment for readout in usable)
     return Knowledge(experiments=names, level=level, pooled=tuple(pooled), notes=tuple(notes))
 

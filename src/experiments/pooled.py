@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BISECTIONS = 60  # halve an interval to the last bit of a float
 ANYWHERE = (-math.inf, math.inf)
-POINTS = 400  # of the confidence distribution of tau: intervals are right to .1 % of their width
+POINTS = 200  # of the confidence distribution of tau: intervals are right to .1 % of their width
 FOR_THE_NEXT = 3  # tests; with fewer too little is known of how far the next may lie from them
 
 
@@ -183,7 +183,7 @@ def spreads(y: Floats, noise: Floats) -> Floats:
     With the true tau**2, Q(tau**2) = sum w (y - mean)**2 is chi-squared with k - 1 degrees of freedom, so tau**2 <= t
     with confidence P(chi2 > Q(t)): the Q profile, Viechtbauer (Statistics in Medicine 26, 2007). Averaged over it the
     prediction interval holds with few tests too, as Nagashima, Noma & Furukawa found (Statistical Methods in Medical
-    Research 28, 2019): docs/decisions/0004-next-test.md has the coverage, and that of the usual interval.
+    Research 28, 2019): docs/decisions/0006-next-test.md has the coverage, and that of the usual interval.
     """
     from scipy.special import chdtri
 

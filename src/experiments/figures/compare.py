@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
-from experiments.drawing import INK, Picture, axis, both, canvas, colours, title, zero
+from experiments.drawing import INK, Picture, axis, both, canvas, colours, zero
 from experiments.estimands import METRICS
 from experiments.words import interval, share, told
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from experiments.pooled import Pooled
 
 BEYOND = 0.5  # of the width of all tests: how far the picture goes for a pooled interval before it ends in an arrow
-LONGEST = 21  # letters of a name on a phone
+LONGEST = 21  # letters of a line on a phone
 
 
 class Row(NamedTuple):
@@ -33,20 +33,22 @@ class Row(NamedTuple):
 def forest(known: Sequence[Pooled]) -> Picture:
     """Show what each test found of each offer, all together as a diamond, and what to expect of the next test."""
     rows, (low, high) = list(_rows(known)), _limits(known)
+    heading = METRICS[known[0].metric].label + (" per customer" if known[0].unit in {"money", "months"} else "")
 
     def draw(*, narrow: bool) -> Figure:
-        figure = canvas(narrow=narrow, height=0.34 * len(rows) + 1.1)
+        labels = [fill(row.label, LONGEST) if narrow else row.label for row in rows]
+        lines = max(label.count("\n") for label in labels) + 1
+        figure = canvas(narrow=narrow, height=(0.17 + 0.17 * lines) * len(rows) + 1.1)
         ax = figure.subplots()
         ax.set_xlim(low, high)
-        labels = [fill(row.label, LONGEST) if narrow else row.label for row in rows]
         ax.set_yticks(range(len(rows)), labels)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         for place, (row, text) in enumerate(zip(rows, ax.get_yticklabels(), strict=True)):
             alone = row.estimate is None and row.together is None
             text.set(color=row.colour if alone else INK, fontweight="normal" if row.estimate else "bold")
             _line(ax, row, place)
-        title(ax, METRICS[known[0].metric].label + " per customer assigned", narrow=narrow)
-        axis(ax, known[0].unit if known[0].unit != "ratio" else "share", known[0].currency, ticks=3 if narrow else 5)
+        ax.set_title(fill(heading, LONGEST) if narrow else heading)
+        axis(ax, known[0].unit if known[0].unit != "ratio" else "share", known[0].currency, ticks=2 if narrow else 5)
         zero(ax)
         return figure
 

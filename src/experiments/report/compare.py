@@ -16,7 +16,7 @@ from experiments.parts import Html
 from experiments.pooled import Knowledge, Pooled
 from experiments.readout import Readout, read_readout
 from experiments.report import shared
-from experiments.words import NO_NUMBER, interval, listed, money, number, share, told
+from experiments.words import MANY, NO_NUMBER, interval, listed, money, number, share, told
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -43,8 +43,12 @@ def _of_100(value: float) -> str:
     return number(100 * abs(value), digits=0 if abs(value) >= 0.1 else 1)  # noqa: PLR2004  ten of a hundred
 
 
+def _short(value: float, currency: str) -> str:
+    return money(value, currency, digits=0 if value >= MANY else 2)
+
+
 DID: dict[str, Callable[[float, str], str]] = {  # what an offer did, from its mean and the currency
-    "net": lambda value, currency: f"{'earned' if value >= 0 else 'lost'} {money(abs(value), currency)} a customer",
+    "net": lambda value, currency: f"{'earned' if value >= 0 else 'lost'} {_short(abs(value), currency)} a customer",
     "roi": lambda value, _: f"returned {share(value, digits=0)} of its cost on top of it",
     "months_gained": lambda value, _: f"kept customers {number(value)} months longer than no offer",
     "lift": lambda value, _: (
@@ -52,7 +56,12 @@ DID: dict[str, Callable[[float, str], str]] = {  # what an offer did, from its m
     ),
     "returned": lambda value, _: f"saw {_of_100(value)} of 100 customers return",
 }
-PAID = {"net": "paid", "roi": "paid", "months_gained": "kept customers"}  # of all others: brought customers back
+PAID = {  # of all others: brought customers back, should again
+    "net": ("paid", "pay"),
+    "roi": ("paid", "pay"),
+    "months_gained": ("kept customers", "keep them"),
+}
+BACK = ("brought customers back", "do so")
 
 
 def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -73,14 +82,14 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
     """Return the verdict in a few words and its tone."""
-    did, mean = PAID.get(metric, "brought customers back"), first.mean
-    if mean.high is not None and mean.high < 0:
-        return f"No offer {did}", "stop"
-    if first.next and first.next.low is not None and first.next.low > 0:
-        return f"{first.label} {did}, and can be expected to again", "go"
-    if first.next:
-        return f"{first.label} is ahead so far, but the next test may turn out otherwise", "wait"
-    return f"{first.label} is ahead after {_count(first.k, 'test')}: too few to foresee the next", "wait"
+    (did, does), mean, following = PAID.get(metric, BACK), first.mean, first.next
+    if (mean.value or 0.0) <= 0:
+        return f"No offer {did} so far", "stop" if mean.excludes_zero else "wait"
+    if following is None:
+        return f"{first.label} is ahead after {_count(first.k, 'test')}: too few to foresee the next", "wait"
+    if following.excludes_zero:
+        return f"{first.label} {did}, and should {does} again", "go"
+    return f"{first.label} is ahead so far, but the next test may turn out otherwise", "wait"
 
 
 def _sentence(first: Pooled, known: Knowledge) -> str:

@@ -32,12 +32,15 @@ def offer(name, *, net, lift=0.41, **more):
     return Arm(name=name, label=name.title(), holdout=False, assigned=900, estimates=found, simultaneous={}, active=())
 
 
+HOLDOUT = Arm(name="none", label="No offer", holdout=True, assigned=900, estimates={}, simultaneous={}, active=())
+
+
 def readout(name, *offers, **changes):
     nothing = dict.fromkeys(Readout.__dataclass_fields__)
     about = {
         "experiment": name, "currency": "USD", "objective": "profit", "horizon_months": 24, "window_months": 12,
-        "discount_rate": 0.1, "level": 0.95, "dated": True, "arms": offers, "checks": (), "question": "Which?",
-        "verdict": Verdict(word="Choose", tone="go", sentence="It earns most."), "accounts": (),
+        "discount_rate": 0.1, "level": 0.95, "dated": True, "arms": (HOLDOUT, *offers), "checks": (),
+        "question": "Which?", "verdict": Verdict(word="Choose", tone="go", sentence="It earns most."), "accounts": (),
     }  # fmt: skip
     return Readout(**nothing | about | changes)
 
@@ -148,6 +151,26 @@ def test_a_stopped_test_does_not_count():
     assert known.notes == ("autumn does not count: Sample ratio. The arms are not as planned.",)
 
 
+@pytest.mark.parametrize(
+    ("holdout", "kept", "note"),
+    [
+        (True, ("returned", "lift", "net", "roi"), "winter had no dates: it does not count in Months gained."),
+        (
+            False,
+            ("returned",),
+            "winter had no holdout: it does not count in Lift, Months gained, Net and Incremental ROI.",
+        ),
+    ],
+)
+def test_what_a_test_does_not_know_is_told(holdout, kept, note):
+    full = offer("discount", net=300.0)
+    poor = replace(full, estimates={metric: full.estimates[metric] for metric in kept})
+    winter = readout("winter", poor)
+    known = pool_readouts([*three(), winter if holdout else replace(winter, arms=(poor,))])
+    assert known.notes == (note,)
+    assert {p.metric: p.k for p in known.pooled if p.offer == "discount"} == {m: 3 + (m in kept) for m in POOLED}
+
+
 def test_a_test_counts_once():
     readouts = three()
     known = pool_readouts([*readouts, replace(readouts[0], horizon_months=12)])
@@ -167,6 +190,8 @@ def test_an_estimate_without_bounds_is_not_pooled(broken):
 def test_nothing_to_pool_is_refused(names):
     with pytest.raises(WinbackError, match=names("nothing to pool", "readout.json")):
         pool_readouts([])
+    with pytest.raises(WinbackError, match=names("level is 95", "0.95")):
+        pool_readouts(three(), level=95)
 
 
 # The page
@@ -196,6 +221,14 @@ def test_the_verdict_promises_no_more_than_the_tests_do(nets, said, tone):
     card = page.verdict(readouts, pool_readouts(readouts))
     assert said in words(card)
     assert f'class="verdict {tone}"' in str(card)
+
+
+def test_a_verdict_on_the_lift_says_it_once_and_that_money_was_not_pooled():
+    readouts = three(horizon_months=12)
+    said = words(page.verdict(readouts, pool_readouts(readouts)))
+    assert "Discount brought customers back, and should do so again" in said
+    assert said.count("41 more of 100 customers than no offer") == 1
+    assert "Not everything could be pooled" in said
 
 
 def test_the_page_leads_with_what_all_tests_decide_on_and_can_be_pooled():

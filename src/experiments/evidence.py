@@ -57,6 +57,8 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
     """
     if not readouts:
         raise WinbackError("There is nothing to pool. Name readouts, such as reports/telecom/3-readout/readout.json.")
+    if not 0 < level < 1:
+        raise WinbackError(f"level is {level:g}: it must lie between 0 and 1, such as 0.95.")
     usable, notes = _usable(readouts)
     pooled: list[Pooled] = []
     refused: dict[str, dict[str, list[str]]] = {}  # reason -> offer -> metrics
@@ -69,6 +71,7 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
             elif told:
                 refused.setdefault(told, {}).setdefault(label, []).append(METRICS[metric].label)
     notes += [f"{_what(by)}, since {reason}" for reason, by in refused.items()]
+    notes += list(_absent(usable))
     names = tuple(readout.experiment for readout in usable)
     return Knowledge(experiments=names, level=level, pooled=tuple(pooled), notes=tuple(notes))
 
@@ -120,6 +123,19 @@ def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, leve
         within=POOLED[metric].within,
         alike={name: getattr(known[0][0], name) for name in POOLED[metric].alike},
     )
+
+
+def _absent(readouts: Sequence[Readout]) -> Iterator[str]:
+    """Yield which metrics a test does not have, where another test of the same offer does."""
+    has = {readout.experiment: {metric for arm in readout.offers for metric in arm.estimates} for readout in readouts}
+    for readout in readouts:
+        offers = {arm.name for arm in readout.offers}
+        others = [other for other in readouts if offers & {arm.name for arm in other.offers}]
+        told = {metric for other in others for metric in has[other.experiment]}
+        absent = [METRICS[metric].label for metric in POOLED if metric in told - has[readout.experiment]]
+        if absent:
+            why = "no holdout" if not any(arm.holdout for arm in readout.arms) else "no dates"
+            yield f"{readout.experiment} had {why}: it does not count in {listed(absent)}."
 
 
 def _known(arm: Arm, metric: str) -> bool:

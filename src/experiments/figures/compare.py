@@ -65,9 +65,9 @@ def _rows(known: Sequence[Pooled]) -> Iterator[Row]:
     for pooled, colour in zip(known, colours(len(known)), strict=True):
         yield Row(pooled.label, colour)
         for experiment, estimate in zip(pooled.experiments, pooled.estimates, strict=True):
-            yield Row(f"{experiment}  {told(estimate, currency=pooled.currency)}", colour, estimate=estimate)
+            yield Row(f"{experiment}: {told(estimate, currency=pooled.currency)}", colour, estimate=estimate)
         if pooled.k > 1:
-            yield Row(f"all {pooled.k}  {told(pooled.mean, currency=pooled.currency)}", colour, together=pooled)
+            yield Row(f"all {pooled.k} tests: {told(pooled.mean, currency=pooled.currency)}", colour, together=pooled)
 
 
 def _limits(known: Sequence[Pooled]) -> tuple[float, float]:
@@ -118,10 +118,11 @@ def _words(pooled: Pooled) -> str:
 
 
 def _caption(known: Sequence[Pooled], low: float, high: float) -> str:
-    level = share(known[0].mean.level, digits=0)
-    shown = [f"Dots are tests, bars their {level} intervals."]
+    own = share(known[0].estimates[0].level, digits=0)
+    level = share(next((pooled.mean.level for pooled in known if pooled.k > 1), 0.0), digits=0)
+    shown = [f"Dots are tests, bars their {own} intervals."]
     if any(pooled.k > 1 for pooled in known):
-        shown.append("Diamonds: the mean of all tests and its interval.")
+        shown.append(f"Diamonds: the mean of all tests and its {level} interval.")
     if any(pooled.next for pooled in known):
         shown.append(f"Thin lines: where the true effect in the next test lies with {level} confidence.")
     pooled_ends = [_ends(estimate) for pooled in known for estimate in (pooled.mean, pooled.next or pooled.mean)]

@@ -76,7 +76,7 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
         )
     first = pooled[0]
     word, tone = _word(first, metric)
-    card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=_detail(pooled), over=over)
+    card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=_detail(pooled, known), over=over)
     return card + parts.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
 
 
@@ -94,7 +94,7 @@ def _word(first: Pooled, metric: str) -> tuple[str, str]:
 
 def _sentence(first: Pooled, known: Knowledge) -> str:
     other = next((p for p in known.of("lift") if p.offer == first.offer and p.k == first.k), None)
-    shown = [p for p in (other, first) if p and (p is first or p.metric != first.metric)]
+    shown = {p.metric: p for p in (other, first) if p}.values()  # a page that leads with the lift says it once
     did = " and ".join(DID[p.metric](p.mean.value or 0.0, p.currency) for p in shown)
     if first.next is None:
         return f"In {_count(first.k, 'test')} {first.label} {did}; what to expect next time takes a third test."
@@ -110,11 +110,14 @@ def _next(pooled: Pooled) -> str:
     return f"{METRICS[pooled.metric].label}, mean of {_count(pooled.k, 'test')}{told_next}"
 
 
-def _detail(pooled: Sequence[Pooled]) -> str:
-    if len(pooled) == 1:
-        return ""
-    return ("Ahead is not proven better: the highest of several means is too high on average. Which offer is better is "
-            "decided within each test, below.")  # fmt: skip
+def _detail(pooled: Sequence[Pooled], known: Knowledge) -> str:
+    """Return what a reader of the verdict must know besides: the winner's curse, and what was left out."""
+    curse = (
+        "Ahead is not proven better: the highest of several means is too high on average. Which offer is better is "
+        "decided within each test, below."
+    )
+    left = "Not everything could be pooled: see how the tests were set." if known.notes else ""
+    return " ".join(filter(None, (curse if len(pooled) > 1 else "", left)))
 
 
 def _count(n: int, noun: str) -> str:
@@ -229,7 +232,8 @@ def _within(readout: Readout) -> Html:
     columns = ["Assigned", *(METRICS[m].label for m in metrics), *(["P(best)"] if best else [])]
     frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in readout.offers])
     frame.index.name = "Offer"
-    return parts.table(frame, caption=f"{readout.experiment}: {readout.verdict.word}")
+    span = f", {readout.horizon_months} months" if readout.dated else ""
+    return parts.table(frame, caption=f"{readout.experiment}{span}: {readout.verdict.word}")
 
 
 def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:

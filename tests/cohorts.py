@@ -147,6 +147,7 @@ def cohort(**changes):
         "lost": LOST,
         "lost_share": proportion(LOST, CUSTOMERS, level=LEVEL),
         "contactable": steps[-1].left,
+        "strata": (),
         "revenue": 11_920_400.0,
         "revenue_lost": 2_904_310.0,
         "worth": 5_310_220.0,

@@ -327,6 +327,36 @@ def test_no_apology_without_an_offer(con):
     assert {row[0] for row in calls(con, "offer")} == {""}
 
 
+def test_an_offer_of_a_kind_is_told_with_its_terms_and_its_last_day_is_the_deadline(con):
+    less = {"kind": "discount", "worth": 20, "months": 6, "lock_in_months": 6, "expires_days": 14, "label": "Less",
+            "terms": "one a household"}  # fmt: skip
+    arms = {"hold": {"share": 1}, "gift": {"share": 1, **less},
+            "ticket": {"share": 1, "kind": "bundle", "bundle": ["paper", "gift"]}}  # fmt: skip
+    catalogue = {"paper": {"kind": "certificate", "worth": 30, "expires_days": 9}}
+    people = {"g": {}, "t": {"arm": "ticket"}}
+    plan(con, people, sheet=sheet_of(arms=arms, catalogue=catalogue), rules=rules_of(deadline_days=30))
+    terms = "$20 off a month, for 6 months; binds for 6 months; one a household"
+    fortnight, nine = DAY + dt.timedelta(14), DAY + dt.timedelta(9)
+    assert {name: rest for name, *rest in calls(con, "customer_id", "deadline", "offer")} == {
+        "g": [fortnight, f"Less: {terms}; valid until {fortnight}"],
+        "t": [nine, f"paper and Less: a certificate of $30; {terms}; valid until {nine}"],
+    }
+    words = dict(calls(con, "customer_id", "words"))
+    assert f"I have something for you: Less ({terms})" in words["g"]
+    assert "It is yours if you say yes by 11 March 2026." in words["t"]
+    plan(con, people, sheet=sheet_of(arms=arms, catalogue=catalogue), rules=rules_of(deadline_days=5))
+    assert {row[0] for row in calls(con, "deadline")} == {DAY + dt.timedelta(5)}
+
+
+def test_an_apology_of_the_catalogue_needs_a_gesture(con):
+    people = {"x": {"complaint": "unresolved"}}
+    sorry = {"kind": "apology", "share": 1}
+    for about, found in ((sorry, {"no_offer": 1}), (sorry | {"worth": 15}, {})):
+        made = plan(con, people, sheet=sheet_of(arms={"hold": {"share": 1}, "gift": about}))
+        assert violations(made) == found
+    assert calls(con, "offer") == [("gift: $15 to say sorry; valid until 2026-04-01",)]
+
+
 def test_an_offer_tailored_by_reason_is_told_as_what_the_customer_gets(con):
     arms = {"hold": {"share": 1}, "tailored": {"share": 1, "label": "Tailored", "by": "reason",
                                                "choose": {"price": "discount", "both": "bundle"}}}  # fmt: skip

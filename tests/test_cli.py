@@ -15,7 +15,7 @@ COMMANDS = {
     "demo": ["--customers N", "--reports DIR"],
     "check": ["SHEET"],
     "lost": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
-    "design": ["SHEET", "-p NAME=VALUE", "--lock", "--reports DIR"],
+    "design": ["SHEET", "-p NAME=VALUE", "--lock", "--anyway", "--reports DIR"],
     "assign": ["SHEET", "--new-ledger", "--reports DIR"],
     "contacts": ["SHEET", "--out FILE", "--answers FILE", "--replace", "--reports DIR"],
     "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],

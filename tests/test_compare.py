@@ -11,8 +11,8 @@ from experiments.decide import Verdict
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS, Reading
 from experiments.estimate import Estimate, jackknife_covariance, t_quantile
-from experiments.evidence import POOLED, pool_readouts
 from experiments.figures.compare import forest
+from experiments.pooling import POOLED, pool_readouts
 from experiments.readout import Arm, Readout
 from experiments.report import compare as page
 from experiments.simulate import draw_cube, world

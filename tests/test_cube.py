@@ -27,6 +27,7 @@ def same(first, second):
     sums = [field.name for field in fields(first) if isinstance(getattr(first, field.name), np.ndarray)]
     pairs = [(getattr(first, name), getattr(second, name)) for name in sums]
     pairs += [(first.promoted[months], second.promoted[months]) for months in first.promoted | second.promoted]
+    pairs += [(first.paid[months], second.paid[months]) for months in first.paid | second.paid]
     told = [(cube.arms, cube.strata, cube.accounts) for cube in (first, second)]
     return told[0] == told[1] and all(np.array_equal(*pair) for pair in pairs)
 

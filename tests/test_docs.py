@@ -17,12 +17,15 @@ import yaml
 from experiments import cli, read_out
 from experiments.checks import CHECKS
 from experiments.estimands import METRICS
+from experiments.fits import FITS
+from experiments.kinds import KINDS
 from experiments.notebooks import find_notebook
-from experiments.offers import Monthly, Offer
+from experiments.offers import Monthly, Offer, fixed_of, own_costs
 from experiments.parameters import parameters_of
-from experiments.plan import Audit, Cause, Lost, Sheet
+from experiments.plan import Audit, Cause, DesignRules, Lost, Sheet
 from experiments.rules import Caller, Channel, ContactRules
 from experiments.tables import CONTRACTS, Source
+from experiments.terms import in_words
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -32,6 +35,7 @@ MODELS = {
     "Lost": Lost,
     "Cause": Cause,
     "Audit": Audit,
+    "Design": DesignRules,
     "Contacts": ContactRules,
     "Caller": Caller,
     "Channel": Channel,
@@ -107,6 +111,35 @@ def test_every_setting_of_the_sheet_is_described_with_its_default(heading):
 def test_every_choice_of_the_objective_is_described():
     kinds = rows(sections("docs/sheet.md")["The experiment"])["objective"][0]
     assert set(re.findall(r"`(\w+)`", kinds)) == set(Sheet.model_fields["objective"].annotation.__args__)
+
+
+def test_every_kind_of_offer_is_described_with_an_example_that_costs_and_says_what_the_table_tells():
+    described = rows(sections("docs/sheet.md")["Kinds"])
+    assert list(described) == list(KINDS)
+    for name, kind in KINDS.items():
+        per, example, cost, says = described[name]
+        offer = Offer.model_validate(yaml.safe_load(example.strip("`")))
+        assert offer.kind == name
+        assert per == ("its parts" if kind.made_of else kind.per)
+        if not kind.made_of:
+            assert (name, cost) == (name, in_figures(offer))
+            assert (name, says) == (name, in_words(name, offer, currency="USD").terms)
+
+
+def in_figures(offer):
+    """Return the costs of an offer as the table of kinds has them."""
+    costs = own_costs(offer, decimals=2)
+    told = [f"{costs.gift / 100:.2f} once"] if costs.gift else []
+    told += [f"{cost / 100:.2f} a month, {months} months" for cost, months in costs.monthly]
+    told += [
+        f"{100 * part:g} % of what they pay, {months} month{'s' * (months > 1)}" for part, months in costs.price_shares
+    ]
+    campaign = fixed_of("it", {"it": offer})
+    return " and ".join(told) or f"nothing; {campaign:.2f} for the campaign"
+
+
+def test_every_check_of_fit_is_described():
+    assert list(rows(sections("docs/sheet.md")["Does it fit?"])) == list(FITS)
 
 
 @pytest.mark.parametrize("table", CONTRACTS)

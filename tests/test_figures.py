@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from experiments.decide import Verdict
-from experiments.design import Design, PlannedArm
+from experiments.design import Design, Difference, PlannedArm, Size
 from experiments.estimands import METRICS
 from experiments.estimate import Estimate
 from experiments.figures import compare, lost
@@ -106,23 +106,24 @@ def meeting(figure, apart=1.0):
     return [(one, other) for (one, a), (other, b) in combinations(boxes, 2) if a.overlaps(b)]
 
 
-def design(customers):
-    arm = PlannedArm(name="a", label="a", share=1, customers=customers, cost_per_acceptor=1, budget=1)
-    sizes = [round(10 ** (2 + step / 4)) for step in range(17)]
+def design(customers, *, prices=True):
+    arms = [PlannedArm(name=name, label=name.title(), holdout=name == "holdout", share=1 / 3, best_share=None,
+                       customers=customers, expected_cost=1.0, worst_cost=2.0, fixed=0.0)
+            for name in ("holdout", "discount", "upgrade")]  # fmt: skip
+    told = {"unit": "money", "first": "Discount", "second": "Upgrade", "detectable": 60.0, "power": 0.1}
+    pairs = [Difference(metric="profit", hoped=hoped, needed=needed, **told)
+             for hoped, needed in ((55.0, 9_000), (20.0, 68_000))]  # fmt: skip
+    share = Difference(metric="returned", hoped=0.04, needed=2404, **(told | {"unit": "share"}))
+    smallest = sorted({customers, *(round(10 ** (2 + step / 4)) for step in range(17))})
+    sizes = [Size(customers=3 * n, smallest=n, cost=5.0 * n, weeks=None, returned=1.95 / n**0.5,
+                  objective=5_200 / n**0.5 if prices else None) for n in smallest]  # fmt: skip
     return Design(
-        experiment="telecom",
-        question="Which?",
-        currency="USD",
-        objective="profit",
-        customers=customers,
-        arms=(arm,),
-        expected_returned=0.45,
-        power=0.8,
-        level=0.95,
-        detectable=1.95 / customers**0.5,
-        needed=2404,
-        curve=tuple((size, 1.95 / size**0.5) for size in sizes),
-    )
+        experiment="telecom", question="Which?", currency="USD", objective="profit", horizon_months=24,
+        customers=3 * customers, contactable=None, arms=tuple(arms), source="the customers of the test north",
+        prices=prices, power=0.8, level=0.95, correction="simultaneous", said="With 5,000 a group you can tell.",
+        asked=("which offer earns most",), answers=(False,), too_small="", differences=(*pairs, share),
+        sizes=tuple(sizes), bound="customers", possible=3 * customers, weeks=None, calendar=(), risks=(), plan=None,
+    )  # fmt: skip
 
 
 def managers(cohort):

@@ -20,7 +20,7 @@ _HOMES = {
     "read_cube": "readout",
     "read_readout": "readout",
     "Readout": "readout",
-    "pool_readouts": "evidence",
+    "pool_readouts": "pooling",
     "prior_of": "pooled",
     "run": "notebooks",
 }

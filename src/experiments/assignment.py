@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.assign import assign
-from experiments.cells import literal, quote
+from experiments.cells import literal
 from experiments.errors import WinbackError
 from experiments.ledger import Booking, open_ledger
-from experiments.lock import FILE, Plan, column_of, deviations, read_plan
-from experiments.plan import SEPARATOR, Sheet, read_sheet
+from experiments.lock import FILE, Plan, deviations, read_plan, stratum_of
+from experiments.plan import Sheet, read_sheet
 from experiments.stores import SERVERS
 from experiments.tables import Account, connect, write_parquet
 
@@ -78,12 +78,8 @@ def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
 def _candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
     """Make the view candidates(customer_id, stratum) of those who can be contacted."""
     con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(cohort)})")
-    columns = [column_of(factor) for factor in sheet.strata]
-    parts = [f"coalesce(CAST({quote(column)} AS VARCHAR), 'unknown')" for column in columns]
-    stratum = f" || {literal(SEPARATOR)} || ".join(parts) or "'all'"
-    con.execute(
-        f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum} AS stratum FROM cohort WHERE contactable"
-    )
+    con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort "
+                "WHERE contactable")  # fmt: skip
 
 
 def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Account) -> None:

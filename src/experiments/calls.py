@@ -9,20 +9,19 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cells import REAL, literal, quote
 from experiments.errors import WinbackError, did_you_mean, short
-from experiments.offers import Offer
 from experiments.plan import SEPARATOR, Sheet
 from experiments.rules import FILLED_IN, KNOWN, RULES, TOP_CLASS, ContactRules, Violation, same_name
 from experiments.scripts import GENERAL, Scripts, names_of
 from experiments.slots import Window, seat
 from experiments.spreadsheets import Column, Kind, write_list
 from experiments.tables import columns_of, statements, write_parquet
+from experiments.terms import Told, tell
 from experiments.words import listed
 
 if TYPE_CHECKING:
@@ -48,27 +47,6 @@ KINDS: dict[str, Kind] = {"day": "date", "deadline": "date", "called_on": "date"
                           "refused_at": "date", "reached": "flag", "words": "words"}  # fmt: skip
 SAYABLE = ("caller", "channel", "line", "reason", "reasons", "complaint", "apology", "offer", "label", "terms",
            "deadline", "attempt")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """An offer as a caller tells it."""
-
-    label: str
-    terms: str = ""  # in words: "$20 off a month, for 6 months"
-    until: dt.date | None = None  # the last day to accept
-    days: int | None = None  # to accept, after the assignment
-    gives: bool = True  # False: words alone, such as an apology
-
-    def __add__(self, other: Told) -> Told:
-        """Return both together: told one after the other, until the first expires."""
-        return Told(
-            label=" and ".join(filter(None, (self.label, other.label))),
-            terms="; ".join(filter(None, (self.terms, other.terms))),
-            until=min(filter(None, (self.until, other.until)), default=None),
-            days=min((days for days in (self.days, other.days) if days is not None), default=None),
-            gives=self.gives or other.gives,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +135,7 @@ def plan_calls(
     """Make the table `calls`, one row a customer to contact, and tell what is wrong before anybody calls.
 
     `assigned`, `cohort`, `customers`, `reasons`, `contacts`: tables of the engine; without a table its rules have
-    nothing to find. `told`: offers in words, the sheet's labels where left out. `causes`: the reasons the company can
+    nothing to find. `told`: offers in words, the catalogue's where left out. `causes`: the reasons the company can
     remove, with the day on which each was removed for everybody, or None. `folder`: of the sheet, for its `scripts`.
     The same tables and seed give the same list, in any row order. Raises WinbackError.
     """
@@ -279,38 +257,15 @@ def _pitch(plan: _Plan, told: Mapping[str, Told]) -> None:
     """Make the table of what the customers of an arm and stratum are offered, in words."""
     query = "SELECT DISTINCT arm, stratum FROM calls_people WHERE NOT held_out ORDER BY 1, 2"
     pairs = plan.con.execute(query).fetchall()
-    offers = {**plan.sheet.catalogue, **plan.sheet.arms}
+    offers = plan.sheet.every_offer
     rows = []
     for arm, stratum in pairs:
         factors = dict(zip(plan.sheet.strata, (stratum or "").split(SEPARATOR), strict=False))
-        name, words = _tell(arm, offers, factors=factors, told=told)
+        name, words = tell(arm, offers, factors=factors, currency=plan.sheet.currency, told=told)
         rows.append((arm, stratum, name if words.gives else None, words.label, words.terms, words.until, words.days))
     kinds = {"arm": "VARCHAR", "stratum": "VARCHAR", "offer": "VARCHAR", "label": "VARCHAR", "terms": "VARCHAR",
              "until": "DATE", "days": "INTEGER"}  # fmt: skip
     plan.fill("calls_pitches", kinds, rows)
-
-
-def _tell(
-    name: str, offers: Mapping[str, Offer], *, factors: Mapping[str, str], told: Mapping[str, Told]
-) -> tuple[str, Told]:
-    """Return the offer that customers with these factors hear of, and its words."""
-    offer = offers[name]
-    if name in told:
-        return name, told[name]
-    parts = list(offer.bundle)
-    if offer.choose:
-        value = factors.get(offer.by, "")
-        if value not in offer.choose:
-            raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}. "
-                               f"{did_you_mean(value, offer.choose)} Or add it to `choose`.")  # fmt: skip
-        parts.append(offer.choose[value])
-    found = [_tell(part, offers, factors=factors, told=told) for part in parts]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        return name, Told(label=offer.label or name)
-    words = reduce(Told.__add__, (words for _, words in found))
-    return name, replace(words, label=offer.label) if offer.label and not offer.choose else words
 
 
 def _teams(plan: _Plan) -> list[tuple[int, ...]]:

@@ -13,6 +13,7 @@ from experiments.cube import Cube
 from experiments.estimands import Reading
 from experiments.estimate import jackknife_covariance, simultaneous_quantile
 from experiments.objectives import OBJECTIVES, scores, terms_of
+from experiments.offers import made_of, own_costs
 from experiments.plan import Sheet
 from experiments.words import amount, listed, share
 
@@ -177,7 +178,9 @@ def acceptances(sheet: Sheet, cube: Cube) -> Check:
     """Ask whether it is known who said yes; it warns where costs of acceptors rest on a guess."""
     if cube.contacts_known:
         return Check(name="Acceptances", state="pass", reason="The contacts tell who said yes.")
-    by_acceptors = any(offer.monthly or offer.gift or offer.value_share for offer in sheet.arms.values())
+    known = sheet.every_offer
+    parts = {part for arm in sheet.arms for part in made_of(arm, known)}
+    by_acceptors = any(own_costs(known[part], decimals=sheet.decimals).by_acceptors for part in parts)
     return Check(
         name="Acceptances",
         state="warn" if by_acceptors else "pass",

@@ -71,12 +71,15 @@ def demo(args: argparse.Namespace) -> None:
 def check(args: argparse.Namespace) -> None:
     """Read the sheet and every table it names, and say where each row went."""
     from experiments.cube import make_cube
+    from experiments.fits import fits
     from experiments.plan import read_sheet
     from experiments.readout import read_cube
     from experiments.tables import connect, read
 
     sheet, folder = read_sheet(args.sheet)
     print(f"{args.sheet}: a correct sheet. {sheet.question}")
+    for warning in fits(sheet.every_offer, second_value=None, currency=sheet.currency):
+        print(f"  warn: {warning}")
     with connect() as con:
         for name, source in sheet.tables.items():
             print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")
@@ -124,9 +127,13 @@ def design(args: argparse.Namespace) -> None:
     if args.lock:
         from datetime import UTC, datetime
 
+        from experiments.design import read_design
         from experiments.lock import lock
 
-        plan, file = lock(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date())
+        planned = read_design(args.reports / _experiment(args.sheet) / "2-design" / "design.json")
+        if planned.too_small and not args.anyway:
+            raise WinbackError(f"The plan is not locked. {planned.too_small} Or lock it all the same: --anyway.")
+        plan, file = lock(args.sheet, cohort=_cohort(args), customers=planned.customers, today=datetime.now(UTC).date())
         print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")
 
 
@@ -318,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--lock", action="store_true", help="freeze sheet and cohort into plan.yml beside the sheet"
             )
+            sub.add_argument("--anyway", action="store_true", help="lock even a test too small to tell anything")
     sub = add(assign)
     sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
     sub.add_argument("--new-ledger", action="store_true", help="begin the company's one ledger, where there is none")

@@ -5,7 +5,7 @@ Every estimate is a function of these sums: arm x stratum x bucket x month since
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from experiments.assign import BUCKETS
 from experiments.cells import literal
 from experiments.errors import WinbackError, did_you_mean
-from experiments.offers import durations
+from experiments.offers import NO_END, durations, percentages
 from experiments.plan import SEPARATOR, Sheet
 from experiments.tables import Account, columns_of, connect, read, refuse_duplicates, same_ids, sql, statements
 
@@ -62,6 +62,8 @@ class Cube:
     stayed: Counts  # acceptors who bought for t + 1 months and were still buying when last seen
     before: Counts  # (arms, strata, buckets): value before the assignment, the covariate of the first lifetime
     accounts: tuple[Account, ...] = ()
+    # Promotion months, or NO_END: what acceptors paid in month t, within so many months of return. For percentages.
+    paid: dict[int, Counts] = field(default_factory=dict)
 
     @property
     def months(self) -> int:
@@ -104,6 +106,7 @@ class Clocked:
     strata: tuple[str, ...]
     months: int
     value: str  # the column of purchases that is value: margin, or amount where there is none
+    price: str  # the column of `activity` that percentages are of
     purchases: Account
     contacts: Account | None
     others: tuple[Account, ...]
@@ -125,12 +128,16 @@ def put_on_clock(
     strata, accounts = _assigned(con, sheet, folder, results="purchases")
     contacts = _follow(con, sheet, folder, months=months, until=until)
     value = "margin" if "margin" in columns_of(con, "purchases") else "amount"
-    con.execute(statements("cube")["activity"].format(value=value, outside=months))
+    # A percentage is of the price: where an offer asks for it, the amount is kept beside the margin.
+    beside = value == "margin" and bool(percentages(sheet.every_offer))
+    kept, amount = (", amount", ", p.amount AS amount") if beside else ("", "")
+    con.execute(statements("cube")["activity"].format(value=value, kept=kept, amount=amount, outside=months))
     total = "sum(value)" if totals else "0"  # of a customer: winsorising and the drivers ask for it
     con.execute(statements("cube")["lives"].format(outside=months, total=total))
     return Clocked(
-        strata=strata, months=months, value=value, purchases=purchases, contacts=contacts, others=tuple(accounts)
-    )
+        strata=strata, months=months, value=value, price="amount" if beside else "value", purchases=purchases,
+        contacts=contacts, others=tuple(accounts),
+    )  # fmt: skip
 
 
 def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
@@ -156,7 +163,8 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         cap = _cap(con, steps["cap"], customers=int(total.sum()))
         above = _rows(con, steps["excess_sums"].format(cap=cap, outside=months))
         excess = _spread(by_month, above, "excess", month="month")
-    promotions = durations({**sheet.arms, **sheet.catalogue})
+    paid = {length: _rows(con, steps["paid_sums"].format(price=clocked.price, upto=length or months, outside=months))
+            for length in percentages(sheet.every_offer)}  # fmt: skip
     return Cube(
         arms=tuple(sheet.arms),
         strata=strata,
@@ -175,20 +183,22 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         value_capped=value - excess,
         value_accepted=_spread(by_month, took(inside), "value", month="month"),
         cost=np.zeros(by_month, np.int64),
-        promoted={length: _active(took(lives), by_month, upto=length) for length in promotions},
+        promoted={length: _active(took(lives), by_month, upto=length) for length in durations(sheet.every_offer)},
         ended=_spread(by_month, _where(lengths, lengths["stayed"] == 0), "customers", month="place"),
         stayed=_spread(by_month, _where(lengths, lengths["stayed"] == 1), "customers", month="place"),
         before=_spread(shape, _where(values, values["month"] < 0), "value"),
         accounts=(*clocked.others, _purchases_account(clocked.purchases, values, months),
                   *([contacts] if contacts else [])),
+        paid={length: _spread(by_month, took(rows), "paid", month="month") for length, rows in paid.items()},
     )  # fmt: skip
 
 
 def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:
-    if durations({**sheet.arms, **sheet.catalogue}):
+    offers = sheet.every_offer
+    if durations(offers) or any(length != NO_END for length in percentages(offers)):
         raise WinbackError(
-            "The sheet has offers with `monthly` costs, but results without dates do not tell how many months were "
-            "paid. Give the cost of each customer as the column `cost` of outcomes."
+            "The sheet has offers with costs for some months (`monthly`, `months`), but results without dates do not "
+            "tell how many months were paid. Give the cost of each customer as the column `cost` of outcomes."
         )
     outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
     refuse_duplicates(con, "outcomes")
@@ -229,6 +239,7 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         stayed=np.zeros((*shape, 1), np.int64),
         before=np.zeros(shape, np.int64),
         accounts=(*accounts, account, *([contacts] if contacts else [])),
+        paid=dict.fromkeys(percentages(offers), cells["value_accepted"][..., None]),
     )
 
 

@@ -111,10 +111,10 @@ def _life(reading: Reading, a: int, curve: lifetime.Curve, table: Sequence[Count
 
 def _promotion(reading: Reading, a: int) -> int:
     """Return the longest promotion an arm may give, in months; 0 without one."""
-    sheet, known = reading.sheet, {**reading.sheet.catalogue, **reading.sheet.arms}
+    sheet, known = reading.sheet, reading.sheet.every_offer
     factors = [dict(zip(sheet.strata, label.split(SEPARATOR), strict=False)) for label in reading.cube.strata]
     costs = [costs_of(reading.cube.arms[a], known, factors=factor, decimals=sheet.decimals) for factor in factors]
-    return max((months for cost in costs for _, months in cost.monthly), default=0)
+    return max((months for cost in costs for months in cost.months), default=0)
 
 
 def comparison(reading: Reading) -> Comparison | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -16,10 +17,10 @@ import yaml
 
 from experiments.errors import WinbackError, did_you_mean
 from experiments.keep import write_text
-from experiments.plan import Sheet, read_sheet
+from experiments.plan import SEPARATOR, Sheet, read_sheet
 
 FILE = "plan.yml"
-FREE = ("tables", "followed_until", "contacts", "ledger")  # settings that may come or change after the lock
+FREE = ("tables", "followed_until", "design", "contacts", "ledger")  # settings that may come or change after the lock
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 
@@ -101,7 +102,7 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
 
 def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list[str]:
     """Return what is not as planned, in words: settings of the sheet, and customers more or fewer."""
-    other = differences(settings_of(sheet), plan.sheet)
+    other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
     if assigned is not None and assigned != plan.customers:
         other.append(f"{assigned:,} customers assigned instead of {plan.customers:,}")
     return other
@@ -119,6 +120,14 @@ def settings_of(sheet: Sheet) -> dict[str, Any]:
     return settings
 
 
+def stratum_of(factors: Sequence[str]) -> str:
+    """Return the SQL of a customer's stratum in the cohort, such as "price / A"; of no factors: all."""
+    from experiments.cells import literal, quote
+
+    parts = [f"coalesce(CAST({quote(column_of(factor))} AS VARCHAR), 'unknown')" for factor in factors]
+    return f" || {literal(SEPARATOR)} || ".join(parts) or "'all'"
+
+
 def column_of(factor: str) -> str:
     """Return the column of cohort.parquet that a factor of `strata` stands for."""
     return {"tier": "abc"}.get(factor, factor)
@@ -126,7 +135,7 @@ def column_of(factor: str) -> str:
 
 def _contactable(sheet: Sheet, cohort: Path) -> int:
     """Return how many can be contacted; refuse factors that nobody knows, and customers no offer is chosen for."""
-    from experiments.cells import literal, quote
+    from experiments.cells import literal
     from experiments.tables import columns_of, connect
 
     if not cohort.is_file():
@@ -138,9 +147,9 @@ def _contactable(sheet: Sheet, cohort: Path) -> int:
             if column_of(factor) not in known:
                 raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
                                    f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
-        for name, offer in {**sheet.catalogue, **sheet.arms}.items():
+        for name, offer in sheet.every_offer.items():
             if offer.by:
-                cell = f"coalesce(CAST({quote(column_of(offer.by))} AS VARCHAR), 'unknown')"
+                cell = stratum_of([offer.by])
                 told = ", ".join(map(literal, offer.choose))
                 rows = con.execute(f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({told}) GROUP BY 1 "
                                    "ORDER BY 2 DESC, 1").fetchall()  # fmt: skip

@@ -300,6 +300,7 @@ class Cohort:
     lost: int
     lost_share: Estimate
     contactable: int
+    strata: tuple[tuple[str, int], ...]  # contactable by stratum of the test; empty: no strata, or nobody knows them
     revenue: float  # of all customers, before the day
     revenue_lost: float  # of the lost
     worth: float  # of all customers, a year: purchase x purchases a year

@@ -45,18 +45,22 @@ def cost_by_month(cube: Cube, sheet: Sheet, *, factors: NDArray[np.float64]) -> 
     """Return the full ledger of costs per assigned customer by month, in minor units.
 
     Contact: every attempt. Gift: every acceptor. Running costs: while an acceptor is active and in the
-    promotion. Share of value: of what acceptors bring. Fixed: once an arm. Costs found in the data are added.
+    promotion. Share of value: of what acceptors bring; of the price: of what they pay, in the promotion. Fixed: once
+    an arm. Costs found in the data are added.
     What is paid once is paid at the assignment, undiscounted.
     """
     assigned = leave_one_out(cube.assigned)
     costs = _costs(cube, sheet)
-    once = cube.attempts * _grid(costs, "contact")[..., None] + cube.accepted * _grid(costs, "gift")[..., None]
-    known = {**sheet.catalogue, **sheet.arms}
+    once = cube.attempts * _grid(costs, "attempt")[..., None] + cube.accepted * _grid(costs, "gift")[..., None]
+    known = sheet.every_offer
     fixed = np.array([0.0 if arm == sheet.holdout else float(fixed_of(arm, known)) for arm in cube.arms])
     running = cube.cost + cube.margin_share * cube.value_accepted * _grid(costs, "value_share")[..., None, None]
     for length, active in cube.promoted.items():
         monthly = [[sum(cost for cost, months in cell.monthly if months == length) for cell in row] for row in costs]
         running = running + active * np.array(monthly)[..., None, None]
+    for length in sorted({months for row in costs for cell in row for _, months in cell.price_shares}):
+        rates = [[sum(part for part, months in cell.price_shares if months == length) for cell in row] for row in costs]
+        running = running + cube.paid[length] * np.array(rates)[..., None, None]
     paid = by_month(running, cube, factors=factors)
     # The whole arm bears the fixed cost, whichever bucket is left out.
     paid[..., 0] += leave_one_out(once) / assigned + fixed * 10**sheet.decimals / assigned[:1]
@@ -116,7 +120,7 @@ def covariates(cube: Cube) -> Replicates:
 
 def _costs(cube: Cube, sheet: Sheet) -> list[list[Costs]]:
     """Return what each arm costs in each stratum."""
-    known = {**sheet.catalogue, **sheet.arms}
+    known = sheet.every_offer
     factors = [dict(zip(sheet.strata, stratum.split(SEPARATOR), strict=False)) for stratum in cube.strata]
     return [
         [costs_of(arm, known, factors=stratum, decimals=sheet.decimals) for stratum in factors] for arm in cube.arms

@@ -115,6 +115,58 @@ class Lost(Limit):
         return self
 
 
+class DesignRules(BaseModel):
+    """What the test must be able to tell, what is known before it, and what there is to spend."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    power: float = Field(default=0.8, gt=0.5, lt=1, description="chance to tell a difference that is there")
+    correction: Literal["simultaneous", "holm", "bonferroni", "none"] = Field(
+        default="simultaneous", description="for several comparisons: simultaneous, holm, bonferroni, none"
+    )
+    compare: Literal["offers", "holdout"] = Field(
+        default="offers", description="what it must tell: the best offer from the others, or each from the holdout"
+    )
+    past: str | None = Field(default=None, description="sheet of a past test, relative to this one: its customers tell "
+                             "how much months and money vary")  # fmt: skip
+    accepted: dict[str, float] = Field(
+        default_factory=dict, description="without a past test: the simulated telecom, calibrated so that this share "
+        "of its customers accepts each offer",
+    )  # fmt: skip
+    returning: float | None = Field(default=None, ge=0, le=1, description="with `accepted`: share who return by "
+                                    "themselves")  # fmt: skip
+    like: dict[str, str] = Field(default_factory=dict, description="arm: the arm of the past test, or of the simulated "
+                                 "telecom, that it resembles; left out: the one of its name")  # fmt: skip
+    rates: dict[str, float] = Field(default_factory=dict, description="without both: share of each arm hoped to "
+                                    "return; sizes for returns only")  # fmt: skip
+    reached: float = Field(
+        default=1.0, gt=0, le=1, description="share whom a contact reaches, of those it reached then"
+    )
+    follow_up: tuple[int, int] | None = Field(
+        default=None, description="months the last and the first customer are watched, where they are assigned over "
+        "time; left out: the horizon is waited for",
+    )  # fmt: skip
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="money for the test")
+    weeks: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="weeks in which the callers of "
+                                "`contacts` can call; left out: until the deadline")  # fmt: skip
+    calls_each: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="calls an assigned customer takes")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        sources = [name for name in ("past", "accepted", "rates") if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(f"{' and '.join(map(repr, sources))} are both given: what is known before the test comes "
+                             "from one of them.")  # fmt: skip
+        for name, rate in (self.accepted | self.rates).items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"the rate of {name!r} is {rate}: write a share from 0 to 1, 45 % is 0.45.")
+        if self.returning is not None and not self.accepted:
+            raise ValueError("returning: it goes with `accepted`.")
+        if self.follow_up and not 1 <= self.follow_up[0] <= self.follow_up[1]:
+            raise ValueError(f"`follow_up` is {list(self.follow_up)}: months of the last customer, then of the first.")
+        return self
+
+
 class Sheet(BaseModel):
     """An experiment as its designer wrote it."""
 
@@ -159,6 +211,7 @@ class Sheet(BaseModel):
     holdout: str | None = Field(default=None, description="the arm that gets no offer")
     lost: Lost | None = None
     customers: int | None = Field(default=None, ge=1, description="how many to assign; left out: all contactable")
+    design: DesignRules = Field(default_factory=DesignRules, description="what the test must tell, and what is known")
     contacts: ContactRules = Field(default_factory=ContactRules, description="who calls whom, when and how")
     ledger: str = Field(default="../ledger.duckdb", description="of all experiments: a file, relative to the sheet, or "
                         "postgresql://user@host/database")  # fmt: skip
@@ -177,6 +230,11 @@ class Sheet(BaseModel):
         return tuple(arm for arm in self.arms if arm != self.holdout)
 
     @property
+    def every_offer(self) -> dict[str, Offer]:
+        """The arms and the catalogue: offers by name."""
+        return {**self.catalogue, **self.arms}
+
+    @property
     def dated(self) -> bool:
         """Whether results have dates, so that there is a lifetime."""
         return "purchases" in self.tables
@@ -192,10 +250,6 @@ class Sheet(BaseModel):
         """Refuse settings that do not fit together; a message begins with the setting it is about."""
         if not re.fullmatch("[A-Z]{3}", self.currency):
             raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
-        if self.holdout is not None and self.holdout not in self.arms:
-            raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
-        if self.arms and not self.offers:
-            raise ValueError("arms: there is no offer beside the holdout. Add one.")
         for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
             if factor not in self.strata:
                 raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
@@ -203,16 +257,32 @@ class Sheet(BaseModel):
         for name in self.tables:
             if name not in CONTRACTS:
                 raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_agree(self) -> Self:
+        """Refuse names of arms that are none, and offers made of others that are nowhere."""
+        if self.holdout is not None and self.holdout not in self.arms:
+            raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
+        if self.arms and not self.offers:
+            raise ValueError("arms: there is no offer beside the holdout. Add one.")
+        for name in self.design.rates | self.design.like if self.arms else ():
+            if name not in self.arms:
+                raise ValueError(f"design: there is no arm {name!r}. {did_you_mean(name, self.arms)}")
         self._refuse_parts()
         return self
 
     def _refuse_parts(self) -> None:
+        for name, offer in self.arms.items():
+            if "share" not in offer.model_fields_set:
+                raise ValueError(f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
+                                 "`share: 1` for all arms alike.")  # fmt: skip
         for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
             for name, offer in offers.items():
                 self._refuse_part(f"{home}.{name}", name, offer)
 
     def _refuse_part(self, place: str, name: str, offer: Offer) -> None:
-        known = {**self.catalogue, **self.arms}
+        known = self.every_offer
         for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
             for part in parts:
                 if part not in known:
@@ -333,9 +403,10 @@ def _explain(error: ValidationError, lines: dict[tuple[str, ...], int], name: st
     told = []
     for problem in error.errors():
         path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "value_error" and not path:  # from _agrees: "setting: what is wrong"
-            setting, _, message = message.partition(": ")
-            path = tuple(setting.split("."))
+        setting, _, rest = message.partition(": ")
+        # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
+        if problem["type"] == "value_error" and (not path or setting in _settings((*path, setting))):
+            path, message = (*path, *setting.split(".")), rest
         line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
         value = "" if problem["type"] in ("missing", "value_error") else f" is {problem['input']!r}"
         cure = _cure(path, message, problem["type"])
@@ -363,6 +434,8 @@ def _settings(path: tuple[str, ...]) -> dict[str, str]:
         model = Offer
     elif path[0] == "tables" and len(path) > 2:  # noqa: PLR2004
         model = Source
+    elif path[0] == "design" and len(path) > 1:
+        model = DesignRules
     elif path[0] == "lost" and len(path) > 1:
         within: dict[str, type[BaseModel]] = {
             "reasons": Cause,

@@ -104,7 +104,7 @@ def value(cube: Cube, sheet: Sheet) -> Floats:
 
 def cost(cube: Cube, sheet: Sheet) -> Floats:
     """Return the full ledger of costs as in `payoff`, in currency: by stratum, so that a tailored arm has its own."""
-    known = {**sheet.catalogue, **sheet.arms}
+    known = sheet.every_offer
     once, running = np.zeros(cube.assigned.shape), cube.cost.astype(float)
     for a, arm in enumerate(cube.arms):
         fixed = 0.0 if arm == sheet.holdout else float(fixed_of(arm, known)) * 10**sheet.decimals
@@ -112,10 +112,12 @@ def cost(cube: Cube, sheet: Sheet) -> Floats:
         for s, stratum in enumerate(cube.strata):
             factors = dict(zip(sheet.strata, stratum.split(SEPARATOR), strict=False))
             costs = costs_of(arm, known, factors=factors, decimals=sheet.decimals)
-            once[a, s] += costs.contact * cube.attempts[a, s] + costs.gift * cube.accepted[a, s]
+            once[a, s] += costs.attempt * cube.attempts[a, s] + costs.gift * cube.accepted[a, s]
             running[a, s] += cube.margin_share * costs.value_share * cube.value_accepted[a, s]
             for paid, length in costs.monthly:
                 running[a, s] += paid * cube.promoted[length][a, s]
+            for part, length in costs.price_shares:
+                running[a, s] += part * cube.paid[length][a, s]
     return (once + _to_horizon(running, cube, _discount(cube, sheet))) / 10.0**sheet.decimals
 
 

@@ -436,7 +436,8 @@ class _Chances:
 
 
 @lru_cache(maxsize=32)
-def _chances(variant: World) -> _Chances:
+def chances_of(variant: World) -> _Chances:
+    """Return the chances of every kind of customer: whether they accept, return alone, and how long they stay."""
     kinds, odds = _kinds(variant), _odds(variant)
     grid = {name: odds[name].to_numpy().reshape(len(kinds), len(ARMS)) for name in odds.columns}
     labels = list(zip(kinds["recorded"], kinds["tier"], strict=True))
@@ -486,7 +487,7 @@ def draw_cube(
     """
     if customers_per_arm < 1:
         raise WinbackError(f"customers_per_arm is {customers_per_arm}; an experiment needs at least 1 an arm.")
-    chances = _chances(variant)
+    chances = chances_of(variant)
     drawn = _draw(variant, chances, customers_per_arm * len(ARMS), rng=rng, months=months)
     labels = [SEPARATOR.join(label[: len(factors)]) for label in chances.strata]
     strata = tuple(dict.fromkeys(labels))

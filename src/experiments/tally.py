@@ -12,6 +12,7 @@ from experiments.audit import signs_of
 from experiments.cells import literal
 from experiments.errors import WinbackError
 from experiments.estimate import Estimate, proportion
+from experiments.lock import column_of, stratum_of
 from experiments.losses import (
     FLAGS,
     PRIORITIES,
@@ -126,6 +127,7 @@ def tally(
         lost=lost,
         lost_share=of.share(lost, customers),
         contactable=steps_down[-1].left,
+        strata=_strata(of),
         revenue=of.money(revenue),
         revenue_lost=of.money(revenue_lost),
         worth=of.money(worth),
@@ -150,6 +152,15 @@ def tally(
         signs=signs_of(con, sheet, lost=lost, without_reason=unknown),
         accounts=(*map(str, accounts), *_oddities(of, too_early)),
     )
+
+
+def _strata(of: Tally) -> tuple[tuple[str, int], ...]:
+    """Return how many can be contacted in each stratum of the test."""
+    factors = of.sheet.strata
+    if not factors or not {column_of(factor) for factor in factors} <= set(columns_of(of.con, "cohort")):
+        return ()
+    rows = of.con.execute(f"SELECT {stratum_of(factors)}, count(*) FROM cohort WHERE contactable GROUP BY 1 ORDER BY 1")
+    return tuple(rows.fetchall())
 
 
 def _rules(of: Tally) -> tuple[Rule, ...]:

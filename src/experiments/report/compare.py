@@ -9,11 +9,11 @@ from pathlib import Path
 from experiments import parts
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
-from experiments.evidence import POOLED, differences
 from experiments.figures import compare as figures
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.pooled import Knowledge, Pooled
+from experiments.pooling import POOLED, differences
 from experiments.readout import Readout, read_readout
 from experiments.report import shared
 from experiments.words import MANY, NO_NUMBER, interval, listed, money, number, share, told

@@ -48,10 +48,10 @@ FROM followed GROUP BY lane, months;
 -- Purchases of assigned customers on the clock of the test: whole months since assignment.
 -- Month -1 is before the assignment, {outside} after the customer's last whole month of follow-up.
 CREATE TEMP TABLE activity AS
-SELECT customer_id, lane, months, value, bought,
+SELECT customer_id, lane, months, value, bought{kept},
        CAST(CASE WHEN month < 0 THEN -1 WHEN month >= months THEN {outside} ELSE month END AS SMALLINT) AS month
 FROM (
-    SELECT f.customer_id, f.lane, f.months, p.{value} AS value, p.amount > 0 AS bought,
+    SELECT f.customer_id, f.lane, f.months, p.{value} AS value, p.amount > 0 AS bought{amount},
            EXTRACT(YEAR FROM p."at") * 12 + EXTRACT(MONTH FROM p."at") - f.month0
                - CASE WHEN EXTRACT(DAY FROM p."at") < f.day0 THEN 1 ELSE 0 END AS month
     FROM followed AS f JOIN purchases AS p ON f.customer_id = p.customer_id
@@ -83,6 +83,13 @@ SELECT a.lane, a.month,
        sum(a.value - CAST(floor(CAST(a.value AS DOUBLE) * {cap} / CAST(w.total AS DOUBLE)) AS BIGINT)) AS excess
 FROM activity AS a JOIN (SELECT customer_id, total FROM lives WHERE total > {cap}) AS w ON a.customer_id = w.customer_id
 WHERE a.month >= 0 AND a.month < {outside}
+GROUP BY a.lane, a.month;
+
+-- name: paid_sums
+-- What customers paid within {upto} months from their first purchase: a percentage is of this.
+SELECT a.lane, a.month, sum(a.{price}) AS paid
+FROM activity AS a JOIN lives AS l ON a.customer_id = l.customer_id
+WHERE a.month >= l.first AND a.month < l.first + {upto} AND a.month < {outside}
 GROUP BY a.lane, a.month;
 
 -- name: life_sums

@@ -1,0 +1,133 @@
+"""What is known of customers before a test: by a past test, by the simulated telecom, or by stated rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments.cube import make_cube
+from experiments.errors import WinbackError, did_you_mean
+from experiments.evidence import (
+    NUMBERS,
+    Evidence,
+    calibrate,
+    diluted_evidence,
+    evidence_of,
+    question_of,
+    simulated_evidence,
+)
+from experiments.objectives import terms_of
+from experiments.plan import Sheet, changed, read_sheet
+from experiments.question import Group, Pair, Question, ask, even_follow_up, share_group
+
+GAP = 0.04  # between offers of whom nobody knows more: the Harvard Business Review case, 45 against 41 % accepted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a customer's outcomes: evidence of every number, or shares returned alone."""
+
+    sheet: Sheet
+    source: str
+    evidence: Evidence | None = None
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Share returned of each arm, as far as it is known."""
+        if self.evidence is None:
+            return {group.name: group.mean for group in self.groups}
+        return self._means("returned")
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Expected cost of a customer assigned to each arm, as far as it was seen; in currency."""
+        return self._means("cost")
+
+    @property
+    def second_value(self) -> float | None:
+        """What a returned customer brings up to the horizon, by the offer with the most; None where nobody knows."""
+        value, returned = self._means("value"), self._means("returned")
+        found = [value[name] / returned[name] for name in value if name in self.sheet.offers and returned[name] > 0]
+        return max(found, default=None)
+
+    @property
+    def monthly_value(self) -> float | None:
+        """What a returned customer brings a month; None where nobody knows."""
+        value, months = self._means("value"), self._means("months")
+        found = [value[name] / months[name] for name in value if name in self.sheet.offers and months[name] > 0]
+        return max(found, default=None)
+
+    def _means(self, number: str) -> dict[str, float]:
+        if self.evidence is None:
+            return {}
+        means = self.evidence.numbers()[:, NUMBERS.index(number)]
+        return dict(zip(self.evidence.arms, map(float, means), strict=True))
+
+    def ask(self, metric: str, pairs: Sequence[Pair] | str) -> Question | None:
+        """Return the question whether arms differ on an objective; None where nobody knows how it varies."""
+        if self.evidence is None:
+            return ask(self.groups, pairs) if metric == "returned" else None
+        months = self.sheet.design.follow_up
+        return question_of(
+            self.evidence, objective=metric, pairs=pairs, arms=tuple(self.sheet.arms), terms=terms_of(self.sheet),
+            followed=even_follow_up(*months) if months else None,
+        )  # fmt: skip
+
+
+def known_before(sheet: Sheet, folder: Path, *, expected_returned: float) -> Known:
+    """Return what `design:` of the sheet says is known; where it says nothing, a guess from `expected_returned`."""
+    rules = sheet.design
+    if rules.past is not None:
+        found, source = _past(sheet, folder / rules.past)
+    elif rules.accepted:
+        found, source = _simulated(sheet), "the simulated telecom, calibrated to the rates of the sheet"
+    else:
+        rates = rules.rates or _guess(sheet, expected_returned)
+        groups = tuple(share_group(name, rate) for name, rate in rates.items())
+        said = "the rates of the sheet" if rules.rates else "a guess: nothing is known before this test"
+        return Known(sheet=sheet, source=said, groups=groups)
+    if rules.reached < 1:
+        contact = {name: float(offer.contact) for name, offer in sheet.arms.items()}
+        found = diluted_evidence(found, reached=rules.reached, contact=max(contact.values()))
+    return Known(sheet=sheet, source=source, evidence=found)
+
+
+def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:
+    """Return the shares of an offer and of the next, or of the holdout, where nobody knows any."""
+    lower = expected_returned - min(GAP, expected_returned / 2)
+    pair = [*sheet.offers, *([sheet.holdout] if sheet.holdout else [])][:2]
+    return dict(zip(pair, (expected_returned, lower), strict=False))
+
+
+def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
+    past, home = read_sheet(path)
+    if past.currency != sheet.currency:
+        raise WinbackError(f"The past test {past.experiment!r} is in {past.currency}, this one in {sheet.currency}. "
+                           "Name a past test in the same currency.")  # fmt: skip
+    same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
+    past = changed(past, same)
+    return _as_planned(evidence_of(make_cube(past, home), past), sheet), f"the customers of the test {past.experiment}"
+
+
+def _simulated(sheet: Sheet) -> Evidence:
+    rules = sheet.design
+    world = calibrate(accepted=rules.accepted, returning=rules.returning)
+    same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate")}
+    return _as_planned(simulated_evidence(world, **same), sheet)
+
+
+def _as_planned(evidence: Evidence, sheet: Sheet) -> Evidence:
+    """Return the evidence with the arms of the sheet, each as the arm that it is like."""
+    holdout = evidence.holdout if sheet.holdout is None else sheet.holdout
+    names = [*sheet.arms, *([] if holdout in sheet.arms else [holdout])]
+    like = {name: sheet.design.like.get(name, evidence.holdout if name == holdout else name) for name in names}
+    for name, model in like.items():
+        if model not in evidence.arms:
+            raise WinbackError(f"Nothing is known of the arm {name!r}: `design:` names a source without {model!r}. Say "
+                               f"which it is like: `like: {{{name}: {evidence.offers[0]}}}`. "
+                               f"{did_you_mean(model, evidence.arms)}")  # fmt: skip
+    rows = [evidence.arms.index(like[name]) for name in names]
+    return replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
+                   believed=evidence.believed[rows])  # fmt: skip

@@ -1,0 +1,286 @@
+"""What a test of so many customers can tell: every difference, tests of other sizes, and a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from experiments.errors import WinbackError
+from experiments.limits import GRID, Asked, Limits, curve
+from experiments.objectives import OBJECTIVES
+from experiments.offers import costs_of, fixed_of
+from experiments.plan import Sheet
+from experiments.power import Rule, Sizes, detectable, optimal_shares, power_of, size_for
+from experiments.prospects import Known
+from experiments.question import Question
+from experiments.words import share
+
+MOST = {  # objective: what it is to be the best offer
+    "profit": "which offer earns most",
+    "roi": "which offer earns most on its cost",
+    "returned": "which offer brings most back",
+    "months": "which offer keeps customers longest",
+    "market_share": "which offer keeps most customers to the horizon",
+    "profit_and_share": "which offer is worth most",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedArm:
+    """An arm of the plan; money in currency, of a customer assigned."""
+
+    name: str
+    label: str
+    holdout: bool
+    share: float
+    best_share: float | None  # to tell every offer from the holdout with the fewest customers
+    customers: int
+    expected_cost: float
+    worst_cost: float  # if everybody accepts and stays through every promotion
+    fixed: float  # once
+
+    @property
+    def expected(self) -> float:
+        """What the arm is expected to cost."""
+        return self.customers * self.expected_cost + self.fixed
+
+    @property
+    def worst(self) -> float:
+        """What the arm can cost at most."""
+        return self.customers * self.worst_cost + self.fixed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A difference between two arms that the test should tell: first minus second, in `unit`."""
+
+    metric: str  # an objective
+    unit: str
+    first: str
+    second: str
+    hoped: float
+    detectable: float  # with the planned customers
+    power: float  # chance to tell the hoped difference
+    needed: int | None  # customers in the smallest arm; None: nothing to tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A test of another size, with the same shares."""
+
+    customers: int  # of all arms
+    smallest: int  # of the smallest arm
+    cost: float  # expected
+    weeks: float | None  # of calls; None: nobody knows who calls
+    returned: float  # smallest difference of returned shares it can tell
+    objective: float | None  # smallest difference on what decides; None: nobody knows how much it varies
+
+
+def counts_of(sheet: Sheet, customers: int) -> dict[str, int]:
+    """Return the customers of each arm: their sum is `customers`, each within one of its share."""
+    shares = np.array([offer.share for offer in sheet.arms.values()])
+    upto = np.rint(np.cumsum(shares) / shares.sum() * customers).astype(int)
+    return dict(zip(sheet.arms, map(int, np.diff(upto, prepend=0)), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizing:
+    """The questions of a test, and what so many customers an arm can tell."""
+
+    sheet: Sheet
+    known: Known
+    power: float
+    counts: dict[str, int]
+
+    @property
+    def rule(self) -> Rule:
+        """When a difference counts as told."""
+        return Rule(level=self.sheet.level, correction=self.sheet.design.correction)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is asked on: the objective, and returns."""
+        return tuple(dict.fromkeys((self.sheet.objective, "returned")))
+
+    @property
+    def unknown(self) -> str:
+        """What nobody can know before a test, in a sentence; "" where what decides is known."""
+        if self.known.evidence is not None or self.sheet.objective == "returned":
+            return ""
+        return f" Which size tells {MOST[self.sheet.objective]} nobody knows before a first test."
+
+    @property
+    def returned(self) -> Question:
+        """The question whether arms bring back different shares."""
+        question = self.ask("returned")
+        if question is None:
+            raise WinbackError("The test has one arm only: there is nothing to compare. Add an offer or a holdout.")
+        return question
+
+    def ask(self, metric: str, *, holdout: bool | None = None) -> Question | None:
+        """Return the question on a metric, the greater arm of each pair first; None where nothing is known.
+
+        `holdout`: every offer against it, instead of every pair of offers; by default as the sheet says.
+        """
+        against = self.sheet.design.compare == "holdout" if holdout is None else holdout
+        known = [name for name in self.known.rates if name in self.sheet.arms]
+        offers = [name for name in known if name != self.sheet.holdout]
+        pairs = list(combinations(offers, 2))
+        if against or not pairs:
+            pairs = [(name, holdout) for holdout in known if holdout == self.sheet.holdout for name in offers]
+        question = self.known.ask(metric, pairs) if pairs else None
+        if question is None:
+            return None
+        sides = [(c.first, c.second) if c.effect >= 0 else (c.second, c.first) for c in question.contrasts]
+        return self.known.ask(metric, sides)
+
+    def arms(self) -> tuple[PlannedArm, ...]:
+        """Return the arms with their costs and best shares."""
+        sheet, best = self.sheet, self._best_shares()
+        total = sum(offer.share for offer in sheet.arms.values())
+        return tuple(
+            PlannedArm(
+                name=name,
+                label=offer.label or name,
+                holdout=name == sheet.holdout,
+                share=offer.share / total,
+                best_share=best.get(name),
+                customers=self.counts[name],
+                expected_cost=self.known.costs.get(name, _stated_cost(sheet, name, self.known.rates)),
+                worst_cost=_most(sheet, name),
+                fixed=0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)),
+            )
+            for name, offer in sheet.arms.items()
+        )
+
+    def _best_shares(self) -> dict[str, float]:
+        """Return the shares that tell every offer from the holdout with the fewest customers; sqrt(offers) : 1 : 1."""
+        question = None
+        if self.sheet.holdout in self.known.rates:
+            question = self.ask(self.sheet.objective, holdout=True) or self.ask("returned", holdout=True)
+        if question is None or len(question.arms) < len(self.sheet.arms):
+            return {}
+        alike = tuple(replace(contrast, effect=1.0) for contrast in question.contrasts)
+        return optimal_shares(replace(question, contrasts=alike, pooled=False))
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return every difference: the objective's first, the easiest to tell first."""
+        found = []
+        for metric in self.metrics:
+            for holdout in (True, False) if self.sheet.holdout and metric == self.sheet.objective else (False,):
+                question = self.ask(metric, holdout=holdout)
+                found += [] if question is None else sorted(self._told(metric, question), key=lambda one: -one.power)
+        return tuple(dict.fromkeys(found))
+
+    def _told(self, metric: str, question: Question) -> list[Difference]:
+        counts = {arm: self.counts[arm] for arm in question.arms}
+        chances = power_of(question, counts, rule=self.rule).each
+        smallest = detectable(question, counts, power=self.power, rule=self.rule)
+        needed = self._needed(question)
+        return [
+            Difference(metric=metric, unit=OBJECTIVES[metric].unit, first=self._label(contrast.first),
+                       second=self._label(contrast.second), hoped=contrast.effect, detectable=smallest[place],
+                       power=chances[place], needed=needed[place].smallest if place in needed else None)
+            for place, contrast in enumerate(question.contrasts)
+        ]  # fmt: skip
+
+    def _label(self, name: str) -> str:
+        return self.sheet.arms[name].label or name
+
+    def _needed(self, question: Question) -> dict[int, Sizes]:
+        """Return what each difference takes by itself, by its place; equal arms are left out."""
+        places = [place for place, contrast in enumerate(question.contrasts) if contrast.effect]
+        if not places:
+            return {}
+        part = replace(
+            question,
+            contrasts=tuple(question.contrasts[place] for place in places),
+            noise=question.noise[np.ix_(range(len(question.arms)), places, places)],
+            believed=None
+            if question.believed is None
+            else question.believed[np.ix_(range(len(question.arms)), places, places)],
+        )
+        counts = {arm: self.counts[arm] for arm in question.arms}
+        sizes, whole = size_for(part, power=self.power, shares=counts, rule=self.rule), sum(counts.values())
+        return {
+            place: replace(sizes, customers={arm: math.ceil(size * total / whole - 1e-6)
+                                             for arm, size in counts.items()})
+            for place, total in zip(places, sizes.totals, strict=True)
+        }  # fmt: skip
+
+    def asked(self) -> list[Asked]:
+        """Return what the test should tell, the easiest first: an effect, returns, the best offer."""
+        found, objective = [], self.sheet.objective
+        gains = self.ask(objective, holdout=True)
+        if gains is not None:
+            sign = np.array([1 if contrast.second == self.sheet.holdout else -1 for contrast in gains.contrasts])
+            best = int(np.argmax(sign * gains.effects))
+            offer = gains.contrasts[best].first if sign[best] > 0 else gains.contrasts[best].second
+            found.append((f"{self._label(offer)} from doing nothing", gains, [best]))
+        returned = self.returned
+        widest = int(np.argmax(returned.effects))
+        high, low = (self.known.rates[getattr(returned.contrasts[widest], end)] for end in ("first", "second"))
+        found.append((f"{_percent(high)} from {_percent(low)} returned", returned, [widest]))
+        ranking = self.ask(objective, holdout=False) if self.sheet.design.compare == "offers" else None
+        if gains is not None and self.sheet.design.compare == "holdout":
+            found.append(("every offer from doing nothing", gains, list(range(len(gains.contrasts)))))
+        if len(self.sheet.offers) > 1 and ranking is not None:
+            firsts = [contrast.first for contrast in ranking.contrasts]
+            top = max(set(firsts), key=lambda name: (firsts.count(name), name))
+            found.append((MOST[objective], ranking, [i for i, name in enumerate(firsts) if name == top]))
+        asked = []
+        for tells, question, places in found:
+            needed = self._needed(question)
+            wanted = [needed[place] for place in places if place in needed]
+            if wanted:
+                asked.append(Asked(tells=tells, sizes=max(wanted, key=lambda sizes: sizes.total)))
+        return asked
+
+    def sizes(self, limits: Limits) -> tuple[Size, ...]:
+        """Return what tests of other sizes can tell: the planned one among them."""
+        counts, smallest = self.counts, min(self.counts.values())
+        each = sum(counts.values()) / smallest
+        totals = sorted({sum(counts.values()), *(round(each * size) for size in GRID)})
+        returned = self.returned
+        objective = None if self.sheet.objective == "returned" else self.ask(self.sheet.objective)
+
+        def points(question: Question) -> list[tuple[float, ...]]:
+            shares = {arm: counts[arm] for arm in question.arms}
+            part = sum(shares.values()) / sum(counts.values())
+            found = curve(question, shares=shares, totals=[round(part * total) for total in totals], power=self.power,
+                          rule=self.rule)  # fmt: skip
+            return [point.detectable for point in found]
+
+        told = points(returned)
+        decides = [None] * len(totals) if objective is None else [min(point) for point in points(objective)]
+        return tuple(
+            Size(customers=total, smallest=round(total / each), cost=limits.cost(sizes),
+                 weeks=limits.duration(sizes), returned=min(shares), objective=worth)
+            for total, shares, worth in zip(totals, told, decides, strict=True)
+            for sizes in [{arm: count * total / sum(counts.values()) for arm, count in counts.items()}]
+        )  # fmt: skip
+
+
+def _percent(rate: float) -> str:
+    return share(rate, digits=0 if math.isclose(100 * rate, round(100 * rate), abs_tol=1e-6) else 1)
+
+
+def _stated_cost(sheet: Sheet, name: str, rates: Mapping[str, float]) -> float:
+    """Return what a customer of an arm costs where no test has shown it: the contact, and all else of who accepts."""
+    if name == sheet.holdout:
+        return 0.0
+    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals)
+    hoped = max((rate for arm, rate in rates.items() if arm != sheet.holdout), default=1.0)
+    minor: int = 10**sheet.decimals
+    return (costs.attempt + rates.get(name, hoped) * (costs.head - costs.attempt)) / minor
+
+
+def _most(sheet: Sheet, name: str) -> float:
+    """Return what a customer of an arm costs who accepts, uses all and stays; of the dearest offer it may choose."""
+    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=True)
+    minor: int = 10**sheet.decimals
+    return costs.head / minor

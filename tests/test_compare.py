@@ -140,6 +140,30 @@ def test_what_was_read_differently_is_not_pooled_and_the_note_says_why(changes, 
     assert "Upgrade" not in note
 
 
+def of_kind(name, kind, net):
+    return replace(offer(name, net=net), kind=kind)
+
+
+def test_offers_of_one_kind_are_pooled_whatever_their_names():
+    coupons = [of_kind("mail", "promo_code", 300.0), of_kind("letter", "promo_code", 340.0)]
+    readouts = [readout(f"test {place}", one) for place, one in enumerate(coupons)]
+    known = {p.offer: p for p in pool_readouts(readouts).of("net")}
+    assert {offer: p.k for offer, p in known.items()} == {"mail": 1, "letter": 1, "any promo code": 2}
+    assert known["any promo code"].mean.value == pytest.approx(320)
+    assert "Any promo code is ahead after two tests" in words(page.verdict(readouts, pool_readouts(readouts)))
+
+
+def test_two_offers_of_one_kind_in_a_test_share_its_holdout_so_the_kind_is_not_pooled():
+    pair = [of_kind("small", "discount", 300.0), of_kind("large", "discount", 340.0)]
+    known = pool_readouts([readout("first", *pair), readout("second", pair[0])])
+    assert {p.offer for p in known.pooled} == {"small", "large"}
+
+
+def test_a_kind_with_one_name_is_its_offer():
+    known = pool_readouts([readout(name, of_kind("euro", "discount", 300.0)) for name in ("first", "second")])
+    assert {p.offer for p in known.pooled} == {"euro"}
+
+
 def test_another_objective_changes_no_estimate():
     assert pool_readouts(three(objective="roi")).pooled == pool_readouts(three()).pooled
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ CURES = {  # settings that another readout of the same data can change
 def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowledge:
     """Pool what the readouts say of each offer, by its name in the sheets, on each metric of POOLED.
 
+    Where the sheets name kinds, also of each kind, as the offer "any discount", if no test has two offers of it.
     Offers of one test share its holdout: they are never pooled with each other. Left out, each with a note: a test
     that a check stopped, a second readout of the same test, a metric whose tests were read with different settings.
     """
@@ -62,10 +63,11 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
     usable, notes = _usable(readouts)
     pooled: list[Pooled] = []
     refused: dict[str, dict[str, list[str]]] = {}  # reason -> offer -> metrics
-    for offer, found in _offers(usable).items():
-        label = found[0][1].label
+    offers = _offers(usable)
+    for offer, found in (offers | _kinds(offers)).items():
+        label = found[0][1].label if offer in offers else offer.capitalize()
         for metric in POOLED:
-            told = _pool(offer, metric, found, level=level)
+            told = _pool(offer, metric, found, label=label, level=level)
             if isinstance(told, Pooled):
                 pooled.append(told)
             elif told:
@@ -102,7 +104,19 @@ def _offers(readouts: Sequence[Readout]) -> dict[str, list[tuple[Readout, Arm]]]
     return found
 
 
-def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, level: float) -> Pooled | str:
+def _kinds(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, list[tuple[Readout, Arm]]]:
+    """Return each kind that has several names and of which no test has two offers, with the tests that tried it."""
+    found: dict[str, list[tuple[Readout, Arm]]] = {}
+    for readout, arm in (one for tests in offers.values() for one in tests if one[1].kind):
+        found.setdefault(f"any {arm.kind}".replace("_", " "), []).append((readout, arm))
+    return {
+        kind: tests
+        for kind, tests in found.items()
+        if len({arm.name for _, arm in tests}) > 1 and len({r.experiment for r, _ in tests}) == len(tests)
+    }
+
+
+def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, label: str, level: float) -> Pooled | str:
     """Return what the tests say together, or why they cannot; "" where no test has the metric."""
     known = [(readout, arm) for readout, arm in found if metric in arm.estimates]
     blind = [readout.experiment for readout, arm in known if not _known(arm, metric)]
@@ -116,7 +130,7 @@ def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, leve
     return pool(
         [arm.estimates[metric] for _, arm in known],
         offer=offer,
-        label=known[0][1].label,
+        label=label,
         metric=metric,
         experiments=[readout.experiment for readout, _ in known],
         level=level,

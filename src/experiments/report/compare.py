@@ -273,7 +273,8 @@ def method(known: Knowledge) -> Html:
     """Return how the tests were put together."""
     level = share(known.level, digits=0)
     terms = {
-        "Same offer": "An offer is the same where its name in the sheets is. Every test compares it with its own "
+        "Same offer": "An offer is the same where its name in the sheets is; “any discount” is every offer of that "
+        "kind. Every test compares it with its own "
         "holdout; offers of one test are never pooled with each other, since they share that holdout.",
         "Mean": "Random effects: each test is a draw of all tests one might run. Weights 1 / (tau² + se²), tau by "
         f"Paule and Mandel; {level} interval of Hartung, Knapp, Sidik and Jonkman, Student's t with tests − 1 degrees "

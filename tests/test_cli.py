@@ -20,7 +20,7 @@ COMMANDS = {
     "contacts": ["SHEET", "--out FILE", "--answers FILE", "--replace", "--reports DIR"],
     "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],
     "readout": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
-    "compare": ["READOUT", "--reports DIR"],
+    "compare": ["READOUT", "-p NAME=VALUE", "--reports DIR"],
     "pdf": ["PAGE", "--out FILE"],
     "init": ["DIR", "--customers N", "--empty"],
     "lab": ["OPTION"],
@@ -129,6 +129,7 @@ def with_a_tab(folder):
         (["run", "design", "-p", "power=0,8"], ["'power'", "'0,8'", "decimal point"]),
         (["compare"], ["no readout in reports", "winback readout"]),
         (["compare", "gone/readout.json"], ["gone/readout.json", "Check its path"]),
+        (["compare", "a", "-p", "readouts=b"], ["readouts stand before", "winback compare b"]),
     ],
 )
 def test_an_error_is_one_message_with_its_cure(winback, folder, words, parts):

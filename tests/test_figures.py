@@ -17,6 +17,7 @@ from experiments.figures import compare, lost
 from experiments.figures import design as planned
 from experiments.figures import readout as read
 from experiments.losses import Change, pace_of
+from experiments.pooled import pool
 from experiments.readout import Arm, Readout
 
 MONTHS = 24
@@ -174,13 +175,41 @@ LOST = {
         "nine years": of_months(108),
     },
 }
+
+
+def together(*nets, offers=("Discount", "Upgrade"), unit="money", name="telecom"):
+    """Return offers pooled over tests that found `nets`, each with a standard error of a tenth of the largest."""
+    error, several = max(map(abs, nets)) / 10, []
+    for step, label in enumerate(offers):
+        values = [net * (1 + step / 5) for net in nets]
+        found = [Estimate(value=net, low=net - 2 * error, high=net + 2 * error, level=0.95, n=900, unit=unit, se=error)
+                 for net in values]  # fmt: skip
+        names = [f"{name}-{place}" for place in range(len(nets))]
+        metric = {"money": "net", "share": "lift", "ratio": "roi", "months": "months_gained"}[unit]
+        several.append(pool(found, offer=label, metric=metric, experiments=names, alike={"currency": "USD"}))
+    return several
+
+
+TOGETHER = {
+    "one test": together(300.0),
+    "two tests": together(300.0, 420.0, offers=("Discount", "Upgrade", "Bundle", "Tailored")),
+    "ten tests": together(*range(200, 400, 20)),
+    "losses and gains": together(-1200.0, 40.0, 900.0),
+    "shares": together(0.41, 0.38, 0.44, unit="share"),
+    "small shares": together(0.004, 0.006, 0.005, unit="share"),
+    "ratios": together(6.5, 7.7, 2.9, unit="ratio"),
+    "months": together(5.1, 4.8, 5.5, unit="months"),
+    "millions": together(4e6, 5e6, 7e6),
+    "long names": together(300.0, 310.0, 330.0, offers=[f"A rather long offer, {n}" for n in range(3)],
+                           name="autumn-letter-in-the-north"),
+}  # fmt: skip
 PICTURES = {
     **{
         f"{draw.__name__}, {about}": (draw, told)
         for draw in (read.faces_of_success, read.return_against_cost, read.active_by_month)
         for about, told in READOUTS.items()
     },
-    "several experiments": (compare.experiments_compared, list(READOUTS.values())[:4]),
+    **{f"tests together: {about}": (compare.forest, known) for about, known in TOGETHER.items()},
     **{
         f"lost: {draw.__name__}, {about}": (draw, told)
         for draw, tellings in LOST.items()

@@ -1,7 +1,8 @@
 """Win-back experiments: acceptance, retained lifetime and return on investment per offer.
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
-`read_cohort(path)`, `read_readout(path)`; and `report`, the sections of each page.
+`read_cohort(path)`, `read_readout(path)`, `pool_readouts(readouts)`,
+`prior_of(path, offer, metric)`; and `report`, the sections of each page.
 Names are loaded when they are first used.
 """
 
@@ -20,6 +21,8 @@ _HOMES = {
     "read_cube": "readout",
     "read_readout": "readout",
     "Readout": "readout",
+    "pool_readouts": "pooling",
+    "prior_of": "pooled",
     "run": "notebooks",
 }
 _REPORTS = {"cohort": "Cohort", "losses": "Cohort", "design": "Design", "readout": "Readout"}  # home: what it returns

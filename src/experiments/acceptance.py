@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from experiments.cube import Cube, leave_one_out
-from experiments.estimate import Estimate, missing, newcombe, proportion
+from experiments.estimate import Estimate, missing, newcombe, proportion, share_variance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,8 @@ def lift(
     if n1 == 0 or n0 == 0:
         return missing(level=level, n=n1, unit="share")
     low, high = newcombe(x1, n1, x0, n0, level=level, z=z)
-    return Estimate(value=x1 / n1 - x0 / n0, low=low, high=high, level=level, n=n1, unit="share")
+    se = math.sqrt(share_variance(x1, n1) / n1 + share_variance(x0, n0) / n0)
+    return Estimate(value=x1 / n1 - x0 / n0, low=low, high=high, level=level, n=n1, unit="share", se=se)
 
 
 def returned_counts(cube: Cube, *, arms: list[int], window_months: int) -> tuple[int, int]:

@@ -189,12 +189,16 @@ def readout(args: argparse.Namespace) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Put several readouts on one page."""
+    """Put several tests on one page: what offers have done so far."""
     paths = [Path(text) for text in args.readouts] or sorted(args.reports.glob("*/3-readout/readout.json"))
     if not paths:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
     found = [path / "readout.json" if path.is_dir() else path for path in paths]
-    _compare(found, args.reports)
+    changes = dict(_pair(text) for text in args.parameter)
+    if "readouts" in changes:
+        raise WinbackError(f"The readouts stand before the parameters: winback compare {changes['readouts']}")
+    _compare(found, args.reports, **changes)
+    print(f"For the next design: {args.reports / 'compare' / '4-compare' / 'pooled.json'}")
 
 
 def pdf(args: argparse.Namespace) -> None:
@@ -247,8 +251,8 @@ def _stage(stage: str, args: argparse.Namespace) -> None:
     _run(stage, parameters, reports=args.reports, experiment=_experiment(args.sheet), sheet=Path(args.sheet))
 
 
-def _compare(readouts: Sequence[Path], reports: Path) -> None:
-    parameters = {"readouts": [path.as_posix() for path in readouts]}
+def _compare(readouts: Sequence[Path], reports: Path, **changes: object) -> None:
+    parameters = {"readouts": [path.as_posix() for path in readouts], **changes}
     _run("4-compare", parameters, reports=reports, experiment="compare", inputs=readouts)
 
 
@@ -345,6 +349,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(compare)
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip
+    parameter(sub)
     reports(sub)
     sub = add(pdf)
     sub.add_argument("page", type=Path, metavar="PAGE", help="a page.html, or the folder of a run")

@@ -213,11 +213,10 @@ class Reading:
         column, unit, n = self.numbers[name][:, a], METRICS[name].unit, self._n(a)
         if not np.isfinite(column).all():
             return missing(level=self.sheet.level, n=n, unit=unit)
-        half = (critical or t_quantile(self.sheet.level, df=self.df)) * float(
-            math.sqrt(jackknife_covariance(column[1:, None])[0, 0])
-        )
-        value = float(column[0])
-        return Estimate(value=value, low=value - half, high=value + half, level=self.sheet.level, n=n, unit=unit)
+        value, se = float(column[0]), math.sqrt(jackknife_covariance(column[1:, None])[0, 0])
+        half = (critical or t_quantile(self.sheet.level, df=self.df)) * se
+        low, high = value - half, value + half
+        return Estimate(value=value, low=low, high=high, level=self.sheet.level, n=n, unit=unit, se=se)
 
     def ratio_of(self, above: str, below: str, a: int, *, unit: str = "ratio", minus_one: bool = False) -> Estimate:
         """Return a ratio of sums with Fieller's interval; not estimable where the lower sum is zero or less."""
@@ -227,14 +226,17 @@ class Reading:
             return missing(level=level, n=n, unit=unit)
         covariance = jackknife_covariance(np.stack((top[1:], bottom[1:]), axis=1))
         variances = float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1])
+        value = float(top[0] / bottom[0])
         low, high = fieller(float(top[0]), float(bottom[0]), variances=variances, df=self.df, level=level)
+        variance = variances[0] - 2 * value * variances[2] + value**2 * variances[1]
         return Estimate(
-            value=float(top[0] / bottom[0]) - less,
+            value=value - less,
             low=None if low is None else low - less,
             high=None if high is None else high - less,
             level=level,
             n=n,
             unit=unit,
+            se=math.sqrt(max(0.0, variance)) / float(bottom[0]),  # delta method: for pooling, not for this interval
         )
 
     def _n(self, a: int) -> int:

@@ -30,6 +30,7 @@ class Estimate:
     level: float
     n: int
     unit: str
+    se: float | None = None  # standard error, where one value is known well enough to be pooled with others
 
     @property
     def excludes_zero(self) -> bool:
@@ -82,7 +83,8 @@ def proportion(successes: int, n: int, *, level: float) -> Estimate:
     if n == 0:
         return missing(level=level, n=0, unit="share")
     low, high = wilson(successes, n, level=level)
-    return Estimate(value=successes / n, low=low, high=high, level=level, n=n, unit="share")
+    se = math.sqrt(share_variance(successes, n) / n)
+    return Estimate(value=successes / n, low=low, high=high, level=level, n=n, unit="share", se=se)
 
 
 def newcombe(x1: int, n1: int, x0: int, n0: int, *, level: float = 0.95, z: float | None = None) -> tuple[float, float]:
@@ -308,7 +310,7 @@ def anytime_shares(
 
     A group of which nobody or everybody returned has the variance of half a customer more on either side.
     """
-    cells = [(x1 / n1, _bernoulli(x1, n1)), (x0 / n0, _bernoulli(x0, n0))]
+    cells = [(x1 / n1, share_variance(x1, n1)), (x0 / n0, share_variance(x0, n0))]
     (p1, v1), (p0, v0) = cells
     return anytime_means(n1, p1, v1, n0, p0, v0, planned=planned, tuning=tuning, level=level, relative=relative)
 
@@ -334,6 +336,7 @@ def _tuning(planned: int | None, tuning: float | None) -> float:
     return chosen
 
 
-def _bernoulli(successes: int, n: int) -> float:
+def share_variance(successes: int, n: int) -> float:
+    """Return p (1 - p) of a share; of nobody or everybody with half a customer more on either side: never 0."""
     share = successes / n if 0 < successes < n else (successes + 0.5) / (n + 1)
     return share * (1 - share)

@@ -35,6 +35,7 @@ class Arm:
     estimates: dict[str, Estimate]
     simultaneous: dict[str, Estimate]  # the same, with intervals that hold for all offers at once
     active: tuple[float, ...]  # share active in each month up to the horizon
+    kind: str | None = None  # of the offer, where the sheet names one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +206,7 @@ def _arm(reading: Reading, a: int, *, interim: bool) -> Arm:
         label=reading.sheet.arms[name].label or name,
         holdout=a == reading.holdout,
         assigned=int(cube.assigned[a].sum()),
+        kind=reading.sheet.arms[name].kind,
         estimates={metric: estimates[metric] for metric in estimates if metric in WHILE_IT_RUNS or not interim},
         simultaneous={} if interim else reading.simultaneous(a),
         active=tuple(map(float, lifetime.active_share(cube)[0, a, : reading.horizon]))

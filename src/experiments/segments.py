@@ -21,6 +21,7 @@ from experiments.estimate import Estimate, holm, jackknife_covariance, missing, 
 from experiments.offers import costs_of, fixed_of
 from experiments.payoff import discount_factors
 from experiments.plan import SEPARATOR, Sheet
+from experiments.pooled import moment_variance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,6 @@ THIN = 20  # customers still followed in an arm's stratum; with fewer the follow
 LEAST = 10  # customers in a cell; fewer have no interval worth the name, and could be recognised
 EVERYONE = ""  # the factor with one segment
 ALL = "all"
-BISECTIONS = 60  # halve an interval to the last bit of a float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -306,35 +306,6 @@ def _spread(gain: Floats, *, noise: Floats, common: Floats) -> tuple[float, floa
     count, average, middle = len(gain), noise.mean(axis=0), gain.mean(axis=0)
     own = moment_variance((gain - middle).T, noise=average, dimensions=count - 1)
     return own, moment_variance(middle[:, None], noise=common + (average + own) / count, dimensions=1)
-
-
-def moment_variance(points: Floats, *, noise: Floats, dimensions: int) -> float:
-    """Return the variance of true values of which `points` (segments, anything) are noisy observations.
-
-    The t >= 0 at which sum_g |x_g - x~|^2 / (t + noise_g) has its expectation, dimensions x (segments - 1), x~ the
-    mean with weights 1 / (t + noise_g): Paule & Mandel 1982. `dimensions`: in how many the points are free.
-
-    >>> round(moment_variance(np.array([[1.0], [3.0], [5.0]]), noise=np.array([1.0, 1.0, 1.0]), dimensions=1), 6)
-    3.0
-    """
-    expected = dimensions * (len(points) - 1)
-    centred = points - points.mean(axis=0)
-    squares = float((centred**2).sum())
-    if expected == 0 or squares == 0:
-        return 0.0
-    noise = np.maximum(noise, 1e-12 * squares)
-
-    def excess(variance: float) -> float:
-        weight = 1 / (variance + noise)
-        return float(weight @ ((centred - weight @ centred / weight.sum()) ** 2).sum(axis=1)) - expected
-
-    low, high = 0.0, squares / expected + float(noise.max())
-    if excess(low) <= 0:
-        return 0.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return (low + high) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,58 +1,131 @@
-"""The picture of several tests side by side."""
+"""The picture of several tests of the same offers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from textwrap import fill
+from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.drawing import INK, Picture, axis, both, canvas, colours, zero
-from experiments.words import told
+from experiments.estimands import METRICS
+from experiments.words import interval, share, told
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.readout import Arm, Readout
+    from experiments.estimate import Estimate
+    from experiments.pooled import Pooled
+
+BEYOND = 0.5  # of the width of all tests: how far the picture goes for a pooled interval before it ends in an arrow
+LONGEST = 21  # letters of a line on a phone
 
 
-def experiments_compared(readouts: Sequence[Readout]) -> Picture:
-    """Show the net of every offer in every experiment."""
+class Row(NamedTuple):
+    """A line of the picture: a name alone, a test, or all tests of an offer together."""
+
+    label: str
+    colour: str
+    estimate: Estimate | None = None
+    together: Pooled | None = None
+
+
+def forest(known: Sequence[Pooled]) -> Picture:
+    """Show what each test found of each offer, all together as a diamond, and what to expect of the next test."""
+    rows, (low, high) = list(_rows(known)), _limits(known)
+    heading = METRICS[known[0].metric].label + (" per customer" if known[0].unit in {"money", "months"} else "")
 
     def draw(*, narrow: bool) -> Figure:
-        rows = list(_rows(readouts))
-        figure = canvas(narrow=narrow, height=0.36 * len(rows) + 1.2)
+        labels = [fill(row.label, LONGEST) if narrow else row.label for row in rows]
+        lines = max(label.count("\n") for label in labels) + 1
+        figure = canvas(narrow=narrow, height=(0.17 + 0.17 * lines) * len(rows) + 1.1)
         ax = figure.subplots()
-        for place, (_, arm, colour) in enumerate(reversed(rows)):
-            if arm is not None:
-                net = arm.estimates["net"]
-                ax.plot([net.low or 0.0, net.high or 0.0], [place, place], color=colour, lw=2.2)
-                ax.plot(net.value or 0.0, place, "o", color=colour, ms=8)
-        ax.set_yticks(range(len(rows)), [label for label, _, _ in reversed(rows)])
-        for text, (_, arm, colour) in zip(ax.get_yticklabels(), reversed(rows), strict=True):
-            text.set(color=colour if arm is None else INK, fontweight="bold" if arm is None else "normal")
-        ax.set_ylim(-0.6, len(rows) - 0.4)
-        ax.set_title("Net per customer assigned")
-        axis(ax, "money", readouts[0].currency, ticks=3 if narrow else 4)
+        ax.set_xlim(low, high)
+        ax.set_yticks(range(len(rows)), labels)
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        for place, (row, text) in enumerate(zip(rows, ax.get_yticklabels(), strict=True)):
+            alone = row.estimate is None and row.together is None
+            text.set(color=row.colour if alone else INK, fontweight="normal" if row.estimate else "bold")
+            _line(ax, row, place)
+        ax.set_title(fill(heading, LONGEST) if narrow else heading)
+        axis(ax, known[0].unit if known[0].unit != "ratio" else "share", known[0].currency, ticks=2 if narrow else 5)
         zero(ax)
         return figure
 
-    texts = [
-        f"{readout.experiment} {arm.label} {told(arm.estimates['net'], currency=readout.currency)}"
-        for readout in readouts
-        for arm in readout.offers
-        if "net" in arm.estimates
-    ]
     return both(
         draw,
-        alt="Net per customer assigned, each offer of each experiment a dot with its interval: " + "; ".join(texts),
-        caption="Dots are estimates, bars their intervals. Colours are experiments.",
+        alt=f"{METRICS[known[0].metric].label} of each offer in each test, a dot with its interval, and of all tests "
+        f"together. {' '.join(map(_words, known))}",
+        caption=_caption(known, low, high),
     )
 
 
-def _rows(readouts: Sequence[Readout]) -> Iterator[tuple[str, Arm | None, str]]:
-    """Yield label, offer and colour of every row: the name of each experiment, below it its offers."""
-    for readout, colour in zip(readouts, colours(len(readouts)), strict=True):
-        offers = [arm for arm in readout.offers if "net" in arm.estimates]
-        if offers:
-            yield readout.experiment, None, colour
-        for arm in offers:
-            yield arm.label, arm, colour
+def _rows(known: Sequence[Pooled]) -> Iterator[Row]:
+    """Yield the lines of every offer: its name, its tests, all together."""
+    for pooled, colour in zip(known, colours(len(known)), strict=True):
+        yield Row(pooled.label, colour)
+        for experiment, estimate in zip(pooled.experiments, pooled.estimates, strict=True):
+            yield Row(f"{experiment}: {told(estimate, currency=pooled.currency)}", colour, estimate=estimate)
+        if pooled.k > 1:
+            yield Row(f"all {pooled.k} tests: {told(pooled.mean, currency=pooled.currency)}", colour, together=pooled)
+
+
+def _limits(known: Sequence[Pooled]) -> tuple[float, float]:
+    """Return the ends of the axis: every test whole, pooled intervals as far as they leave the tests readable."""
+    tests = [bound for pooled in known for estimate in pooled.estimates for bound in _ends(estimate)]
+    wide = [bound for pooled in known for estimate in (pooled.mean, pooled.next or pooled.mean)
+            for bound in _ends(estimate)]  # fmt: skip
+    low, high = min(tests), max(tests)
+    room, edge = BEYOND * (high - low), 0.04 * (high - low)
+    return max(min((low, *wide)), low - room) - edge, min(max((high, *wide)), high + room) + edge
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    value = estimate.value or 0.0
+    return value if estimate.low is None else estimate.low, value if estimate.high is None else estimate.high
+
+
+def _line(ax: Axes, row: Row, place: int) -> None:
+    if row.estimate is not None:
+        ax.plot(_ends(row.estimate), [place, place], color=row.colour, lw=2.2, solid_capstyle="butt")
+        ax.plot(row.estimate.value or 0.0, place, "o", color=row.colour, ms=7)
+    if row.together is not None:
+        low, high = _ends(row.together.mean)
+        middle = row.together.mean.value or 0.0
+        outline = ([low, middle, high, middle], [place, place - 0.26, place, place + 0.26])
+        ax.fill(*outline, color=row.colour, alpha=0.35 if row.together.next else 0.25, lw=0)
+        ax.plot([middle, middle], [place - 0.26, place + 0.26], color=row.colour, lw=2)
+        ends = _ends(row.together.next or row.together.mean)
+        if row.together.next:
+            ax.plot(ends, [place, place], color=row.colour, lw=1)
+        left, right = ax.get_xlim()
+        for end, mark, outside in ((left, "<", ends[0] < left), (right, ">", ends[1] > right)):
+            if outside:
+                ax.plot(end, place, mark, color=row.colour, ms=6, clip_on=False)
+
+
+def _words(pooled: Pooled) -> str:
+    def both_of(estimate: Estimate) -> str:
+        return f"{told(estimate, currency=pooled.currency)} ({interval(estimate, currency=pooled.currency)})"
+
+    tests = ", ".join(
+        f"{experiment} {both_of(estimate)}"
+        for experiment, estimate in zip(pooled.experiments, pooled.estimates, strict=True)
+    )
+    together = f"; all together {both_of(pooled.mean)}" if pooled.k > 1 else ""
+    following = f"; next test {interval(pooled.next, currency=pooled.currency)}" if pooled.next else ""
+    return f"{pooled.label}: {tests}{together}{following}."
+
+
+def _caption(known: Sequence[Pooled], low: float, high: float) -> str:
+    own = share(known[0].estimates[0].level, digits=0)
+    level = share(next((pooled.mean.level for pooled in known if pooled.k > 1), 0.0), digits=0)
+    shown = [f"Dots are tests, bars their {own} intervals."]
+    if any(pooled.k > 1 for pooled in known):
+        shown.append(f"Diamonds: the mean of all tests and its {level} interval.")
+    if any(pooled.next for pooled in known):
+        shown.append(f"Thin lines: where the true effect in the next test lies with {level} confidence.")
+    pooled_ends = [_ends(estimate) for pooled in known for estimate in (pooled.mean, pooled.next or pooled.mean)]
+    if any(left < low or right > high for left, right in pooled_ends):
+        shown.append("An arrow: it goes on.")
+    return " ".join(shown)

@@ -1,0 +1,181 @@
+"""From readouts to what they know together: which tests may be pooled on which metric, and why others not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.errors import WinbackError
+from experiments.estimands import METRICS
+from experiments.pooled import ANYWHERE, Knowledge, Pooled, pool
+from experiments.words import listed, share
+
+if TYPE_CHECKING:
+    from experiments.readout import Arm, Readout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooling:
+    """What must be the same in all tests before a metric can be pooled, and what the metric can be."""
+
+    alike: tuple[str, ...]
+    within: tuple[float, float] = ANYWHERE
+
+
+MONEY = ("dated", "horizon_months", "discount_rate")
+POOLED = {
+    "returned": Pooling(alike=("dated", "window_months"), within=(0.0, 1.0)),
+    "lift": Pooling(alike=("dated", "window_months"), within=(-1.0, 1.0)),
+    "months_gained": Pooling(alike=("horizon_months",)),
+    "net": Pooling(alike=(*MONEY, "currency")),
+    "roi": Pooling(alike=MONEY),
+}
+SETTINGS: dict[
+    str, tuple[str, Callable[[Readout], str]]
+] = {  # of a readout: its name in a sentence, and its value in words
+    "objective": ("Objective", lambda readout: readout.objective),
+    "currency": ("Currency", lambda readout: readout.currency),
+    "dated": ("Results with dates", lambda readout: "yes" if readout.dated else "no"),
+    "horizon_months": ("Horizon", lambda readout: f"{readout.horizon_months} months" if readout.dated else "none"),
+    "window_months": ("Return window", lambda readout: f"{readout.window_months} months" if readout.dated else "none"),
+    "discount_rate": ("Discount rate", lambda readout: f"{share(readout.discount_rate)} a year"),
+    "level": ("Confidence", lambda readout: share(readout.level, digits=0)),
+}
+CURES = {  # settings that another readout of the same data can change
+    "horizon_months": "-p horizon_months={}",
+    "window_months": "-p window_months={}",
+    "discount_rate": "-p discount_rate={}",
+}
+
+
+def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowledge:
+    """Pool what the readouts say of each offer, by its name in the sheets, on each metric of POOLED.
+
+    Where the sheets name kinds, also of each kind, as the offer "any discount", if no test has two offers of it.
+    Offers of one test share its holdout: they are never pooled with each other. Left out, each with a note: a test
+    that a check stopped, a second readout of the same test, a metric whose tests were read with different settings.
+    """
+    if not readouts:
+        raise WinbackError("There is nothing to pool. Name readouts, such as reports/telecom/3-readout/readout.json.")
+    if not 0 < level < 1:
+        raise WinbackError(f"level is {level:g}: it must lie between 0 and 1, such as 0.95.")
+    usable, notes = _usable(readouts)
+    pooled: list[Pooled] = []
+    refused: dict[str, dict[str, list[str]]] = {}  # reason -> offer -> metrics
+    offers = _offers(usable)
+    for offer, found in (offers | _kinds(offers)).items():
+        label = found[0][1].label if offer in offers else offer.capitalize()
+        for metric in POOLED:
+            told = _pool(offer, metric, found, label=label, level=level)
+            if isinstance(told, Pooled):
+                pooled.append(told)
+            elif told:
+                refused.setdefault(told, {}).setdefault(label, []).append(METRICS[metric].label)
+    notes += [f"{_what(by)}, since {reason}" for reason, by in refused.items()]
+    notes += list(_absent(usable))
+    names = tuple(readout.experiment for readout in usable)
+    return Knowledge(experiments=names, level=level, pooled=tuple(pooled), notes=tuple(notes))
+
+
+def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[str]]:
+    """Return the readouts that may count, each experiment once, and why others may not."""
+    usable: list[Readout] = []
+    notes: list[str] = []
+    for readout in readouts:
+        stops = [check for check in readout.checks if check.state == "stop"]
+        if stops:
+            notes.append(f"{readout.experiment} does not count: {stops[0].name}. {stops[0].reason}")
+        elif readout.experiment in {other.experiment for other in usable}:
+            notes.append(
+                f"{readout.experiment} is there more than once: its first readout counts, customers only once."
+            )
+        else:
+            usable.append(readout)
+    return usable, notes
+
+
+def _offers(readouts: Sequence[Readout]) -> dict[str, list[tuple[Readout, Arm]]]:
+    """Return each offer with the tests that tried it, in the order of the tests."""
+    found: dict[str, list[tuple[Readout, Arm]]] = {}
+    for readout in readouts:
+        for arm in readout.offers:
+            found.setdefault(arm.name, []).append((readout, arm))
+    return found
+
+
+def _kinds(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, list[tuple[Readout, Arm]]]:
+    """Return each kind that has several names and of which no test has two offers, with the tests that tried it."""
+    found: dict[str, list[tuple[Readout, Arm]]] = {}
+    for readout, arm in (one for tests in offers.values() for one in tests if one[1].kind):
+        found.setdefault(f"any {arm.kind}".replace("_", " "), []).append((readout, arm))
+    return {
+        kind: tests
+        for kind, tests in found.items()
+        if len({arm.name for _, arm in tests}) > 1 and len({r.experiment for r, _ in tests}) == len(tests)
+    }
+
+
+def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, label: str, level: float) -> Pooled | str:
+    """Return what the tests say together, or why they cannot; "" where no test has the metric."""
+    known = [(readout, arm) for readout, arm in found if metric in arm.estimates]
+    blind = [readout.experiment for readout, arm in known if not _known(arm, metric)]
+    if blind:
+        return f"in {listed(blind)} it has no bounds, no spread, or was read by an older version."
+    if not known:
+        return ""
+    different = [name for name in POOLED[metric].alike if len({getattr(readout, name) for readout, _ in known}) > 1]
+    if different:
+        return _differ(different, [readout for readout, _ in known])
+    return pool(
+        [arm.estimates[metric] for _, arm in known],
+        offer=offer,
+        label=label,
+        metric=metric,
+        experiments=[readout.experiment for readout, _ in known],
+        level=level,
+        within=POOLED[metric].within,
+        alike={name: getattr(known[0][0], name) for name in POOLED[metric].alike},
+    )
+
+
+def _absent(readouts: Sequence[Readout]) -> Iterator[str]:
+    """Yield which metrics a test does not have, where another test of the same offer does."""
+    has = {readout.experiment: {metric for arm in readout.offers for metric in arm.estimates} for readout in readouts}
+    for readout in readouts:
+        offers = {arm.name for arm in readout.offers}
+        others = [other for other in readouts if offers & {arm.name for arm in other.offers}]
+        told = {metric for other in others for metric in has[other.experiment]}
+        absent = [METRICS[metric].label for metric in POOLED if metric in told - has[readout.experiment]]
+        if absent:
+            why = "no holdout" if not any(arm.holdout for arm in readout.arms) else "no dates"
+            yield f"{readout.experiment} had {why}: it does not count in {listed(absent)}."
+
+
+def _known(arm: Arm, metric: str) -> bool:
+    estimate = arm.estimates[metric]
+    return None not in (estimate.value, estimate.low, estimate.high) and bool(estimate.se)
+
+
+def _differ(names: Sequence[str], readouts: Sequence[Readout]) -> str:
+    told = []
+    for name in names:
+        label, shown = SETTINGS[name]
+        told.append(f"{label.lower()} ({', '.join(f'{r.experiment} {shown(r)}' for r in readouts)})")
+    cures = [CURES[name].format(min(getattr(r, name) for r in readouts)) for name in names if name in CURES]
+    todo = f" Read them out alike: {' '.join(cures)}." if len(cures) == len(names) else ""
+    return f"the tests differ in {listed(told)}.{todo}"
+
+
+def _what(refused: dict[str, list[str]]) -> str:
+    """Return which metrics of which offers were not pooled: offers with the same metrics in one breath."""
+    by: dict[tuple[str, ...], list[str]] = {}
+    for offer, metrics in refused.items():
+        by.setdefault(tuple(metrics), []).append(offer)
+    return "Not pooled: " + "; ".join(f"{listed(metrics)} of {listed(offers)}" for metrics, offers in by.items())
+
+
+def differences(readouts: Sequence[Readout]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each setting in words and its value in every readout."""
+    for label, shown in SETTINGS.values():
+        yield label, tuple(shown(readout) for readout in readouts)

@@ -10,7 +10,9 @@ import yaml
 from experiments import design_test
 from experiments.design import read_design
 from experiments.errors import WinbackError
+from experiments.estimate import Estimate
 from experiments.lock import lock
+from experiments.pooled import Knowledge, pool
 from experiments.report import design as report
 from experiments.simulate import truth
 from experiments.sizing import MOST
@@ -140,6 +142,26 @@ def _own(sheet, arms, rules):
     content = yaml.safe_load(path.read_text(encoding="utf-8")) | {"arms": arms, "design": rules}
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
+
+
+def test_what_tests_found_together_says_what_to_expect(sheet, tmp_path):
+    def told(offer, values):
+        found = [Estimate(value=v, low=v - 20, high=v + 20, level=0.95, n=900, unit="money", se=10.0) for v in values]
+        names = [f"test {i}" for i in range(len(values))]
+        return pool(found, offer=offer, metric="net", experiments=names, alike={"currency": "USD"})
+
+    known = (told("discount", [300, 310, 320]), told("upgrade", [390, 400, 410]))
+    Knowledge(experiments=("a", "b", "c"), level=0.95, pooled=known, notes=()).write(tmp_path / "pooled.json")
+    design = design_test(sheet(leave=("tailored",), design=SIMULATED | {"pooled": "pooled.json"}), customers=9_000)
+    assert pair(design, "Upgrade", "Discount").hoped == pytest.approx(90)
+    assert pair(design, "Upgrade", "Holdout").hoped == pytest.approx(400)
+    assert pair(design, "Bundle", "Holdout").hoped == pytest.approx(302.1, abs=0.1)  # nobody pooled it
+    risk = {risk.name: risk.reason for risk in design.risks}["Past tests"]
+    assert "Discount $310.00 (" in risk
+    assert "in the next test)" in risk
+    strange = SIMULATED | {"pooled": "pooled.json", "like": {"voucher": "bundle"}}
+    with pytest.raises(WinbackError, match="knows none of the offers voucher"):
+        design_test(_own(sheet, {"holdout": {"share": 1}, "voucher": {"share": 1}}, strange), customers=4_000)
 
 
 def test_equal_offers_have_no_size_and_are_no_error(sheet):
@@ -284,6 +306,7 @@ def test_a_design_reads_back_as_it_was_written(sheet, tmp_path):
         ({"design": {"rates": {"discoun": 0.4}}}, ("no arm 'discoun'", "Did you mean 'discount'?")),
         ({"design": {"rates": {"discount": 45}}}, ("he rate of 'discount' is 45", "45 % is 0.45")),
         ({"design": {"past": "a.yml", "rates": {"discount": 0.4}}}, ("both given", "one of them")),
+        ({"design": {"pooled": "pooled.json"}}, ("Give `past` too",)),
         ({"design": {"returning": 0.1}}, ("goes with `accepted`",)),
         ({"design": {"powr": 0.9}}, ("There is no such setting", "Did you mean 'power'?")),
         ({"design": {"follow_up": [30, 6]}}, ("`follow_up` is [30, 6]",)),

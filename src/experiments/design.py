@@ -14,10 +14,11 @@ from experiments.keep import keep, kept
 from experiments.limits import Asked, Largest, Limits, largest, refuse_too_small, sentence
 from experiments.lock import deviations, read_plan
 from experiments.losses import Cohort
+from experiments.objectives import OBJECTIVES
 from experiments.plan import Sheet, read_sheet
 from experiments.prospects import Known, known_before
 from experiments.sizing import MOST, Difference, PlannedArm, Size, Sizing, counts_of
-from experiments.words import listed, money, share
+from experiments.words import interval, listed, money, share, told
 
 ROUGH = 0.25  # relative error of a variance above which a size is only a rough one
 WEEK = 7  # days
@@ -242,6 +243,7 @@ def _risks(sheet: Sheet, design: Design, known: Known, *, limits: Limits, cohort
         _holdout_risk(sheet),
         _size_risk(design),
         _source_risk(design, known),
+        _past_risk(design, known),
         _budget_risk(design, limits),
         _calls_risk(design, limits),
         _day_risk(sheet, design),
@@ -284,6 +286,19 @@ def _source_risk(design: Design, known: Known) -> Risk:
                     f"much of the money: they may easily be {share(error, digits=0)} off.",
                     todo="Plan more customers than needed, or name a larger past test.")  # fmt: skip
     return Risk(name="What is known", state="pass", reason=f"The sizes rest on {known.source}.")
+
+
+def _past_risk(design: Design, known: Known) -> Risk | None:
+    """Return how widely the true effect of each offer differs from test to test."""
+    expected = known.expected.get(design.objective, {})
+    labels = {arm.name: arm.label for arm in design.arms}
+    goal, told_of = OBJECTIVES[design.objective].goal, []
+    for name, one in expected.items():
+        bounds = f" ({interval(one, currency=design.currency)} in the next test)" if one.low is not None else ""
+        told_of.append(f"{labels[name]} {told(one, currency=design.currency)}{bounds}")
+    if not told_of:
+        return None
+    return Risk(name="Past tests", state="pass", reason=f"Expected by all tests so far, on {goal}: {listed(told_of)}.")
 
 
 def _budget_risk(design: Design, limits: Limits) -> Risk:

@@ -129,6 +129,8 @@ class DesignRules(BaseModel):
     )
     past: str | None = Field(default=None, description="sheet of a past test, relative to this one: its customers tell "
                              "how much months and money vary")  # fmt: skip
+    pooled: str | None = Field(default=None, description="pooled.json of `winback compare`, relative to the sheet: "
+                               "what to expect of each offer")  # fmt: skip
     accepted: dict[str, float] = Field(
         default_factory=dict, description="without a past test: the simulated telecom, calibrated so that this share "
         "of its customers accepts each offer",
@@ -160,6 +162,8 @@ class DesignRules(BaseModel):
         for name, rate in (self.accepted | self.rates).items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"the rate of {name!r} is {rate}: write a share from 0 to 1, 45 % is 0.45.")
+        if self.pooled and not (self.past or self.accepted):
+            raise ValueError("pooled: it says what to expect, not how much customers differ. Give `past` too.")
         if self.returning is not None and not self.accepted:
             raise ValueError("returning: it goes with `accepted`.")
         if self.follow_up and not 1 <= self.follow_up[0] <= self.follow_up[1]:

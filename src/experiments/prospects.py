@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experiments.cube import make_cube
 from experiments.errors import WinbackError, did_you_mean
+from experiments.estimate import Estimate
 from experiments.evidence import (
     NUMBERS,
     Evidence,
@@ -20,8 +21,11 @@ from experiments.evidence import (
 from experiments.objectives import terms_of
 from experiments.offers import costs_of
 from experiments.plan import Sheet, changed, read_sheet
+from experiments.pooled import prior_of, read_pooled
 from experiments.question import Group, Pair, Question, ask, even_follow_up, share_group
+from experiments.words import listed
 
+POOLED = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}  # objective: metric of readouts
 GAP = 0.04  # between offers of whom nobody knows more: the Harvard Business Review case, 45 against 41 % accepted
 
 
@@ -33,6 +37,7 @@ class Known:
     source: str
     evidence: Evidence | None = None
     groups: tuple[Group, ...] = ()
+    expected: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # objective: arm: by pooled tests
 
     @property
     def rates(self) -> dict[str, float]:
@@ -45,6 +50,12 @@ class Known:
     def costs(self) -> dict[str, float]:
         """Expected cost of a customer assigned to each arm, as far as it was seen; in currency."""
         return self._means("cost")
+
+    def _effects(self, metric: str, pairs: Sequence[Pair]) -> dict[Pair, float]:
+        """Return the differences that pooled tests let expect, of pairs of which they know both arms."""
+        known = {name: one.value for name, one in self.expected.get(metric, {}).items() if one.value is not None}
+        known |= {self.sheet.holdout: 0.0} if self.sheet.holdout else {}
+        return {(a, b): known[a] - known[b] for a, b in pairs if a in known and b in known}
 
     @property
     def second_value(self) -> float | None:
@@ -66,15 +77,20 @@ class Known:
         means = self.evidence.numbers()[:, NUMBERS.index(number)]
         return dict(zip(self.evidence.arms, map(float, means), strict=True))
 
-    def ask(self, metric: str, pairs: Sequence[Pair] | str) -> Question | None:
+    def ask(self, metric: str, pairs: Sequence[Pair]) -> Question | None:
         """Return the question whether arms differ on an objective; None where nobody knows how it varies."""
         if self.evidence is None:
             return ask(self.groups, pairs) if metric == "returned" else None
         months = self.sheet.design.follow_up
         return question_of(
-            self.evidence, objective=metric, pairs=pairs, arms=tuple(self.sheet.arms), terms=terms_of(self.sheet),
+            self.evidence,
+            objective=metric,
+            pairs=pairs,
+            effects=self._effects(metric, pairs),
+            arms=tuple(self.sheet.arms),
+            terms=terms_of(self.sheet),
             followed=even_follow_up(*months) if months else None,
-        )  # fmt: skip
+        )
 
 
 def known_before(sheet: Sheet, folder: Path, *, expected_returned: float) -> Known:
@@ -92,7 +108,24 @@ def known_before(sheet: Sheet, folder: Path, *, expected_returned: float) -> Kno
     if rules.reached < 1:
         contact = {name: float(offer.contact) for name, offer in sheet.arms.items()}
         found = diluted_evidence(found, reached=rules.reached, contact=max(contact.values()))
-    return Known(sheet=sheet, source=source, evidence=found)
+    return Known(sheet=sheet, source=source, evidence=found, expected=_expected(sheet, folder))
+
+
+def _expected(sheet: Sheet, folder: Path) -> dict[str, dict[str, Estimate]]:
+    """Return what pooled tests let expect of each offer they know, on each objective that they know it on."""
+    if sheet.design.pooled is None:
+        return {}
+    known = read_pooled(folder / sheet.design.pooled)
+    found: dict[str, dict[str, Estimate]] = {}
+    for objective, metric in POOLED.items():
+        of = {pooled.offer: pooled for pooled in known.of(metric)}
+        names = {name: sheet.design.like.get(name, name) for name in sheet.offers}
+        found[objective] = {name: prior_of(folder / sheet.design.pooled, like, metric)
+                            for name, like in names.items() if like in of}  # fmt: skip
+    if not any(found.values()):
+        raise WinbackError(f"{sheet.design.pooled} knows none of the offers {listed(sheet.offers)}. Say which each is "
+                           "like: `design: {like: {...}}`.")  # fmt: skip
+    return found
 
 
 def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:

@@ -145,7 +145,7 @@ def test_who_had_a_chance_is_in_no_second_test(company, names):
     lock(second, cohort=cohort, today=DAY)
     done = assign(second, cohort)
     assert taken.isdisjoint(row[0] for row in rows_of(done.file))
-    assert "they had their chance in spring (1,500)" in str(done.account)
+    assert "they had their chance in spring (1,500)" in str(done.accounts[-1])
     third, cohort = company("winter", customers=1500)
     lock(third, cohort=cohort, today=DAY)
     with pytest.raises(WinbackError, match=names("1,500 customers", "chance left", "spring (1,500)", "autumn (1,000)")):

@@ -144,12 +144,15 @@ def assign(args: argparse.Namespace) -> None:
     from experiments.assignment import assign_test
 
     done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
-    print(f"{done.account}")
+    for account in done.accounts:
+        print(account)
     for arm, customers, share in done.arms:
         print(f"  {arm}: {customers:,} customers, planned {100 * share:.1f} %")
     print(
         f"Balance: no stratum's share differs by more than {100 * done.worst_balance:.2f} points between arms and all."
     )
+    for warning in done.warnings:
+        print(f"  warn: {warning}")
     print(
         "Booked."
         if done.booking.new

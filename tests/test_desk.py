@@ -98,3 +98,68 @@ def test_a_rule_that_says_stop_keeps_the_list_from_being_written(planned, capsys
     assert code == 1
     assert "One chance a customer" in complaint
     assert not Path("calls.csv").exists()
+
+
+def booked(capsys):
+    """Lock and assign; return the customers in order."""
+    winback(capsys, "design", SHEET, "--lock", "--anyway")
+    assert winback(capsys, "assign", SHEET, "--new-ledger")[0] == 0
+    rows = duckdb.sql(
+        "SELECT CAST(customer_id AS VARCHAR) FROM 'data/spring/assignments.parquet' ORDER BY 1"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def test_a_release_stands_in_the_ledger_with_its_reason_and_can_be_run_again(planned, capsys):
+    first, second, third, *_ = booked(capsys)
+    words = ("release", SHEET, "--customer", first, second, "--reason", "offer never sent", "--by", "Ann")
+    assert winback(capsys, *words) == (0, "released 2 of 2 customers\n", "")
+    Path("wrong.csv").write_text(f"name;customer_id\nx;{second}\ny;{third}\n", encoding="utf-8")
+    words = ("release", SHEET, "--file", "wrong.csv", "--reason", "wrong list")
+    assert winback(capsys, *words) == (0, "released 1 of 2 customers; 1 were free\n", "")
+
+    code, told, complaint = winback(capsys, "ledger", SHEET, "--customer", first)
+    assert (code, complaint) == (0, "")
+    line, whose, assigned, released = told.splitlines()
+    assert line.startswith("spring: 500 customers assigned on 20")
+    assert line.endswith("; 3 released; contacts not known here")
+    assert (whose, "assigned to spring, arm '" in assigned) == (f"Customer {first!r}:", True)
+    assert released.endswith(": released from spring, by Ann: offer never sent")
+    duckdb.sql(f"COPY (SELECT 'spring' AS experiment, '{third}' AS customer_id, DATE '2024-01-01' AS \"at\") "
+               "TO 'data/spring/contacts.parquet' (FORMAT parquet)")  # fmt: skip
+    assert "; 1 contacted\n" in winback(capsys, "ledger", SHEET)[1]
+
+    Path("data/spring/contacts.parquet").unlink()
+    assert winback(capsys, "assign", SHEET)[0] == 0
+    left = duckdb.sql("SELECT count(*) FROM 'data/spring/assignments.parquet'").fetchall()
+    assert left == [(497,)]
+
+
+def test_a_release_of_nobody_or_without_a_reason_is_refused(planned, capsys):
+    booked(capsys)
+    Path("names.csv").write_text("name\nx\n", encoding="utf-8")
+    Path("empty.csv").write_text("customer_id\n", encoding="utf-8")
+    for who, reason, told in (
+        (
+            ("--customer", "nobody"),
+            "r",
+            "1 of 1 customers to release were never assigned, such as 'nobody'. Nobody was",
+        ),
+        (("--customer", ""), "r", "1 of 1 customers to release were never assigned, such as ''"),
+        (("--customer", "1"), " ", "reason is ' '. The history must tell it: write it."),
+        (("--file", "gone.csv"), "r", "There is no list 'gone.csv'"),
+        (("--file", "names.csv"), "r", "names.csv has no column 'customer_id'"),
+        (("--file", "empty.csv"), "r", "empty.csv has a header but no customers. Nobody was released."),
+    ):
+        code, _, complaint = winback(capsys, "release", SHEET, *who, "--reason", reason)
+        assert (code, told in complaint) == (1, True), complaint
+    assert "; 0 released;" in winback(capsys, "ledger", SHEET)[1]
+
+
+def test_a_stranger_has_no_history_and_a_changed_ledger_is_told(planned, capsys):
+    booked(capsys)
+    assert "Customer 'x' was never assigned." in winback(capsys, "ledger", SHEET, "--customer", "x")[1]
+    with duckdb.connect("data/ledger.duckdb") as other:
+        other.execute("UPDATE events SET arm = 'discount'")
+    code, _, complaint = winback(capsys, "ledger", SHEET)
+    assert (code, "the events of booking 1 were changed" in complaint) == (1, True)

@@ -102,7 +102,7 @@ def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
                f"{small[0][0]!r} with {small[0][1]}: not every offer is given there. Next time use fewer or coarser "
                "`strata`.")  # fmt: skip
     for name, offer in sheet.every_offer.items():
-        place = sheet.strata.index(offer.by) if offer.by else 0
+        place = sheet.strata.index(offer.by) if offer.choose else 0
         found = {stratum.split(SEPARATOR)[place] for stratum, _ in sizes}
         unheard = [value for value in offer.choose if value not in found]
         if unheard:

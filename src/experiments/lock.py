@@ -158,9 +158,8 @@ def make_candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, folder: Pat
     con.execute("CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
                 f"({_reached(con, sheet, folder, day)})")  # fmt: skip
     con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort")
-    rows, kept = con.execute("SELECT (SELECT count(*) FROM contactable), (SELECT count(*) FROM candidates)").fetchall()[
-        0
-    ]
+    ((rows,),) = con.execute("SELECT count(*) FROM contactable").fetchall()
+    ((kept,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
     return Account(table="candidates", rows=rows, kept=kept, why=f"a contact reached them before {day}, and a customer "
                    "has one chance")  # fmt: skip
 

@@ -1,10 +1,12 @@
 """What the tests share: simulated companies, the real donor test, and small tests written by hand."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
+import servers
 from hypothesis import settings
 
 from experiments.plan import Sheet, read_sheet
@@ -54,6 +56,15 @@ def telecom_sheet():
 @pytest.fixture(scope="session")
 def donor_sheet():
     return read_sheet(ROOT / "data/donors/sheet.yml")[0]
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Return the address of a private Postgres, where there are Postgres and psycopg."""
+    if servers.program("initdb") is None or importlib.util.find_spec("psycopg") is None:
+        pytest.skip("there is no Postgres here, or no psycopg")
+    with servers.postgres() as address:
+        yield address
 
 
 @pytest.fixture

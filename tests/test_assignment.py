@@ -145,7 +145,7 @@ def test_who_had_a_chance_is_in_no_second_test(company, names):
     lock(second, cohort=cohort, today=DAY)
     done = assign(second, cohort)
     assert taken.isdisjoint(row[0] for row in rows_of(done.file))
-    assert "they had their chance in spring (1,500)" in str(done.account)
+    assert "they had their chance in spring (1,500)" in str(done.accounts[-1])
     third, cohort = company("winter", customers=1500)
     lock(third, cohort=cohort, today=DAY)
     with pytest.raises(WinbackError, match=names("1,500 customers", "chance left", "spring (1,500)", "autumn (1,000)")):
@@ -192,5 +192,89 @@ def test_an_arm_that_gets_nobody_is_refused(company, names):
     arms = {"holdout": {"share": 1}, "discount": {"share": 1}, "rare": {"share": 0.00001}}
     sheet, cohort = company(customers=100, arms=arms, strata=[])
     lock(sheet, cohort=cohort, today=DAY)
-    with pytest.raises(WinbackError, match=names("'rare'", "larger share")):
+    with pytest.raises(WinbackError, match=names("'rare'", "none of 100", "larger share", "more customers")):
         assign(sheet, cohort, new_ledger=True)
+
+
+# What is perhaps not as it was meant, before and after anybody is booked.
+
+
+def rewrite(cohort, select):
+    """Write the cohort anew as a query makes it."""
+    part = cohort.with_name("part.parquet")
+    query = select.format(cohort=f"'{cohort}'")
+    duckdb.sql(f"COPY ({query}) TO '{part}' (FORMAT parquet)")
+    part.replace(cohort)
+
+
+def test_a_cohort_with_a_customer_twice_or_without_a_name_is_refused_at_the_lock(company, names):
+    sheet, cohort = company(customers=1000)
+    whole = cohort.read_bytes()
+    rewrite(cohort, "FROM {cohort} UNION ALL (FROM {cohort} WHERE contactable LIMIT 2)")
+    with pytest.raises(WinbackError, match=names("2 of", "cohort.parquet repeat a customer", "one arm", "lost")):
+        lock(sheet, cohort=cohort, today=DAY)
+    cohort.write_bytes(whole)
+    rewrite(cohort, "SELECT * REPLACE (nullif(customer_id, (SELECT min(customer_id) FROM {cohort} WHERE contactable)) "
+                    "AS customer_id) FROM {cohort}")  # fmt: skip
+    with pytest.raises(WinbackError, match=names("1 of", "have no customer_id", "winback lost")):
+        lock(sheet, cohort=cohort, today=DAY)
+
+
+def contact(sheet, cohort, rows):
+    """Write contacts: `rows` is a query over the contactable `people` of the cohort, numbered by n from 0 on."""
+    people = (
+        f"(SELECT customer_id, row_number() OVER (ORDER BY customer_id) - 1 AS n FROM '{cohort}' WHERE contactable)"
+    )
+    duckdb.sql(f"COPY ({rows.format(people=people)}) TO '{sheet.parent / 'contacts.parquet'}' (FORMAT parquet)")
+
+
+def test_whom_a_contact_reached_before_the_lock_is_not_assigned_and_that_is_told(company, names):
+    sheet, cohort = company()
+    contact(sheet, cohort, "SELECT customer_id, DATE '2024-01-01' + CAST(n % 2 AS INTEGER) AS \"at\", n < 8 AS reached "
+                           "FROM {people} WHERE n < 20")  # fmt: skip
+    plan, _ = lock(sheet, cohort=cohort, today=DAY)
+    done = assign(sheet, cohort, new_ledger=True)
+    told = str(done.accounts[0])
+    assert "4 left out: a contact reached them before 2024-01-02" in told  # of 8 reached, 4 on the day itself
+    assert len(rows_of(done.file)) == plan.customers == done.accounts[0].kept
+    # What happens after the lock changes nothing of a draw.
+    contact(sheet, cohort, "SELECT customer_id, CASE WHEN n < 8 AND n % 2 = 0 THEN DATE '2024-01-01' ELSE "
+                           "DATE '2024-02-01' END AS \"at\", TRUE AS reached FROM {people}")  # fmt: skip
+    assert not assign(sheet, cohort).booking.new
+
+
+def test_where_everybody_was_contacted_the_lock_says_so(company, names):
+    sheet, cohort = company(customers=1000)
+    contact(sheet, cohort, "SELECT customer_id, 'winter' AS experiment FROM {people}")
+    with pytest.raises(WinbackError, match=names("but 0 of cohort.parquet", "a contact reached them", "one chance")):
+        lock(sheet, cohort=cohort, today=DAY)
+
+
+def test_a_choice_that_nobody_has_and_strata_too_small_for_every_arm_are_told(company, telecom_sheet):
+    arms = telecom_sheet.model_dump(mode="json", exclude_unset=True)["arms"]
+    arms["tailored"]["choose"] |= {"unknown": "discount", "prise": "discount"}
+    sheet, cohort = company(customers=200, arms=arms, strata=["reason", "tier", "complaint", "line"], segments=None)
+    lock(sheet, cohort=cohort, today=DAY)
+    small, unheard = assign(sheet, cohort, new_ledger=True).warnings
+    assert "strata have fewer customers than the test has arms" in small
+    assert "use fewer or coarser `strata`" in small
+    assert unheard == ("Offer 'tailored' chooses by 'reason', but no customer of the test is 'prise'. "
+                       "Did you mean 'price'?")  # fmt: skip
+    calm, cohort = company("calm", customers=1000, strata=["reason"], segments=None)
+    lock(calm, cohort=cohort, today=DAY)
+    assert assign(calm, cohort).warnings == ()
+
+
+def test_arms_that_are_not_as_planned_stop_the_readout(company, small_telecom):
+    sheet, _ = company("telecom")
+    for table in ("contacts", "purchases"):
+        shutil.copy(small_telecom / f"{table}.parquet", sheet.parent)
+    full = f"FROM '{small_telecom / 'assignments.parquet'}'"
+    for rows, tone in ((full, "pass"), (f"{full} WHERE arm <> 'holdout' OR customer_id % 3 > 0", "stop")):
+        duckdb.sql(f"COPY ({rows}) TO '{sheet.parent / 'assignments.parquet'}' (FORMAT parquet)")
+        readout = read_out(sheet, horizon_months=6)
+        found = next(check for check in readout.checks if check.name == "Sample ratio")
+        assert found.state == tone
+    assert readout.verdict.word == "Do not use these numbers"
+    assert "do not have the planned shares" in readout.verdict.sentence
+    assert "correct the planned shares" in readout.verdict.detail

@@ -18,6 +18,8 @@ COMMANDS = {
     "design": ["SHEET", "-p NAME=VALUE", "--lock", "--anyway", "--reports DIR"],
     "assign": ["SHEET", "--new-ledger", "--reports DIR"],
     "contacts": ["SHEET", "--out FILE", "--answers FILE", "--replace", "--reports DIR"],
+    "ledger": ["SHEET", "--customer ID"],
+    "release": ["SHEET", "--customer ID", "--file FILE", "--reason TEXT", "--by NAME"],
     "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],
     "readout": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
     "compare": ["READOUT", "-p NAME=VALUE", "--reports DIR"],

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 import yaml
 
-from experiments import cli, find_lost
+from experiments import cli, design_test, find_lost
 
 SHEET = "data/spring/sheet.yml"
 
@@ -27,6 +27,13 @@ def planned(small_telecom, telecom_sheet, tmp_path, monkeypatch):
     Path(SHEET).write_text(yaml.safe_dump(content), encoding="utf-8")
     find_lost(SHEET, out="reports/spring/1-lost")
 
+    def stage(name, args):
+        """Make what the notebook of a stage makes, without its page: that has its own tests."""
+        if name == "2-design":
+            design_test(args.sheet, customers=500).write("reports/spring/2-design/design.json")
+
+    monkeypatch.setattr(cli, "_stage", stage)
+
 
 def winback(capsys, *words):
     code = cli.main([*words])
@@ -34,9 +41,8 @@ def winback(capsys, *words):
     return code, told, complaint
 
 
-def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_stage", lambda *_: None)  # the notebook has its own tests
-    code, told, _ = winback(capsys, "design", SHEET, "--lock")
+def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
+    code, told, _ = winback(capsys, "design", SHEET, "--lock", "--anyway")
     assert (code, "500 customers" in told, Path("data/spring/plan.yml").is_file()) == (0, True, True)
     code, told, _ = winback(capsys, "assign", SHEET, "--new-ledger")
     assert code == 0
@@ -82,9 +88,8 @@ def test_nothing_is_listed_before_anybody_is_assigned(planned, capsys):
     assert "no ledger" in complaint
 
 
-def test_a_rule_that_says_stop_keeps_the_list_from_being_written(planned, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_stage", lambda *_: None)
-    winback(capsys, "design", SHEET, "--lock")
+def test_a_rule_that_says_stop_keeps_the_list_from_being_written(planned, capsys):
+    winback(capsys, "design", SHEET, "--lock", "--anyway")
     winback(capsys, "assign", SHEET, "--new-ledger")
     duckdb.sql("COPY (SELECT 'winter' AS experiment, customer_id, DATE '2024-01-01' AS \"at\", TRUE AS reached, "
                "CAST(NULL AS DATE) AS accepted_at FROM 'data/spring/assignments.parquet') "
@@ -93,3 +98,68 @@ def test_a_rule_that_says_stop_keeps_the_list_from_being_written(planned, capsys
     assert code == 1
     assert "One chance a customer" in complaint
     assert not Path("calls.csv").exists()
+
+
+def booked(capsys):
+    """Lock and assign; return the customers in order."""
+    winback(capsys, "design", SHEET, "--lock", "--anyway")
+    assert winback(capsys, "assign", SHEET, "--new-ledger")[0] == 0
+    rows = duckdb.sql(
+        "SELECT CAST(customer_id AS VARCHAR) FROM 'data/spring/assignments.parquet' ORDER BY 1"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def test_a_release_stands_in_the_ledger_with_its_reason_and_can_be_run_again(planned, capsys):
+    first, second, third, *_ = booked(capsys)
+    words = ("release", SHEET, "--customer", first, second, "--reason", "offer never sent", "--by", "Ann")
+    assert winback(capsys, *words) == (0, "released 2 of 2 customers\n", "")
+    Path("wrong.csv").write_text(f"name;customer_id\nx;{second}\ny;{third}\n", encoding="utf-8")
+    words = ("release", SHEET, "--file", "wrong.csv", "--reason", "wrong list")
+    assert winback(capsys, *words) == (0, "released 1 of 2 customers; 1 were free\n", "")
+
+    code, told, complaint = winback(capsys, "ledger", SHEET, "--customer", first)
+    assert (code, complaint) == (0, "")
+    line, whose, assigned, released = told.splitlines()
+    assert line.startswith("spring: 500 customers assigned on 20")
+    assert line.endswith("; 3 released; contacts not known here")
+    assert (whose, "assigned to spring, arm '" in assigned) == (f"Customer {first!r}:", True)
+    assert released.endswith(": released from spring, by Ann: offer never sent")
+    duckdb.sql(f"COPY (SELECT 'spring' AS experiment, '{third}' AS customer_id, DATE '2024-01-01' AS \"at\") "
+               "TO 'data/spring/contacts.parquet' (FORMAT parquet)")  # fmt: skip
+    assert "; 1 contacted\n" in winback(capsys, "ledger", SHEET)[1]
+
+    Path("data/spring/contacts.parquet").unlink()
+    assert winback(capsys, "assign", SHEET)[0] == 0
+    left = duckdb.sql("SELECT count(*) FROM 'data/spring/assignments.parquet'").fetchall()
+    assert left == [(497,)]
+
+
+def test_a_release_of_nobody_or_without_a_reason_is_refused(planned, capsys):
+    booked(capsys)
+    Path("names.csv").write_text("name\nx\n", encoding="utf-8")
+    Path("empty.csv").write_text("customer_id\n", encoding="utf-8")
+    for who, reason, told in (
+        (
+            ("--customer", "nobody"),
+            "r",
+            "1 of 1 customers to release were never assigned, such as 'nobody'. Nobody was",
+        ),
+        (("--customer", ""), "r", "1 of 1 customers to release were never assigned, such as ''"),
+        (("--customer", "1"), " ", "reason is ' '. The history must tell it: write it."),
+        (("--file", "gone.csv"), "r", "There is no list 'gone.csv'"),
+        (("--file", "names.csv"), "r", "names.csv has no column 'customer_id'"),
+        (("--file", "empty.csv"), "r", "empty.csv has a header but no customers. Nobody was released."),
+    ):
+        code, _, complaint = winback(capsys, "release", SHEET, *who, "--reason", reason)
+        assert (code, told in complaint) == (1, True), complaint
+    assert "; 0 released;" in winback(capsys, "ledger", SHEET)[1]
+
+
+def test_a_stranger_has_no_history_and_a_changed_ledger_is_told(planned, capsys):
+    booked(capsys)
+    assert "Customer 'x' was never assigned." in winback(capsys, "ledger", SHEET, "--customer", "x")[1]
+    with duckdb.connect("data/ledger.duckdb") as other:
+        other.execute("UPDATE events SET arm = 'discount'")
+    code, _, complaint = winback(capsys, "ledger", SHEET)
+    assert (code, "the events of booking 1 were changed" in complaint) == (1, True)

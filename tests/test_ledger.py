@@ -2,7 +2,6 @@
 
 import datetime as dt
 import hashlib
-import importlib.util
 import logging
 import re
 import signal
@@ -12,7 +11,6 @@ import time
 
 import duckdb
 import pytest
-import servers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,15 +23,6 @@ from experiments.tables import connect
 DAY = dt.date(2026, 3, 1)
 NASTY = ["007", "7", " 7", "Ü", "o'clock", 'say "x"', "a,b", "a;b", "tab\t", "line\nend", "cr\rend", "\\N", "\\.",
          "NULL", "None", "{x}", "%s", "🙂", "\x1f", "e\u0301", "\u00e9"]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def server():
-    """Return the address of a private Postgres, where there are Postgres and psycopg."""
-    if servers.program("initdb") is None or importlib.util.find_spec("psycopg") is None:
-        pytest.skip("there is no Postgres here, or no psycopg")
-    with servers.postgres() as address:
-        yield address
 
 
 @pytest.fixture(params=["file", "server"])

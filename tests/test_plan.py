@@ -113,7 +113,8 @@ def test_a_misspelt_setting_is_refused_with_the_nearest_one(written, names, old,
         (("2026-07-01", "01.07.2026"), 5, ("followed_until is '01.07.2026'", "date")),
         (("contact: 5", "contact: -5"), 10, ("arms.A.contact is -5", "greater than or equal to 0")),
         (("contact: 5", "contact: five"), 10, ("arms.A.contact is 'five'", "decimal")),
-        (("share: 2", "share: 0"), 9, ("arms.A.share is 0", "greater than 0")),
+        (("share: 2", "share: 0"), 9, ("arms.A.share", "'A' has a share of 0", "nobody", "leave the arm out")),
+        (("share: 2", "share: -1"), 9, ("arms.A.share", "'A' has a share of -1", "above 0", "leave the arm out")),
         (("share: 2", "share: .nan"), 9, ("arms.A.share is nan", "finite")),
         (("share: 2", "share: .inf"), 9, ("arms.A.share is inf", "finite")),
         (("hold: {share: 1}", "hold:"), 7, ("arms.hold is None",)),
@@ -142,6 +143,19 @@ def test_a_wrong_value_is_refused_with_its_line(written, names, change, line, pa
 def test_a_setting_that_does_not_agree_with_the_others_is_refused_with_its_line(written, names, old, new, line):
     with pytest.raises(WinbackError, match=names(f"sheet.yml, line {line}:")):
         written(SHEET.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("hold", "offer", "told"),
+    [(0.5, 0.4, "sum to 0.9"), (0.9, 0.9, "sum to 1.8"), (0.5, 0.5, ""), (0.33, 0.67, ""), (1, 0.5, ""), (3, 2, "")],
+)
+def test_fractions_must_sum_to_1_and_whole_parts_need_not(written, names, hold, offer, told):
+    content = SHEET.replace("share: 1", f"share: {hold}").replace("share: 2", f"share: {offer}")
+    if told:
+        with pytest.raises(WinbackError, match=names("line 6: arms", told, "Fractions must sum to 1", "2 : 1 : 1")):
+            written(content)
+    else:
+        assert [arm.share for arm in written(content)[0].arms.values()] == [hold, offer]
 
 
 @pytest.mark.parametrize("day", ["2026-13-01", "2026-02-30"])

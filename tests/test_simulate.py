@@ -566,25 +566,6 @@ def test_two_neighbouring_customers_are_as_often_together_as_chance_has_it():
     assert together == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(4_999))
 
 
-def test_a_customer_without_a_stratum_is_not_lost_in_silence():
-    customers = [("c1", "a"), ("c2", None), ("c3", "a")]
-    try:
-        rows = assigned(customers)
-    except WinbackError as error:
-        assert "stratum" in str(error)  # noqa: PT017  either answer is honest
-    else:
-        assert [row[0] for row in rows] == ["c1", "c2", "c3"]
-
-
-def test_a_customer_that_is_there_twice_does_not_get_two_offers():
-    try:
-        rows = assigned([("c1", f"s{i % 2}") for i in range(10)])
-    except WinbackError as error:
-        assert "'c1'" in str(error)  # noqa: PT017  either answer is honest
-    else:
-        assert len({arm for _, _, arm, _ in rows}) == 1
-
-
 def test_the_texts_of_the_engine_hold_no_hash_of_its_own_and_no_unfilled_placeholder():
     text = sql("assign", seed=1, bucket=sql("bucket", seed=1, buckets=BUCKETS))
     assert "{" not in text

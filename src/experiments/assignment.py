@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.assign import assign
-from experiments.cells import literal
-from experiments.errors import WinbackError
+from experiments.errors import WinbackError, did_you_mean
 from experiments.ledger import Booking, open_ledger
-from experiments.lock import FILE, Plan, deviations, read_plan, stratum_of
-from experiments.plan import Sheet, read_sheet
+from experiments.lock import FILE, Plan, deviations, make_candidates, read_plan, sha256_of
+from experiments.plan import SEPARATOR, Sheet, read_sheet
 from experiments.stores import SERVERS
 from experiments.tables import Account, connect, write_parquet
+from experiments.words import listed
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,9 +30,10 @@ class Assigned:
 
     booking: Booking
     file: Path
-    account: Account
+    accounts: tuple[Account, ...]  # of who can be contacted, then of who has a chance left
     arms: tuple[tuple[str, int, float], ...]  # arm, customers, planned share
     worst_balance: float  # largest difference of a stratum's share between an arm and all, in points of share
+    warnings: tuple[str, ...]  # what was drawn as the sheet says, but perhaps not as it was meant
 
 
 def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
@@ -44,7 +45,7 @@ def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: boo
     content, folder = read_sheet(sheet)
     plan = _plan(content, folder, cohort)
     with connect() as con:
-        _candidates(con, content, cohort)
+        candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
         with open_ledger(address_of(content, folder), con, create=new_ledger) as ledger:
             account = ledger.assignable("candidates", into="open_candidates", experiment=content.experiment)
             _draw(con, content, plan, account)
@@ -53,8 +54,8 @@ def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: boo
             ledger.assigned(content.experiment, into="booked")
         file = folder / (content.tables["assignments"].file if "assignments" in content.tables else OUTPUT)
         _write(con, file)
-        return Assigned(booking=booking, file=file, account=account, arms=_arms(con, content),
-                        worst_balance=_worst_balance(con))  # fmt: skip
+        return Assigned(booking=booking, file=file, accounts=(candidates, account), arms=_arms(con, content),
+                        worst_balance=_worst_balance(con), warnings=tuple(_warnings(con, content)))  # fmt: skip
 
 
 def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
@@ -68,18 +69,11 @@ def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
                            "a test of another name.")  # fmt: skip
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
-    found = hashlib.sha256(cohort.read_bytes()).hexdigest()
+    found = sha256_of(cohort)
     if found != plan.cohort_sha256:
         raise WinbackError(f"{cohort.name} is not the cohort of the locked plan (sha256 {found[:12]}..., not "
                            f"{plan.cohort_sha256[:12]}...). Put that one back.")  # fmt: skip
     return plan
-
-
-def _candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
-    """Make the view candidates(customer_id, stratum) of those who can be contacted."""
-    con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(cohort)})")
-    con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort "
-                "WHERE contactable")  # fmt: skip
 
 
 def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Account) -> None:
@@ -88,12 +82,33 @@ def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Acc
         raise WinbackError(f"The plan is for {plan.customers:,} customers, but only {account.kept:,} of "
                            f"{account.rows:,} have their chance left: {account.why}. Lock a smaller plan under "
                            "another name.")  # fmt: skip
-    con.execute(f"CREATE TEMP TABLE to_assign AS SELECT * FROM open_candidates ORDER BY md5(concat("
-                f"'{sheet.seed}:sample:', customer_id)), customer_id LIMIT {plan.customers}")  # fmt: skip
+    order = f"ORDER BY md5(concat('{sheet.seed}:sample:', customer_id)), customer_id LIMIT {plan.customers}"
+    some = order if plan.customers < account.kept else ""  # to take all of them needs no order
+    con.execute(f"CREATE TEMP TABLE to_assign AS SELECT * FROM open_candidates {some}")
     assign(con, shares={arm: offer.share for arm, offer in sheet.arms.items()}, seed=sheet.seed)
+    drawn = {row[0] for row in con.execute("SELECT DISTINCT arm FROM assigned").fetchall()}
     for arm in sheet.arms:
-        if not con.execute(f"SELECT count(*) FROM assigned WHERE arm = {literal(arm)}").fetchall()[0][0]:
-            raise WinbackError(f"Arm {arm!r} gets none of {plan.customers:,} customers. Give it a larger share.")
+        if arm not in drawn:
+            raise WinbackError(f"Arm {arm!r} gets none of {plan.customers:,} customers. Give it a larger share, plan "
+                               "more customers, or use fewer `strata`.")  # fmt: skip
+
+
+def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
+    """Tell strata too small for every arm, and choices that no customer of the test has."""
+    sizes = con.execute("SELECT stratum, count(*) FROM assignments GROUP BY 1 ORDER BY 2, 1").fetchall()
+    small = [(stratum, customers) for stratum, customers in sizes if customers < len(sheet.arms)]
+    if small:
+        yield (f"{len(small):,} of {len(sizes):,} strata have fewer customers than the test has arms, such as "
+               f"{small[0][0]!r} with {small[0][1]}: not every offer is given there. Next time use fewer or coarser "
+               "`strata`.")  # fmt: skip
+    for name, offer in sheet.every_offer.items():
+        place = sheet.strata.index(offer.by) if offer.choose else 0
+        found = {stratum.split(SEPARATOR)[place] for stratum, _ in sizes}
+        unheard = [value for value in offer.choose if value not in found]
+        if unheard:
+            values = listed([repr(value) for value in unheard], last="or")
+            yield (f"Offer {name!r} chooses by {offer.by!r}, but no customer of the test is {values}. "
+                   f"{did_you_mean(unheard[0], found)}")  # fmt: skip
 
 
 def address_of(sheet: Sheet, folder: Path) -> str:

@@ -149,12 +149,15 @@ def assign(args: argparse.Namespace) -> None:
     from experiments.assignment import assign_test
 
     done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
-    print(f"{done.account}")
+    for account in done.accounts:
+        print(account)
     for arm, customers, share in done.arms:
         print(f"  {arm}: {customers:,} customers, planned {100 * share:.1f} %")
     print(
         f"Balance: no stratum's share differs by more than {100 * done.worst_balance:.2f} points between arms and all."
     )
+    for warning in done.warnings:
+        print(f"  warn: {warning}")
     print(
         "Booked."
         if done.booking.new
@@ -180,6 +183,33 @@ def contacts(args: argparse.Namespace) -> None:
     for load in calls.loads:
         print(f"  {load.caller}: {load.customers:,} customers on {load.days} days, {load.first_day} to {load.last_day}")
     print(f"The call list: {out}")
+
+
+def ledger(args: argparse.Namespace) -> None:
+    """Tell who was assigned, released and contacted in every test, and what happened to a customer."""
+    from experiments.desk import read_books
+
+    books = read_books(args.sheet, customer=args.customer)
+    for line in books.lines() if books.experiments else ["Nobody is booked yet."]:
+        print(line)
+    if args.customer is not None:
+        print(f"Customer {args.customer!r}:" if books.history else f"Customer {args.customer!r} was never assigned.")
+    for event in books.history:
+        print(f"  {event}")
+    if books.wrong:
+        raise WinbackError(f"The ledger was changed by another program: {'; '.join(books.wrong)}. Put a copy back.")
+
+
+def release(args: argparse.Namespace) -> None:
+    """Give customers their one chance back, for a reason that stays in the ledger."""
+    from datetime import UTC, datetime
+    from getpass import getuser
+
+    from experiments import desk
+
+    done = desk.release(args.sheet, args.customer or (), file=args.file, reason=args.reason, by=args.by or getuser(),
+                        today=datetime.now(UTC).date())  # fmt: skip
+    print(done)
 
 
 def readout(args: argparse.Namespace) -> None:
@@ -308,6 +338,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    def about_sheet(command: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        sub = add(command)
+        sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+        return sub
+
     def reports(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR", help="where pages go (reports)")
 
@@ -318,8 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(demo)
     sub.add_argument("--customers", type=_count, metavar="N", help="lost customers to simulate (40,000 and 12,000)")
     reports(sub)
-    sub = add(check)
-    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    about_sheet(check)
     sub = add(run)
     sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
     parameter(sub)
@@ -327,8 +361,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
     reports(sub)
     for command in (lost, design, readout):
-        sub = add(command)
-        sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+        sub = about_sheet(command)
         parameter(sub)
         reports(sub)
         if command is design:
@@ -336,16 +369,22 @@ def _parser() -> argparse.ArgumentParser:
                 "--lock", action="store_true", help="freeze sheet and cohort into plan.yml beside the sheet"
             )
             sub.add_argument("--anyway", action="store_true", help="lock even a test too small to tell anything")
-    sub = add(assign)
-    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    sub = about_sheet(assign)
     sub.add_argument("--new-ledger", action="store_true", help="begin the company's one ledger, where there is none")
     reports(sub)
-    sub = add(contacts)
-    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    sub = about_sheet(contacts)
     sub.add_argument("--out", type=Path, metavar="FILE", help="CSV or XLSX (reports/<experiment>/calls.xlsx)")
     sub.add_argument("--answers", type=Path, metavar="FILE", help="a filled list: what happened, into table contacts")
     sub.add_argument("--replace", action="store_true", help="write over a list, or correct what was read back before")
     reports(sub)
+    sub = about_sheet(ledger)
+    sub.add_argument("--customer", metavar="ID", help="a customer whose history is told, too")
+    sub = about_sheet(release)
+    who = sub.add_mutually_exclusive_group(required=True)
+    who.add_argument("--customer", nargs="+", metavar="ID", help="the customers")
+    who.add_argument("--file", type=Path, metavar="FILE", help="a CSV or XLSX file with a column customer_id")
+    sub.add_argument("--reason", required=True, metavar="TEXT", help="why; it stays in the ledger")
+    sub.add_argument("--by", metavar="NAME", help="who decides it (your login)")
     sub = add(compare)
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip

@@ -1,9 +1,10 @@
-"""The desk of the head of sales: from the ledger to a call list, and what happened back into the table contacts."""
+"""The desk of the head of sales: from the ledger to a call list, answers back into the table contacts, releases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ from experiments.assignment import address_of
 from experiments.calls import Calls, keep_calls, plan_calls, write_calls
 from experiments.cells import literal
 from experiments.errors import WinbackError
-from experiments.ledger import Ledger, open_ledger
+from experiments.ledger import Event, Ledger, Released, Standing, open_ledger
 from experiments.plan import Sheet, read_sheet
-from experiments.tables import connect, read
+from experiments.spreadsheets import read_list
+from experiments.tables import columns_of, connect, read
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,3 +78,59 @@ def take_answers(sheet: str | Path, file: Path, *, today: date, replace: bool = 
     with _booked(content, folder) as (con, _):
         return import_contacts(con, file, experiment=content.experiment, holdout=content.holdout, today=today,
                                register=folder / REGISTER, into=into, assigned="booked", replace=replace)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What stands in the ledger of a sheet."""
+
+    experiments: tuple[Standing, ...]
+    contacted: Mapping[str, int]  # experiment: customers, as far as the sheet's table `contacts` knows
+    wrong: tuple[str, ...]  # what was changed behind the ledger's back
+    history: tuple[Event, ...]  # of the customer asked for
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each experiment."""
+        for standing in self.experiments:
+            contacted = self.contacted.get(str(standing.booking.experiment))
+            yield f"{standing}; {'contacts not known here' if contacted is None else f'{contacted:,} contacted'}"
+
+
+def read_books(sheet: str | Path, *, customer: str | None = None) -> Books:
+    """Return what stands in the ledger: every experiment, and the history of a customer. Raises WinbackError."""
+    content, folder = read_sheet(sheet)
+    with connect() as con, open_ledger(address_of(content, folder), con, read_only=True) as ledger:
+        return Books(
+            experiments=ledger.experiments(),
+            contacted=_contacted(con, content, folder),
+            wrong=ledger.audit(),
+            history=ledger.history(customer) if customer is not None else (),
+        )
+
+
+def _contacted(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[str, int]:
+    """Return how many customers of each experiment stand in the table contacts."""
+    source = sheet.tables.get("contacts")
+    if source is None or not (folder / source.file).is_file():
+        return {}
+    read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
+    name = "experiment" if "experiment" in columns_of(con, "contacts") else literal(sheet.experiment)
+    counted = f"SELECT {name}, count(DISTINCT customer_id) FROM contacts WHERE {name} IS NOT NULL GROUP BY 1"
+    return dict(con.execute(counted).fetchall())
+
+
+def release(
+    sheet: str | Path, customers: Sequence[str] = (), *, file: Path | None = None, reason: str, by: str, today: date
+) -> Released:
+    """Give customers their chance back: those named, or those of a list with the column customer_id.
+
+    All of them or none; the reason stays in the history. Raises WinbackError, also for a customer never assigned.
+    """
+    content, folder = read_sheet(sheet)
+    if file is not None:
+        listed = read_list(file, wanted=("customer_id",), needed="customer_id")
+        customers = [row["customer_id"] or "" for row in listed]
+        if not customers:
+            raise WinbackError(f"{file.name} has a header but no customers. Nobody was released.")
+    with open_ledger(address_of(content, folder)) as ledger:
+        return ledger.release(customers, reason=reason, by=by, at=today)

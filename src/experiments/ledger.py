@@ -72,6 +72,13 @@ class Event:
     reason: str | None
     by: str
 
+    def __str__(self) -> str:
+        by = f", by {self.by}" if self.by else ""
+        if self.kind == "released":
+            return f"{self.at}: released from {self.experiment}{by}: {self.reason}"
+        place = f"arm {self.arm!r}, stratum {self.stratum!r}, bucket {self.bucket}"
+        return f"{self.at}: assigned to {self.experiment}, {place}{by}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -85,6 +92,11 @@ class Standing:
     def open(self) -> int:
         """Customers whose chance stands."""
         return self.booking.customers - self.released
+
+    def __str__(self) -> str:
+        arms = ", ".join(f"{arm} {customers:,}" for arm, customers in self.arms)
+        booked = f"{self.booking.experiment}: {self.booking.customers:,} customers assigned on {self.booking.at}"
+        return f"{booked} ({arms}); {self.released:,} released"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

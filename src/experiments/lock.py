@@ -11,13 +11,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from experiments.cells import literal, quote
 from experiments.errors import WinbackError, did_you_mean
 from experiments.keep import write_text
+from experiments.offers import Offer
 from experiments.plan import SEPARATOR, Sheet, read_sheet
+from experiments.tables import Account, columns_of, complete, connect, read
+
+if TYPE_CHECKING:
+    import duckdb
 
 FILE = "plan.yml"
 FREE = ("tables", "followed_until", "design", "contacts", "ledger")  # settings that may come or change after the lock
@@ -54,20 +60,22 @@ def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today
     """
     content, folder = read_sheet(sheet)
     content.need_arms()
-    contactable = _contactable(content, cohort)
+    before, path = read_plan(folder, content.experiment), folder / FILE
+    found = _candidates(content, folder, cohort, day=before.locked_on if before else today)
+    contactable = found.kept
     wanted = customers or content.customers or contactable
     if not len(content.arms) <= wanted <= contactable:
+        why = f" ({found.rows - found.kept:,} cannot: {found.why})" if found.kept < found.rows else ""
         raise WinbackError(f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
-                           f"of {cohort.name} can be contacted. Set `customers:` between the two.")  # fmt: skip
+                           f"of {cohort.name} can be contacted{why}. Set `customers:` between the two.")  # fmt: skip
     plan = Plan(
         experiment=content.experiment,
         locked_on=today,
         customers=wanted,
         cohort_customers=contactable,
-        cohort_sha256=hashlib.sha256(cohort.read_bytes()).hexdigest(),
+        cohort_sha256=sha256_of(cohort),
         sheet=settings_of(content),
     )
-    before, path = read_plan(folder, content.experiment), folder / FILE
     if before is not None:
         other = deviations(before, content)
         other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
@@ -122,8 +130,6 @@ def settings_of(sheet: Sheet) -> dict[str, Any]:
 
 def stratum_of(factors: Sequence[str]) -> str:
     """Return the SQL of a customer's stratum in the cohort, such as "price / A"; of no factors: all."""
-    from experiments.cells import literal, quote
-
     parts = [f"coalesce(CAST({quote(column_of(factor))} AS VARCHAR), 'unknown')" for factor in factors]
     return f" || {literal(SEPARATOR)} || ".join(parts) or "'all'"
 
@@ -133,27 +139,81 @@ def column_of(factor: str) -> str:
     return {"tier": "abc"}.get(factor, factor)
 
 
-def _contactable(sheet: Sheet, cohort: Path) -> int:
-    """Return how many can be contacted; refuse factors that nobody knows, and customers no offer is chosen for."""
-    from experiments.cells import literal
-    from experiments.tables import columns_of, connect
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file of any size."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
+
+def make_candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, folder: Path, cohort: Path, day: date) -> Account:
+    """Make the view candidates(customer_id, stratum): who can be contacted, and whom no contact reached before the day.
+
+    `day`: of the lock, so that contacts of the test itself change nothing. Makes the view `cohort` of them, too. Raises
+    WinbackError: no cohort, a customer twice or without a name, a factor of `strata` that the cohort does not know.
+    """
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
+    con.execute(f"CREATE TEMP VIEW contactable AS SELECT * FROM read_parquet({literal(cohort)}) WHERE contactable")
+    _refuse_rows(con, sheet, cohort)
+    con.execute("CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
+                f"({_reached(con, sheet, folder, day)})")  # fmt: skip
+    con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort")
+    ((rows,),) = con.execute("SELECT count(*) FROM contactable").fetchall()
+    ((kept,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
+    return Account(table="candidates", rows=rows, kept=kept, why=f"a contact reached them before {day}, and a customer "
+                   "has one chance")  # fmt: skip
+
+
+def _refuse_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
+    known = columns_of(con, "contactable")
+    for factor in sheet.strata:
+        if column_of(factor) not in known:
+            raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
+                               f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
+    rows, named, customers = con.execute(
+        "SELECT count(*), count(customer_id), count(DISTINCT customer_id) FROM contactable"
+    ).fetchall()[0]
+    if named < rows:
+        raise WinbackError(f"{rows - named:,} of {rows:,} rows of {cohort.name} have no customer_id. Make it anew: "
+                           "`winback lost <sheet>`.")  # fmt: skip
+    if customers < rows:
+        twice = "SELECT min(customer_id) FROM (SELECT customer_id FROM contactable GROUP BY 1 HAVING count(*) > 1) AS t"
+        raise WinbackError(f"{rows - customers:,} of {rows:,} rows of {cohort.name} repeat a customer, such as "
+                           f"{con.execute(twice).fetchall()[0][0]!r}. One customer, one arm: make it anew, "
+                           "`winback lost <sheet>`.")  # fmt: skip
+
+
+def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: date) -> str:
+    """Return the SQL of the customers whom a contact reached before a day; without a day, one of another test.
+
+    As the call list has it: of whom nobody says whether the contact reached them, it did.
+    """
+    source = sheet.tables.get("contacts")
+    if source is None or not (folder / source.file).is_file():
+        return "SELECT '' WHERE FALSE"
+    read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
+    complete(con, "contacts", like="contactable", known=True)
+    return ("SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "
+            "WHERE (coalesce(reached, TRUE) OR accepted_at IS NOT NULL OR refused_at IS NOT NULL) "
+            f"AND coalesce(\"at\" < DATE '{day}', experiment <> {literal(sheet.experiment)}, FALSE)")  # fmt: skip
+
+
+def _candidates(sheet: Sheet, folder: Path, cohort: Path, *, day: date) -> Account:
+    """Return how many can be assigned; refuse customers no offer is chosen for."""
     with connect() as con:
-        con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(cohort)}) WHERE contactable")
-        known = columns_of(con, "cohort")
-        for factor in sheet.strata:
-            if column_of(factor) not in known:
-                raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
-                                   f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
+        account = make_candidates(con, sheet, folder=folder, cohort=cohort, day=day)
         for name, offer in sheet.every_offer.items():
             if offer.by:
-                cell = stratum_of([offer.by])
-                told = ", ".join(map(literal, offer.choose))
-                rows = con.execute(f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({told}) GROUP BY 1 "
-                                   "ORDER BY 2 DESC, 1").fetchall()  # fmt: skip
-                for value, customers in rows[:1]:
-                    raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
-                                       f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`.")  # fmt: skip
-        return int(con.execute("SELECT count(*) FROM cohort").fetchall()[0][0])
+                _refuse_unchosen(con, name, offer)
+    return account
+
+
+def _refuse_unchosen(con: duckdb.DuckDBPyConnection, name: str, offer: Offer) -> None:
+    cell = stratum_of([offer.by])
+    told = ", ".join(map(literal, offer.choose))
+    rows = con.execute(
+        f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({told}) GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    for value, customers in rows.fetchall()[:1]:
+        raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
+                           f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`.")  # fmt: skip

@@ -36,9 +36,7 @@ class Offer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float = Field(
-        default=1.0, gt=0, allow_inf_nan=False, description="planned share; any unit, for example 3 : 2 : 2"
-    )
+    share: float = Field(default=1.0, allow_inf_nan=False, description="planned share; any unit, for example 3 : 2 : 2")
     label: str = Field(default="", description="name on the page")
     kind: str | None = Field(default=None, description="what it is, such as discount or gift")
     worth: Money | None = Field(default=None, ge=0, description="list price or face value of what the customer gets")

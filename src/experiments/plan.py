@@ -281,9 +281,21 @@ class Sheet(BaseModel):
             if "share" not in offer.model_fields_set:
                 raise ValueError(f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
                                  "`share: 1` for all arms alike.")  # fmt: skip
+        if self.arms:
+            self._refuse_shares()
         for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
             for name, offer in offers.items():
                 self._refuse_part(f"{home}.{name}", name, offer)
+
+    def _refuse_shares(self) -> None:
+        """Refuse arms that nobody would be assigned to, and fractions that do not sum to 1."""
+        from experiments.question import fractions
+
+        try:
+            fractions(tuple(self.arms), {name: offer.share for name, offer in self.arms.items()})
+        except WinbackError as error:
+            none = next((f"arms.{name}.share" for name, offer in self.arms.items() if offer.share <= 0), "arms")
+            raise ValueError(f"{none}: {error}") from None
 
     def _refuse_part(self, place: str, name: str, offer: Offer) -> None:
         known = self.every_offer

@@ -109,7 +109,8 @@ def _wait(attempt: Callable[[], bool], *, seconds: float, name: str, holder: Cal
 
 def _missing(name: str) -> WinbackError:
     return WinbackError(f"There is no ledger at {name}. Check the address: another ledger would give every customer a "
-                        "second chance. To begin the company's one ledger: open_ledger(..., create=True).")  # fmt: skip
+                        "second chance. To begin the company's one ledger: `winback assign <sheet> --new-ledger`, or "
+                        "open_ledger(..., create=True).")  # fmt: skip
 
 
 def _refuse_version(store: Store, name: str) -> None:

@@ -458,6 +458,7 @@ def test_doubling_money_doubles_every_amount_and_keeps_every_ratio_to_the_last_b
         for metric, found in one.estimates.items():
             factor = 2 if metric in MONEY else 1
             wanted = {name: factor * getattr(found, name) for name in ("value", "low", "high")}
+            wanted["se"] = None if found.se is None else factor * found.se
             assert (metric, two.estimates[metric]) == (metric, replace(found, **wanted))
     assert double.ranking.tied == base.ranking.tied
     assert double.ranking.p_best == base.ranking.p_best

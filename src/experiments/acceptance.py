@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments.cube import Cube, leave_one_out
@@ -25,7 +26,8 @@ def accepted(cube: Cube, *, arm: int, level: float) -> Estimate:
 
 def returned(cube: Cube, *, arm: int, window_months: int, level: float) -> Estimate:
     """Return the share that bought again within the window, of those watched to its end."""
-    return proportion(*returned_counts(cube, arms=[arm], window_months=window_months), level=level)
+    x, n = returned_counts(cube, arms=[arm], window_months=window_months)
+    return replace(proportion(x, n, level=level), se=math.sqrt(share_variance(x, n) / n) if n else None)
 
 
 def lift(

@@ -83,8 +83,7 @@ def proportion(successes: int, n: int, *, level: float) -> Estimate:
     if n == 0:
         return missing(level=level, n=0, unit="share")
     low, high = wilson(successes, n, level=level)
-    se = math.sqrt(share_variance(successes, n) / n)
-    return Estimate(value=successes / n, low=low, high=high, level=level, n=n, unit="share", se=se)
+    return Estimate(value=successes / n, low=low, high=high, level=level, n=n, unit="share")
 
 
 def newcombe(x1: int, n1: int, x0: int, n0: int, *, level: float = 0.95, z: float | None = None) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The study of several tests: the intervals of the mean, of the next test and of each test hold the truth. A minute."""
+"""The study of several tests: the intervals of the mean, of the next test and of each test hold the truth. Minutes."""
 
 from itertools import product
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import WinbackError, did_you_mean, short
+from experiments.forks import preloaded, worth_importing
 from experiments.parameters import Value, as_json, inject, parameters_of, text_of, typed
 
 log = logging.getLogger(__name__)
@@ -120,8 +121,10 @@ def run(
     work = _temporary(out)
     try:
         folder = {"out": declared["out"].parse(_relative(work))} if "out" in declared else {}
-        _save(inject(source, given | folder), work / "notebook.ipynb")
-        document = _make(work, out, name=source.stem, values=values, progress=progress)
+        document = inject(source, given | folder)
+        _save(document, work / "notebook.ipynb")
+        with preloaded(worth_importing(map(text_of, document["cells"]))):
+            document = _make(work, out, name=source.stem, values=values, progress=progress)
         done = Run(
             out=out,
             notebook=source.stem,
@@ -167,6 +170,8 @@ def _execute(path: Path, *, name: str, progress: bool) -> None:
     import papermill
     from traitlets.config import Config
 
+    from experiments.kernels import ForkingManager
+
     # What papermill logs it also raises; and after Ctrl-C the kernel may answer asyncio when nobody waits any more.
     # Without a handler Python prints both.
     for quiet in map(logging.getLogger, ("papermill", "asyncio")):
@@ -184,6 +189,8 @@ def _execute(path: Path, *, name: str, progress: bool) -> None:
             kernel_name=KERNEL,
             progress_bar=bar,
             autosave_cell_every=0,
+            kernel_manager_class=ForkingManager,
+            shutdown_kernel="immediate",  # its results are here: nothing is lost
             extra_arguments=["--log-level=CRITICAL"],  # what the kernel logs on the terminal is about itself
             config=config,
         )

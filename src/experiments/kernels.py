@@ -1,0 +1,53 @@
+"""Kernels for Jupyter that are forked from a preloaded process, where there is one.
+
+Registered for every Jupyter as the kernel provisioner "winback-fork" (an entry point in pyproject.toml).
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from experiments.forks import current
+
+NAME = "winback-fork"
+LAUNCHER = "ipykernel_launcher"
+ENDS = 0.005  # seconds between two looks whether a killed kernel has ended
+
+
+class ForkedKernel(LocalProvisioner):
+    """Forks the kernel while `forks.preloaded` is open; starts it as Jupyter does elsewhere."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ANN401  # Jupyter's signature
+        """Start the kernel of a command and return where it listens."""
+        server = current()
+        if server is None or LAUNCHER not in cmd:
+            return await super().launch_kernel(cmd, **kwargs)
+        argv = cmd[cmd.index(LAUNCHER) :]
+        forked = server.fork(argv, env=kwargs["env"], cwd=str(kwargs.get("cwd") or Path.cwd()))
+        self.process = forked  # type: ignore[assignment]  # as much of a Popen as a provisioner needs
+        self.pid = self.pgid = forked.pid
+        return self.connection_info
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  # Jupyter's signature
+        """End the kernel now; return when it has ended, for Jupyter would look again only after a tenth of a second."""
+        await super().kill(restart)
+        for _ in range(200):
+            if await self.poll() is not None:
+                break
+            await asyncio.sleep(ENDS)
+
+
+class ForkingManager(AsyncKernelManager):
+    """Starts kernels by ForkedKernel, whatever the kernelspec says."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec | None:
+        """The kernelspec, with our provisioner."""
+        spec = super().kernel_spec
+        if spec is not None:
+            spec.metadata = spec.metadata | {"kernel_provisioner": {"provisioner_name": NAME}}
+        return spec

@@ -236,10 +236,11 @@ def _run(
     from experiments.pages import index
 
     if sheet is not None:
-        from experiments.plan import files_of, read_sheet
+        from experiments.plan import read_sheet
+        from experiments.registry import inputs_of
 
         experiment = experiment or read_sheet(sheet)[0].experiment
-        inputs = files_of(sheet)
+        inputs = inputs_of(sheet)
     out = reports / (experiment or "own") / stage
     done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty())
     index(reports)

@@ -32,8 +32,8 @@ DEMO = (  # sheet, lost customers, seed
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 bad input, 130 stopped by Ctrl-C."""
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().parse_args(argv)
         args.command(args)
     except WinbackError as error:
         print(f"winback: {error}", file=sys.stderr)
@@ -104,12 +104,12 @@ def run(args: argparse.Namespace) -> None:
     notebook = find_notebook(args.notebook)
     known = parameters_of(notebook)
     if args.list:
-        for parameter in known.values():
-            print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}\n      {parameter.help}")
+        print(_listed(notebook))
         return
     parameters = dict(_pair(text) for text in args.parameter)
     sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
-    _run(notebook.stem, parameters, reports=args.reports, experiment=args.name, sheet=sheet, source=notebook)
+    _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name, sheet=sheet,
+         source=notebook)  # fmt: skip
 
 
 def lost(args: argparse.Namespace) -> None:
@@ -182,7 +182,7 @@ def compare(args: argparse.Namespace) -> None:
     if not paths:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
     found = [path / "readout.json" if path.is_dir() else path for path in paths]
-    _compare(found, args.reports)
+    _compare(found, args.reports, fresh=args.fresh)
 
 
 def lab(args: argparse.Namespace) -> None:
@@ -213,12 +213,13 @@ def _stage(stage: str, args: argparse.Namespace) -> None:
             f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
         )
     parameters = {"sheet": args.sheet, **changes}
-    _run(stage, parameters, reports=args.reports, experiment=_experiment(args.sheet), sheet=Path(args.sheet))
+    _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
+         sheet=Path(args.sheet))  # fmt: skip
 
 
-def _compare(readouts: Sequence[Path], reports: Path) -> None:
+def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool = False) -> None:
     parameters = {"readouts": [path.as_posix() for path in readouts]}
-    _run("4-compare", parameters, reports=reports, experiment="compare", inputs=readouts)
+    _run("4-compare", parameters, reports=reports, fresh=fresh, experiment="compare", inputs=readouts)
 
 
 def _run(
@@ -226,6 +227,7 @@ def _run(
     parameters: Mapping[str, object],
     *,
     reports: Path,
+    fresh: bool = False,
     experiment: str | None = None,
     sheet: Path | None = None,
     inputs: Sequence[Path] = (),
@@ -242,9 +244,10 @@ def _run(
         experiment = experiment or read_sheet(sheet)[0].experiment
         inputs = inputs_of(sheet)
     out = reports / (experiment or "own") / stage
-    done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty())
+    done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty(), fresh=fresh)
     index(reports)
-    print(f"  {stage}: {done.page} ({done.seconds:.1f} s)", flush=True)
+    how = "nothing changed since, reused; --fresh runs it again" if done.reused else f"{done.seconds:.1f} s"
+    print(f"  {stage}: {done.page} ({how})", flush=True)
 
 
 def _headline(path: Path) -> None:
@@ -252,6 +255,32 @@ def _headline(path: Path) -> None:
 
     said = read_readout(path).verdict
     print(f"\n{said.word}\n{said.sentence}\n{said.detail}".rstrip() + "\n")
+
+
+class _NotebookHelp(argparse.Action):
+    """Shows the help of `winback run` and, after the name of a notebook, what that notebook may be told."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object) -> None:
+        """Print it and end."""
+        parser.print_help()
+        if namespace.notebook:
+            from experiments.notebooks import find_notebook
+
+            try:
+                print(f"\nparameters of {namespace.notebook}:\n{_listed(find_notebook(namespace.notebook))}")
+            except WinbackError as error:
+                parser.error(str(error))
+        parser.exit()
+
+
+def _listed(notebook: Path) -> str:
+    """Return the parameters of a notebook, two lines each."""
+    from experiments.parameters import parameters_of
+
+    return "\n".join(
+        f"  {known.name}: {known.type} = {known.default!r}\n      {'; '.join(filter(None, (known.range, known.help)))}"
+        for known in parameters_of(notebook).values()
+    )
 
 
 def _pair(text: str) -> tuple[str, object]:
@@ -282,9 +311,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(command: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def add(command: Callable[[argparse.Namespace], None], *, add_help: bool = True) -> argparse.ArgumentParser:
         told = (command.__doc__ or "").splitlines()[0]
-        sub = commands.add_parser(command.__name__, help=told, description=told)
+        sub = commands.add_parser(command.__name__, help=told, description=told, add_help=add_help)
         sub.set_defaults(command=command)
         return sub
 
@@ -294,13 +323,19 @@ def _parser() -> argparse.ArgumentParser:
     def parameter(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
                          help="a parameter of the notebook, such as horizon_months=12; may be repeated")  # fmt: skip
+        fresh(sub)
+
+    def fresh(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--fresh", action="store_true", help="run it again even if nothing has changed")
 
     sub = add(demo)
     sub.add_argument("--customers", type=_count, metavar="N", help="lost customers to simulate (40,000 and 12,000)")
     reports(sub)
     sub = add(check)
     sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
-    sub = add(run)
+    sub = add(run, add_help=False)
+    sub.add_argument("-h", "--help", action=_NotebookHelp, nargs=0,
+                     help="show this message; after NOTEBOOK, its parameters too")  # fmt: skip
     sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
     parameter(sub)
     sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
@@ -328,6 +363,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(compare)
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip
+    fresh(sub)
     reports(sub)
     sub = add(lab)
     sub.add_argument("more", nargs="*", metavar="OPTION", help="options for JupyterLab, after --")

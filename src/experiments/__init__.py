@@ -1,7 +1,7 @@
 """Win-back experiments: acceptance, retained lifetime and return on investment per offer.
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
-`read_cohort(path)`, `read_readout(path)`; and `report`, the sections of each page.
+`sweep(notebook, ..., over=...)`, `read_cohort(path)`, `read_readout(path)`; and `report`, the sections of each page.
 Names are loaded when they are first used.
 """
 
@@ -19,7 +19,9 @@ _HOMES = {
     "read_cube": "readout",
     "read_readout": "readout",
     "Readout": "readout",
+    "read_sweep": "grid",
     "run": "notebooks",
+    "sweep": "sweeps",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604  the names are the keys
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from experiments.errors import WinbackError
 
@@ -110,6 +111,29 @@ def run(args: argparse.Namespace) -> None:
     sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
     _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name, sheet=sheet,
          source=notebook)  # fmt: skip
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """Run a notebook under every combination of other parameters, and compare them on one page."""
+    from experiments.pages import index
+    from experiments.plan import read_sheet
+    from experiments.registry import inputs_of
+    from experiments.sweeps import sweep as carry_out
+
+    sheet = read_sheet(args.sheet)[0]
+    over = {name: str(values).split(",") for name, values in map(_pair, args.over)} or sheet.sweep
+    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter)}
+    out = args.reports / sheet.experiment / args.name
+    swept = carry_out(args.notebook, parameters, over=over, out=out, inputs=inputs_of(args.sheet), workers=args.workers,
+                      progress=sys.stderr.isatty(), fresh=args.fresh)  # fmt: skip
+    index(args.reports)
+    for run in swept.runs:
+        print(f"  {run.out.name}: {run.headline or run.page}{' (reused)' if run.reused else ''}")
+    if swept.page:
+        print(f"\n{swept.page.headline}\n\nThe sweep: {swept.page.page}")
+    if swept.failed:
+        told = "\n".join(f"{name}:\n{message}" for name, message in swept.failed.items())
+        raise WinbackError(f"{len(swept.failed)} of {len(swept.failed) + len(swept.runs)} settings failed.\n{told}")
 
 
 def lost(args: argparse.Namespace) -> None:
@@ -333,14 +357,7 @@ def _parser() -> argparse.ArgumentParser:
     reports(sub)
     sub = add(check)
     sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
-    sub = add(run, add_help=False)
-    sub.add_argument("-h", "--help", action=_NotebookHelp, nargs=0,
-                     help="show this message; after NOTEBOOK, its parameters too")  # fmt: skip
-    sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
-    parameter(sub)
-    sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
-    sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
-    reports(sub)
+    _add_runs(add, parameter, reports)
     for command in (lost, design, readout):
         sub = add(command)
         sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
@@ -368,6 +385,41 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(lab)
     sub.add_argument("more", nargs="*", metavar="OPTION", help="options for JupyterLab, after --")
     return parser
+
+
+class _Add(Protocol):
+    """Adds a command to the parser."""
+
+    def __call__(
+        self, command: Callable[[argparse.Namespace], None], *, add_help: bool = True
+    ) -> argparse.ArgumentParser:
+        """Return the parser of the command."""
+
+
+Argument = Callable[[argparse.ArgumentParser], None]
+
+
+def _add_runs(add: _Add, parameter: Argument, reports: Argument) -> None:
+    """Add the commands that run notebooks and keep the register of runs."""
+    sub = add(run, add_help=False)
+    sub.add_argument("-h", "--help", action=_NotebookHelp, nargs=0,
+                     help="show this message; after NOTEBOOK, its parameters too")  # fmt: skip
+    sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
+    parameter(sub)
+    sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
+    sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
+    reports(sub)
+    sub = add(sweep)
+    sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
+    sub.add_argument("--over", action="append", default=[], metavar="NAME=VALUES",
+                     help="a parameter and its values, such as horizon_months=6,12,24; may be repeated; without it, "
+                     "what the sheet says under sweep")  # fmt: skip
+    parameter(sub)
+    sub.add_argument("--notebook", default="3-readout", metavar="NOTEBOOK", help="what to run (3-readout)")
+    sub.add_argument("--workers", type=int, default=2, choices=range(1, 17), metavar="N",
+                     help="how many run at once (2)")  # fmt: skip
+    sub.add_argument("--name", default="sweep", metavar="NAME", help="folder of the sweep inside the experiment's")
+    reports(sub)
 
 
 def _count(text: str) -> int:

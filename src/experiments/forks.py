@@ -5,6 +5,7 @@ nothing to share or to lock at a fork. It ends with its caller, however that end
 """
 
 import ast
+import atexit
 import gc
 import json
 import os
@@ -21,8 +22,6 @@ from socket import SOCK_STREAM, socket, socketpair
 from threading import Lock
 from typing import NamedTuple, NoReturn
 
-from experiments.errors import WinbackError
-
 SPAWN = "WINBACK_SPAWN"  # set to anything: kernels are started, never forked
 KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "matplotlib_inline.backend_inline")
 # What a notebook imports: what is worth having before it does. Each is only imported, which starts nothing.
@@ -32,7 +31,7 @@ WORTH = {
         "statsmodels.genmod.families.links", "matplotlib.pyplot", "matplotlib.backends.backend_svg",
         "experiments.cohort", "experiments.design", "experiments.drivers", "experiments.readout",
         "experiments.report.compare", "experiments.report.design", "experiments.report.lost",
-        "experiments.report.readout",
+        "experiments.report.readout", "experiments.report.sweep",
     ),
     "duckdb": ("duckdb",),
     "matplotlib": ("matplotlib.pyplot",),
@@ -76,7 +75,7 @@ class Forked:
         line = self._told.readline()
         if not line:
             self._told.close()
-            raise WinbackError(f"The process that starts kernels ended. Set {SPAWN}=1 to do without it.")
+            raise ChildProcessError("The process that forks has ended.")
         self.pid = int(line)
 
     def poll(self) -> int | None:
@@ -119,7 +118,7 @@ class Preloaded:
             )
 
     def fork(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Forked:
-        """Fork a kernel that sees these arguments, this environment and this folder."""
+        """Fork a kernel that sees these arguments, this environment and this folder. ChildProcessError if it cannot."""
         from socket import send_fds
 
         request = json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd}).encode("ascii")
@@ -213,8 +212,9 @@ def _receive(requests: socket) -> _Request | None:
     with suppress(ConnectionError):
         head, pipes, *_ = recv_fds(requests, LENGTH, 1)
         if head:
-            with requests.makefile("rb") as stream:
-                body = stream.read(int.from_bytes(head, "big"))
+            left, body = int.from_bytes(head, "big"), b""
+            while part := requests.recv(left - len(body)):
+                body += part
             return _Request(**json.loads(body), tell=pipes[0])
     return None
 
@@ -251,6 +251,7 @@ def _become(request: _Request) -> None:
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+    atexit.register(gc.unfreeze)  # else what was frozen looks like a leak
     import_module("ipykernel.kernelapp").launch_new_instance()
 
 

@@ -19,7 +19,7 @@ from experiments.keep import write_text
 from experiments.plan import Sheet, read_sheet
 
 FILE = "plan.yml"
-FREE = ("tables", "followed_until", "contacts", "ledger")  # settings that may come or change after the lock
+FREE = ("tables", "followed_until", "contacts", "ledger", "sweep")  # settings that may come or change after the lock
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 

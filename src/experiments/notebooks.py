@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -116,8 +116,10 @@ def run(
     return carry_out(order(notebook, parameters, out=out, inputs=inputs), progress=progress, fresh=fresh)
 
 
-def carry_out(ordered: Order, *, progress: bool = True, fresh: bool = False) -> Run:
-    """Carry out an order, as `run` does."""
+def carry_out(
+    ordered: Order, *, progress: bool = True, fresh: bool = False, stopped: Callable[[], bool] = lambda: False
+) -> Run:
+    """Carry out an order, as `run` does; a failure after `stopped` is none, and is not kept. Raises WinbackError."""
     if not fresh and (done := finished(ordered)):
         return done
     out, clock = ordered.run.out, time.perf_counter()
@@ -125,6 +127,8 @@ def carry_out(ordered: Order, *, progress: bool = True, fresh: bool = False) -> 
         try:
             document = make(ordered, work, progress=progress)
         except Failure as failed:
+            if stopped():
+                raise
             _keep_failed(ordered.run, failed, work)
             raise WinbackError(f"{failed}\nThe failed notebook: {out / 'failed.ipynb'}") from failed.__cause__
         done = replace(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from experiments.errors import WinbackError
+from experiments.errors import WinbackError, short
 
 # Every other import stands in the command that needs it: `winback --help` answers at once.
 
@@ -24,6 +24,9 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
   winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
 """
 REPORTS = Path("reports")
+PAIR = ("one run", "another")
+WIDTH = 160  # letters of a line of parameters
+LINES = 12  # of a kind of difference; more of them say no more
 FEWEST = 100  # lost customers of a demo; five arms need some each
 DEMO = (  # sheet, lost customers, seed
     ("telecom", 40_000, 7),
@@ -134,6 +137,53 @@ def sweep(args: argparse.Namespace) -> None:
     if swept.failed:
         told = "\n".join(f"{name}:\n{message}" for name, message in swept.failed.items())
         raise WinbackError(f"{len(swept.failed)} of {len(swept.failed) + len(swept.runs)} settings failed.\n{told}")
+
+
+def runs(args: argparse.Namespace) -> None:
+    """List the runs there are; with two of them, what differs between them."""
+    from experiments import registry
+
+    if args.runs:
+        if len(args.runs) != len(PAIR):
+            raise WinbackError("Name two runs to compare, such as reports/telecom/3-readout and another folder.")
+        found = registry.differences(*map(registry.find_run, args.runs))
+        print("\n".join(_blocks(found)) or "Nothing differs.")
+        return
+    wanted = {name: str(value) for name, value in map(_pair, args.parameter)}
+    listed = registry.chosen(registry.runs(args.reports), experiment=args.experiment, notebook=args.notebook,
+                             status=args.status, parameters=wanted)  # fmt: skip
+    for run in listed:
+        given = ", ".join(f"{name}={value}" for name, value in run.parameters.items() if value not in (None, []))
+        print(f"{run.started[:16].replace('T', ' ')}  {run.status:6}  {run.out}  {run.headline}".rstrip())
+        print(f"    {short(given, WIDTH)}")
+    if not listed:
+        print(f"No such run in {args.reports}.")
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Compute reports again from their records, and say whether they are equal or what differs."""
+    from experiments.forks import WORTH, preloaded
+    from experiments.verify import runs_to_verify
+    from experiments.verify import verify as compute
+
+    unequal = 0
+    with preloaded(WORTH["experiments"]):
+        for run in [run for folder in args.folders for run in runs_to_verify(folder)]:
+            found = compute(run)
+            unequal += not found.is_equal
+            word = "equal" if found.is_equal else "NOT equal"
+            print("\n".join([f"{run.out}: {word}", *_blocks(found.causes | found.effects)]), flush=True)
+    if unequal:
+        raise WinbackError(f"{unequal} of these reports cannot be had again from the same inputs.")
+
+
+def _blocks(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what differs, a title and lines under it, the first of many."""
+    lines = []
+    for where, told in found.items():
+        more = [f"    ... {len(told) - LINES} more"] if len(told) > LINES else []
+        lines += [f"  {where}", *(f"    {line}" for line in told[:LINES]), *more]
+    return lines
 
 
 def lost(args: argparse.Namespace) -> None:
@@ -420,6 +470,16 @@ def _add_runs(add: _Add, parameter: Argument, reports: Argument) -> None:
                      help="how many run at once (2)")  # fmt: skip
     sub.add_argument("--name", default="sweep", metavar="NAME", help="folder of the sweep inside the experiment's")
     reports(sub)
+    sub = add(runs)
+    sub.add_argument("runs", nargs="*", metavar="RUN", help="two runs to compare: their folders")
+    sub.add_argument("--experiment", metavar="NAME", help="only runs of this experiment, or of this sheet")
+    sub.add_argument("--notebook", metavar="NOTEBOOK", help="only runs of this notebook, such as 3-readout")
+    sub.add_argument("--status", choices=("done", "failed"), help="only finished runs, or only failed ones")
+    sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
+                     help="only runs with this value of a parameter; may be repeated")  # fmt: skip
+    reports(sub)
+    sub = add(verify)
+    sub.add_argument("folders", nargs="+", metavar="FOLDER", help="folders of runs, such as reports/telecom")
 
 
 def _count(text: str) -> int:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import WinbackError
+from experiments.errors import WinbackError, did_you_mean
 from experiments.folders import alone, files_in, move_into
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,44 @@ def save(document: Mapping[str, Any], path: Path) -> None:
     """Write JSON; to it half a character is its escape."""
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     path.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def chosen(
+    found: Iterable[Run],
+    *,
+    experiment: str | None = None,
+    notebook: str | None = None,
+    status: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> list[Run]:
+    """Return the runs that are of an experiment, of a notebook, of a status and of these values of parameters.
+
+    An experiment is the name of a folder of the run, or its sheet. Raises WinbackError for a parameter no run has.
+    """
+    left, wanted = list(found), parameters or {}
+    known = {name for run in left for name in run.parameters}
+    for name in wanted:
+        if left and name not in known:
+            raise WinbackError(f"No run has a parameter '{name}'. {did_you_mean(name, sorted(known))}")
+    return [
+        run
+        for run in left
+        if experiment in {None, *run.out.parts, run.parameters.get("sheet")}
+        and (notebook is None or notebook in {run.notebook, *run.notebook.split("-", 1)})
+        and status in {None, run.status}
+        and all(_says(run.parameters.get(name), value) for name, value in wanted.items())
+    ]
+
+
+def _says(value: object, text: str) -> bool:
+    """Say whether a value is what somebody wrote: none for no value, 0.10 for 0.1, items with commas."""
+    if isinstance(value, list):
+        return ",".join(map(str, value)) == text
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value).lower() == text.lower()
+    with suppress(ValueError):
+        return float(text) == value
+    return False
 
 
 def runs(reports: Path) -> list[Run]:
@@ -201,8 +239,8 @@ def differences(one: Run, other: Run) -> dict[str, list[str]]:
     found = {
         "notebook": [f"{one.notebook} | {other.notebook}"] if one.notebook != other.notebook else [],
         "parameters": [*_unlike(one.parameters, other.parameters)],
-        "inputs": [*_changed(one.inputs, other.inputs)],
-        "code": [*_changed(one.code, other.code), *_unlike(one.versions, other.versions)],
+        "inputs": [*changed(one.inputs, other.inputs)],
+        "code": [*changed(one.code, other.code), *_unlike(one.versions, other.versions)],
         "numbers": [*numbers_unlike(one.out, other.out)],
     }
     return {where: told for where, told in found.items() if told}
@@ -223,7 +261,7 @@ def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {told[0]} | {told[1]}"
 
 
-def _changed(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[str]:
+def changed(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[str]:
     """Yield which files differ; their hashes say nothing to people."""
     for name in dict.fromkeys((*one, *other)):
         if one.get(name) != other.get(name):

@@ -19,6 +19,11 @@ PANELS = 6  # more cannot be read; the table has them all
 SIDE = 0.08  # of the way to the next value: offers stand beside each other
 
 
+def words(parameter: str) -> str:
+    """Return a parameter's name as people write it."""
+    return parameter.replace("_", " ")
+
+
 def over_settings(sweep: Sweep) -> Picture:
     """Show what decides, of every offer, over the first swept parameter; a panel for each value of the others."""
     panels = _panels(sweep)[:PANELS]
@@ -40,7 +45,7 @@ def over_settings(sweep: Sweep) -> Picture:
         return figure
 
     texts = [
-        ", ".join(f"{name} {value}" for name, value in setting.parameters.items()) + ": "
+        ", ".join(f"{words(name)} {value}" for name, value in setting.parameters.items()) + ": "
         + ", ".join(f"{arm.label} {told(arm.estimates[sweep.metric], currency=setting.readout.currency)} "
                     f"({interval(arm.estimates[sweep.metric], currency=setting.readout.currency)})"
                     for arm in setting.readout.offers if sweep.metric in arm.estimates)
@@ -50,8 +55,8 @@ def over_settings(sweep: Sweep) -> Picture:
     left_out = f" {more} more panels are left out; the table has every setting." if more else ""
     return both(
         draw,
-        alt=f"{label} of every offer over {listed(sweep.over)}. " + "; ".join(texts) + ".",
-        caption=f"{label} of every offer over {sweep.over[0]}. Bars are intervals, each alone.{left_out}",
+        alt=f"{label} of every offer over {listed([*map(words, sweep.over)])}. " + "; ".join(texts) + ".",
+        caption=f"{label} of every offer over {words(sweep.over[0])}. Bars are intervals, each alone.{left_out}",
     )
 
 
@@ -59,7 +64,7 @@ def _panels(sweep: Sweep) -> list[tuple[str, list[Setting]]]:
     """Return the settings by the parameters after the first, with a name for each panel."""
 
     def name(setting: Setting) -> str:
-        return ", ".join(f"{key} {value}" for key, value in list(setting.parameters.items())[1:])
+        return ", ".join(f"{words(key)} {value}" for key, value in list(setting.parameters.items())[1:])
 
     ordered = sorted(sweep.settings, key=lambda setting: [name(s) for s in sweep.settings].index(name(setting)))
     return [(key, list(group)) for key, group in groupby(ordered, key=name)]
@@ -83,5 +88,5 @@ def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[st
                 ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
     ax.set_xticks(range(len(values)), [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
     ax.set_xlim(-0.4, len(values) - 0.6)
-    ax.set_xlabel(first)
+    ax.set_xlabel(words(first))
     axis(ax, metric.unit, settings[0].readout.currency, which="y")

@@ -13,7 +13,7 @@ from experiments.words import NO_NUMBER, listed, share
 
 def question(sweep: Sweep) -> Html:
     """Return the title of the page and what was varied."""
-    varied = [f"{name} {listed([_word(value) for value in sweep.values(name)])}" for name in sweep.over]
+    varied = [f"{figures.words(name)} {listed([_word(value) for value in sweep.values(name)])}" for name in sweep.over]
     readout = sweep.settings[0].readout
     return parts.heading("Does the choice hold when the settings change?", f"{readout.experiment}: {'; '.join(varied)}")
 
@@ -45,7 +45,10 @@ def _changes(sweep: Sweep) -> str:
     for name, value, following, before, after in sweep.changes():
         pairs = places.setdefault((name, f"from {_word(value)} to {_word(following)}"), [])
         pairs.append(f"{before} to {after}")
-    told = [f"with {name} {step} ({listed(list(dict.fromkeys(pairs)))})" for (name, step), pairs in places.items()]
+    told = [
+        f"with {figures.words(name)} {step} ({listed(list(dict.fromkeys(pairs)))})"
+        for (name, step), pairs in places.items()
+    ]
     return f"The leader changes {'; '.join(told)}." if told else "No setting changes who leads."
 
 
@@ -68,12 +71,14 @@ def table(sweep: Sweep) -> Html:
     import pandas as pd
 
     label = METRICS[sweep.metric].label
-    settings = [{name: _word(value) for name, value in setting.parameters.items()} for setting in sweep.settings]
+    settings = [
+        {figures.words(name): _word(value) for name, value in setting.parameters.items()} for setting in sweep.settings
+    ]
     rows = [
         {**words, "Verdict": setting.readout.verdict.word, **_leader(setting, sweep)}
         for words, setting in zip(settings, sweep.settings, strict=True)
     ]
-    frame = pd.DataFrame(rows).set_index(sweep.over[0])
+    frame = pd.DataFrame(rows).set_index(figures.words(sweep.over[0]))
     note = (
         f"Leads: nominally first on what decides in that setting. Small: the interval of its {label.lower()}. All "
         "settings read the same customers, so they agree more than independent tests would."

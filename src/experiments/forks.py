@@ -18,13 +18,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from socket import SOCK_STREAM, socket, socketpair
 from threading import Lock
 from typing import NamedTuple, NoReturn
 
 SPAWN = "WINBACK_SPAWN"  # set to anything: kernels are started, never forked
-KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "matplotlib_inline.backend_inline")
-# What a notebook imports: what is worth having before it does. Each is only imported, which starts nothing.
+KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel")
+# What a notebook imports: what is worth having before it does. Importing these starts nothing.
+# Not matplotlib_inline: it must find a kernel when it is imported, else no figure is shown.
 WORTH = {
     "experiments": (
         "duckdb", "pandas", "pydantic", "scipy.special", "scipy.stats", "seaborn", "statsmodels.api",
@@ -41,6 +43,10 @@ WORTH = {
     "seaborn": ("seaborn", "matplotlib.pyplot"),
     "statsmodels": ("statsmodels.api",),
 }  # fmt: skip
+BEGIN = (  # without the folder one stands in, where a module may hide one of ours
+    "import sys; sys.path = [path for path in sys.path if path]; from experiments.forks import main; "
+    "main(*sys.argv[1:])"
+)
 LENGTH = 4  # bytes that tell how long a request is
 KILLED = -9  # what a process ends with when nobody can say
 
@@ -112,7 +118,7 @@ class Preloaded:
         self._socket, theirs = socketpair(type=SOCK_STREAM)
         self._lock = Lock()
         with theirs:
-            command = [sys.executable, "-P", "-m", "experiments.forks", str(theirs.fileno()), *modules]
+            command = [sys.executable, "-c", BEGIN, str(theirs.fileno()), *modules]
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -170,7 +176,8 @@ class _Request(NamedTuple):
     tell: int
 
 
-def _main(number: str, *modules: str) -> None:
+def main(number: str, *modules: str) -> None:
+    """Import the modules, then fork for every request that comes through the socket of this number."""
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel does, but before
     for module in modules:
         with suppress(ImportError):  # the notebook will tell
@@ -247,13 +254,10 @@ def _become(request: _Request) -> None:
     os.environ.clear()
     os.environ.update(request.env, JPY_PARENT_PID=str(os.getppid()))
     os.chdir(request.cwd)
-    sys.argv = request.argv
+    launcher = find_spec(request.argv[0])
+    sys.argv = [str(launcher and launcher.origin), *request.argv[1:]]
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     atexit.register(gc.unfreeze)  # else what was frozen looks like a leak
     import_module("ipykernel.kernelapp").launch_new_instance()
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

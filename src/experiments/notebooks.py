@@ -60,6 +60,7 @@ class Order:
     source: Path
     values: dict[str, Value]  # given
     takes_out: bool  # whether the notebook wants to know its folder
+    modules: tuple[str, ...]  # worth importing before it runs
     run: Run  # as it will be, without what came out
 
 
@@ -78,10 +79,11 @@ def order(notebook: str | Path, parameters: Mapping[str, object], *, out: Path, 
         inputs=hashes_of([*inputs, *_files_named(values)]),
         code={"notebook": hashlib.sha256(told).hexdigest(), "package": package_sha256()},
         versions=versions(),
-        commit=commit_of(source.absolute().parent),
+        commit=None,  # known when it runs
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
-    return Order(source=source, values=given, takes_out="out" in declared, run=wanted)
+    modules = worth_importing(text_of(cell) for cell in cells if cell["cell_type"] == "code")
+    return Order(source=source, values=given, takes_out="out" in declared, modules=modules, run=wanted)
 
 
 def _files_named(values: Mapping[str, Value]) -> list[Path]:
@@ -122,6 +124,7 @@ def carry_out(
     """Carry out an order, as `run` does; a failure after `stopped` is none, and is not kept. Raises WinbackError."""
     if not fresh and (done := finished(ordered)):
         return done
+    ordered = replace(ordered, run=replace(ordered.run, commit=commit_of(ordered.source.absolute().parent)))
     out, clock = ordered.run.out, time.perf_counter()
     with workshop(out) as work:
         try:
@@ -166,7 +169,7 @@ def make(ordered: Order, work: Path, *, progress: bool) -> dict[str, Any]:
     document = inject(ordered.source, ordered.values | folder)
     save(document, path)
     try:
-        with preloaded(worth_importing(text_of(cell) for cell in document["cells"] if cell["cell_type"] == "code")):
+        with preloaded(ordered.modules):
             from experiments.pages import render
 
             _execute(path, name=ordered.run.notebook, progress=progress)

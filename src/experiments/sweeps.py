@@ -14,7 +14,7 @@ from pathlib import Path
 
 from experiments.errors import WinbackError
 from experiments.folders import alone
-from experiments.forks import WORTH, preloaded
+from experiments.forks import preloaded
 from experiments.notebooks import Order, carry_out, find_notebook, finished, order
 from experiments.notebooks import run as run_notebook
 from experiments.parameters import Value, as_json, parameters_of
@@ -115,7 +115,8 @@ def _carry_out_all(
     show = progress and sys.stderr.isatty()
     with tqdm(total=len(orders), initial=len(done), desc="sweep", unit="setting", leave=False, disable=not show) as bar:
         if left:
-            with preloaded(WORTH["experiments"]), closing(_at_once(left, workers=workers, fresh=fresh)) as results:
+            modules = next(iter(left.values())).modules
+            with preloaded(modules), closing(_at_once(left, workers=workers, fresh=fresh)) as results:
                 for name, result in results:
                     if isinstance(result, Run):
                         done[name] = result

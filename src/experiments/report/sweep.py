@@ -27,17 +27,14 @@ def verdict(sweep: Sweep) -> Html:
     first, count = leads.most_common(1)[0]
     clear = sum(setting.is_clear for setting in sweep.settings)
     others = [f"{label} in {number}" for label, number in leads.most_common()[1:]]
-    told = [
-        f"{first} leads in {count} of {of} settings{', ' + listed(others) if others else ''}.",
-        f"In {clear} of {of} the test is large enough to choose."
-        if clear < of
-        else "The test can tell in all of them.",
-        _changes(sweep),
-    ]
-    steady = count == of
+    steady, sure = count == of, {0: "none", of: "all"}.get(clear, str(clear))
     word = f"{first} leads in every setting" if steady else f"{first} leads in {count} of {of} settings"
+    said = (
+        f"{first} leads in {count} of {of} settings{', ' + listed(others) if others else ''}. "
+        f"In {sure} of them the test is large enough to choose."
+    )
     tone = "go" if steady and clear == of else "wait"
-    return parts.verdict(told[0] + " " + told[1], word=word, tone=tone, detail=told[2]) + _failures(sweep)
+    return parts.verdict(said, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
 
 
 def _changes(sweep: Sweep) -> str:
@@ -55,8 +52,8 @@ def _changes(sweep: Sweep) -> str:
 def _failures(sweep: Sweep) -> Html:
     if not sweep.failed:
         return Html("")
-    told = {f"Setting {number}": why for number, why in enumerate(sweep.failed, 1)}
-    return parts.section(f"{len(sweep.failed)} settings failed and are left out", parts.definitions(told))
+    told = {name: why for name, _, why in (text.partition(": ") for text in sweep.failed)}
+    return parts.section(f"Settings that failed and are left out: {len(told)}", parts.definitions(told))
 
 
 def picture(sweep: Sweep) -> Html:

@@ -4,8 +4,9 @@ import hashlib
 import re
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -137,15 +138,20 @@ def _at_once(orders: Mapping[str, Order], *, workers: int, fresh: bool) -> Resul
     finally:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        while wait(futures, timeout=PATIENCE).not_done:
+        while not all(future.done() for future in futures):
             kernels.end_all()
+            time.sleep(PATIENCE)
 
 
 def _carry_out(asked: Order, *, fresh: bool, stop: threading.Event) -> Run | WinbackError:
+    from jupyter_core.utils import ensure_event_loop
+
     try:
         return carry_out(asked, progress=False, fresh=fresh, stopped=stop.is_set)
     except WinbackError as error:
         return error
+    finally:
+        ensure_event_loop().close()  # Jupyter gives each thread its own, and leaves it open
 
 
 def _page(runs: Sequence[Run], failed: Mapping[str, str], *, over: Sequence[str], out: Path, fresh: bool) -> Run | None:

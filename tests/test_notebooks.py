@@ -22,6 +22,7 @@ from experiments import notebooks, registry
 from experiments.errors import WinbackError
 from experiments.notebooks import find_notebook, run
 from experiments.parameters import Parameter, parameters_of
+from experiments.plan import Sheet
 from experiments.registry import Run, commit_of, runs
 
 HEADER = "from datetime import date\nfrom typing import Literal\n"
@@ -193,11 +194,49 @@ def test_the_parameters_cell_is_read_in_order_with_types_defaults_and_help(tmp_p
         ("a: bool = 1", "must be true or false"),
         ("a: list[int] = '1,2'", "is no list"),
         ("date: date = None", "would hide the type"),
+        ("a: Annotated[int, '1 to 60'] = 61", "must be 1 to 60"),
+        ("a: Annotated[int, 'one to 60'] = 6", "the range 'one to 60' is not known"),
+        ("a: Annotated[int, '5'] = 5", "the range '5' is not known"),
+        ("a: Annotated[str, '1 to 60'] = ''", "a range is for numbers"),
+        ("a: Annotated[int, 1] = 1", "is not known"),
     ],
 )
 def test_a_parameters_cell_that_says_something_else_is_refused(tmp_path, source, message):
     with pytest.raises(WinbackError, match=message):
         parameters_of(make(tmp_path / "n.ipynb", source))
+
+
+@pytest.mark.parametrize(
+    ("words", "inside", "outside"),
+    [
+        ("1 to 60", ["1", "60"], ["0", "61"]),
+        ("0 to below 1", ["0", "0.999"], ["-0.1", "1"]),
+        ("above 0.5, below 1", ["0.501", "0.99"], ["0.5", "1", "2"]),
+        ("above 0, up to 1", ["0.1", "1"], ["0", "1.1"]),
+        ("-2 or more", ["-2", "1e9"], ["-2.5"]),
+        ("above 0", ["0.1"], ["0", "-1"]),
+    ],
+)
+def test_a_number_outside_its_range_is_refused_in_the_words_of_the_range(words, inside, outside):
+    for many in ("", "list"):
+        parameter = Parameter(name="p", type=f"{many}[float]" if many else "float", default=1.0, range=words)
+        for text in inside:
+            parameter.parse(text)
+        for text in outside:
+            with pytest.raises(WinbackError, match=f"it must be {words}"):
+                parameter.parse(f"{inside[0]},{text}" if many else text)
+    assert Parameter(name="p", type="float | None", default=None, range=words).parse("none") is None
+
+
+def test_the_ranges_of_the_readout_are_those_of_the_sheet():
+    fields, wrong = Sheet.model_fields, "from {}: {}"
+    for name, parameter in parameters_of(find_notebook("3-readout")).items():
+        bounds = {type(one).__name__: one for field in [fields.get(name)] if field for one in field.metadata}
+        if {"Ge", "Gt", "Le", "Lt"} & set(bounds):
+            low = f"above {bounds['Gt'].gt:g}" if "Gt" in bounds else f"{bounds['Ge'].ge:g}"
+            high = f"below {bounds['Lt'].lt:g}" if "Lt" in bounds else f"{bounds['Le'].le:g}" if "Le" in bounds else ""
+            joined = ", " if low.startswith("above") else " to "
+            assert parameter.range == (f"{low}{joined}{high}" if high else f"{low} or more"), wrong.format(name, bounds)
 
 
 def test_a_notebook_has_exactly_one_parameters_cell(tmp_path):

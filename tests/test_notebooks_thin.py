@@ -24,8 +24,8 @@ def source_of(cell):
     return "".join(cell["source"])
 
 
-def test_all_four_are_there():
-    assert [path.stem for path in NOTEBOOKS] == ["1-lost", "2-design", "3-readout", "4-compare"]
+def test_all_five_are_there():
+    assert [path.stem for path in NOTEBOOKS] == ["1-lost", "2-design", "3-readout", "4-compare", "5-sweep"]
 
 
 @every_notebook

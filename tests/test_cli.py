@@ -196,6 +196,16 @@ def test_an_interrupt_is_told_in_a_line(winback, monkeypatch):
     assert complaint == "winback: stopped. Finished reports are as they were.\n"
 
 
+def test_what_the_system_refuses_is_told_in_a_line(winback, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "reports/index.html")
+
+    monkeypatch.setattr("experiments.plan.read_sheet", full)
+    code, _, complaint = winback("check", "data/telecom/sheet.yml")
+    assert code == 1
+    assert complaint == ("winback: 'reports/index.html': No space left on device. Finished reports are as they were.\n")
+
+
 def is_one_message(complaint):
     return complaint.startswith("winback: ") and complaint.count("winback: ") == 1 and "Traceback" not in complaint
 

@@ -38,10 +38,10 @@ def found(small_telecom):
     sheet, _ = read_sheet(ROOT / "data/telecom/sheet.yml")
     settings = []
     for months in OVER["horizon_months"]:
+        cube = make_cube(changed(sheet, {"horizon_months": months}), small_telecom)
         for objective in OVER["objective"]:
             parameters = {"horizon_months": months, "objective": objective}
-            read = changed(sheet, parameters)
-            settings.append(Setting(parameters=parameters, readout=read_cube(make_cube(read, small_telecom), read)))
+            settings.append(Setting(parameters=parameters, readout=read_cube(cube, changed(sheet, parameters))))
     return Sweep(over=tuple(OVER), settings=tuple(settings), failed=("horizon_months=99: too long",))
 
 

@@ -22,6 +22,7 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
   winback assign data/telecom/sheet.yml    who gets which offer; one chance a customer, for ever
   winback contacts data/telecom/sheet.yml  who calls whom, when, with which words; and what came of it
   winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
+  winback sweep data/telecom/sheet.yml --over horizon_months=6,12,24   does the choice hold?
 """
 REPORTS = Path("reports")
 PAIR = ("one run", "another")
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"'{error.filename}': " if error.filename else ""
+        print(f"winback: {where}{error.strerror or error}. Finished reports are as they were.", file=sys.stderr)
+        return 1
     return 0
 
 

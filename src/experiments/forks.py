@@ -116,7 +116,7 @@ class Preloaded:
 
     def __init__(self, modules: Sequence[str]) -> None:
         self._socket, theirs = socketpair(type=SOCK_STREAM)
-        self._lock = Lock()
+        self._lock, self._asked = Lock(), False
         with theirs:
             command = [sys.executable, "-c", BEGIN, str(theirs.fileno()), *modules]
             self._process = subprocess.Popen(
@@ -131,6 +131,7 @@ class Preloaded:
         told, tell = os.pipe()
         try:
             with self._lock, suppress(ConnectionError):  # it is gone: Forked tells
+                self._asked = True
                 send_fds(self._socket, [len(request).to_bytes(LENGTH, "big")], [tell])
                 self._socket.sendall(request)
         finally:
@@ -140,6 +141,8 @@ class Preloaded:
     def close(self) -> None:
         """End it and all that it forked."""
         self._socket.close()
+        if not self._asked:  # it may still import, and has forked nothing
+            self._process.kill()
         self._process.wait()
 
 

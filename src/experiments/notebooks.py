@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,7 @@ def make(ordered: Order, work: Path, *, progress: bool) -> dict[str, Any]:
         with preloaded(ordered.modules):
             from experiments.pages import render
 
+            import_module("nbconvert")  # for the page; now, while the process that forks imports too
             _execute(path, name=ordered.run.notebook, progress=progress)
         document = _tidy(path, ordered.run, work)
         executed = True

@@ -14,15 +14,18 @@ SHEET = (ROOT / "data/telecom/sheet.yml").read_text(encoding="utf-8")
 COMMANDS = {
     "demo": ["--customers N", "--reports DIR"],
     "check": ["SHEET"],
-    "lost": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
-    "design": ["SHEET", "-p NAME=VALUE", "--lock", "--anyway", "--reports DIR"],
+    "lost": ["SHEET", "-p NAME=VALUE", "--fresh", "--reports DIR"],
+    "design": ["SHEET", "-p NAME=VALUE", "--fresh", "--lock", "--anyway", "--reports DIR"],
     "assign": ["SHEET", "--new-ledger", "--reports DIR"],
     "contacts": ["SHEET", "--out FILE", "--answers FILE", "--replace", "--reports DIR"],
     "ledger": ["SHEET", "--customer ID"],
     "release": ["SHEET", "--customer ID", "--file FILE", "--reason TEXT", "--by NAME"],
-    "run": ["NOTEBOOK", "-p NAME=VALUE", "--list", "--name NAME", "--reports DIR"],
-    "readout": ["SHEET", "-p NAME=VALUE", "--reports DIR"],
-    "compare": ["READOUT", "-p NAME=VALUE", "--reports DIR"],
+    "run": ["NOTEBOOK", "-p NAME=VALUE", "--fresh", "--list", "--name NAME", "--reports DIR"],
+    "sweep": ["SHEET", "--over NAME=VALUES", "-p NAME=VALUE", "--fresh", "--notebook NOTEBOOK", "--workers N"],
+    "runs": ["RUN", "--experiment NAME", "--notebook NOTEBOOK", "--status {done,failed}", "-p NAME=VALUE"],
+    "verify": ["FOLDER"],
+    "readout": ["SHEET", "-p NAME=VALUE", "--fresh", "--reports DIR"],
+    "compare": ["READOUT", "-p NAME=VALUE", "--fresh", "--reports DIR"],
     "pdf": ["PAGE", "--out FILE"],
     "init": ["DIR", "--customers N", "--empty"],
     "lab": ["OPTION"],
@@ -103,8 +106,15 @@ finally:
 def test_the_parameters_of_a_notebook_are_listed_with_their_help(winback):
     code, told, _ = winback("run", "3-readout", "--list")
     assert code == 0
-    assert "  horizon_months: int | None = None\n      months after assignment that count" in told
+    assert "  horizon_months: int | None = None\n      1 to 60; months after assignment that count" in told
     assert "  objective: Literal['profit', 'roi', 'returned', 'months', " in told
+    code, helped, _ = winback("run", "3-readout", "--help")
+    assert code == 0
+    assert helped.startswith("usage: winback run")
+    assert helped.endswith(f"parameters of 3-readout:\n{told}")
+    code, _, complaint = winback("run", "3-redout", "--help")
+    assert code == 2
+    assert "Did you mean '3-readout'?" in complaint
 
 
 # Errors
@@ -122,6 +132,12 @@ def with_a_tab(folder):
     [
         (["readout", "data/telecom/sheet.yml", "-p", "horizon_month=12"], ["Did you mean 'horizon_months'?"]),
         (["readout", "data/telecom/sheet.yml", "-p", "horizon_months=twelve"], ["'twelve'", "must be a whole number"]),
+        (["readout", "data/telecom/sheet.yml", "-p", "level=2"], ["'level'", "'2'", "above 0.5, below 1"]),
+        (["run", "lost", "-p", "silent_days=0"], ["'silent_days'", "1 or more"]),
+        (["sweep", "data/telecom/sheet.yml", "--over", "horizn_months=6"], ["Did you mean 'horizon_months'?"]),
+        (["sweep", "data/telecom/sheet.yml", "--over", "level=0.9,1"], ["'level'", "'1'", "above 0.5, below 1"]),
+        (["sweep", "data/telecom/sheet.yml"], ["needs values", "--over horizon_months=6,12,24"]),
+        (["verify", "reports/telecom"], ["no run in 'reports'", "winback runs"]),
         (["readout", "data/telecom/sheet.yml", "-p", "objective=porfit"], ["'porfit'", "Did you mean 'profit'?"]),
         (["readout", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
         (["check", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
@@ -183,6 +199,16 @@ def test_an_interrupt_is_told_in_a_line(winback, monkeypatch):
     code, _, complaint = winback("check", "data/telecom/sheet.yml")
     assert code == 130
     assert complaint == "winback: stopped. Finished reports are as they were.\n"
+
+
+def test_what_the_system_refuses_is_told_in_a_line(winback, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "reports/index.html")
+
+    monkeypatch.setattr("experiments.plan.read_sheet", full)
+    code, _, complaint = winback("check", "data/telecom/sheet.yml")
+    assert code == 1
+    assert complaint == ("winback: 'reports/index.html': No space left on device. Finished reports are as they were.\n")
 
 
 def is_one_message(complaint):

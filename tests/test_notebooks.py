@@ -18,10 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import notebooks
+from experiments import notebooks, registry
 from experiments.errors import WinbackError
-from experiments.notebooks import Run, find_notebook, run, runs
+from experiments.notebooks import find_notebook, run
 from experiments.parameters import Parameter, parameters_of
+from experiments.plan import Sheet
+from experiments.registry import Run, commit_of, runs
 
 HEADER = "from datetime import date\nfrom typing import Literal\n"
 
@@ -192,11 +194,49 @@ def test_the_parameters_cell_is_read_in_order_with_types_defaults_and_help(tmp_p
         ("a: bool = 1", "must be true or false"),
         ("a: list[int] = '1,2'", "is no list"),
         ("date: date = None", "would hide the type"),
+        ("a: Annotated[int, '1 to 60'] = 61", "must be 1 to 60"),
+        ("a: Annotated[int, 'one to 60'] = 6", "the range 'one to 60' is not known"),
+        ("a: Annotated[int, '5'] = 5", "the range '5' is not known"),
+        ("a: Annotated[str, '1 to 60'] = ''", "a range is for numbers"),
+        ("a: Annotated[int, 1] = 1", "is not known"),
     ],
 )
 def test_a_parameters_cell_that_says_something_else_is_refused(tmp_path, source, message):
     with pytest.raises(WinbackError, match=message):
         parameters_of(make(tmp_path / "n.ipynb", source))
+
+
+@pytest.mark.parametrize(
+    ("words", "inside", "outside"),
+    [
+        ("1 to 60", ["1", "60"], ["0", "61"]),
+        ("0 to below 1", ["0", "0.999"], ["-0.1", "1"]),
+        ("above 0.5, below 1", ["0.501", "0.99"], ["0.5", "1", "2"]),
+        ("above 0, up to 1", ["0.1", "1"], ["0", "1.1"]),
+        ("-2 or more", ["-2", "1e9"], ["-2.5"]),
+        ("above 0", ["0.1"], ["0", "-1"]),
+    ],
+)
+def test_a_number_outside_its_range_is_refused_in_the_words_of_the_range(words, inside, outside):
+    for many in ("", "list"):
+        parameter = Parameter(name="p", type=f"{many}[float]" if many else "float", default=1.0, range=words)
+        for text in inside:
+            parameter.parse(text)
+        for text in outside:
+            with pytest.raises(WinbackError, match=f"it must be {words}"):
+                parameter.parse(f"{inside[0]},{text}" if many else text)
+    assert Parameter(name="p", type="float | None", default=None, range=words).parse("none") is None
+
+
+def test_the_ranges_of_the_readout_are_those_of_the_sheet():
+    fields, wrong = Sheet.model_fields, "from {}: {}"
+    for name, parameter in parameters_of(find_notebook("3-readout")).items():
+        bounds = {type(one).__name__: one for field in [fields.get(name)] if field for one in field.metadata}
+        if {"Ge", "Gt", "Le", "Lt"} & set(bounds):
+            low = f"above {bounds['Gt'].gt:g}" if "Gt" in bounds else f"{bounds['Ge'].ge:g}"
+            high = f"below {bounds['Lt'].lt:g}" if "Lt" in bounds else f"{bounds['Le'].le:g}" if "Le" in bounds else ""
+            joined = ", " if low.startswith("above") else " to "
+            assert parameter.range == (f"{low}{joined}{high}" if high else f"{low} or more"), wrong.format(name, bounds)
 
 
 def test_a_notebook_has_exactly_one_parameters_cell(tmp_path):
@@ -285,9 +325,7 @@ def test_a_run_puts_notebook_page_files_and_run_json_into_its_folder(tmp_path):
     assert leftovers(tmp_path / "reports") == []
 
     stored = json.loads((out / "run.json").read_text())
-    assert list(stored) == (
-        ["notebook", "parameters", "inputs", "versions", "commit", "started", "seconds", "status", "headline", "files"]
-    )
+    assert " ".join(stored) == ("notebook parameters inputs code versions commit started seconds status headline files")
     assert stored["notebook"] == "3-readout"
     assert stored["parameters"] == {"months": 36, "day": "2026-01-31", "why": "x"}
     assert stored["inputs"] == {
@@ -388,10 +426,9 @@ def test_the_files_in_a_folder_are_of_one_run(tmp_path):
         names = [f"{name}.txt" for name in range(number, number + 100)]
         for name in names:
             (work / name).write_text(str(number))
-        done = stored(tmp_path / "o", started="2026-01-31T00:00:00+00:00", files=["run.json", *names])
-        done.write(work / "run.json")
+        done = stored(tmp_path / "o", started="2026-01-31T00:00:00+00:00", files=names)
         barrier.wait()
-        notebooks._publish(work, done)
+        registry.publish(done, work)
 
     barrier = threading.Barrier(8)
     threads = [threading.Thread(target=publish, args=(number,)) for number in range(8)]
@@ -400,7 +437,7 @@ def test_the_files_in_a_folder_are_of_one_run(tmp_path):
     for thread in threads:
         thread.join()
     left = contents(tmp_path / "o")
-    assert sorted(left) == sorted(Run.read(tmp_path / "o" / "run.json").files)
+    assert sorted(left) == sorted(["run.json", *Run.read(tmp_path / "o" / "run.json").files])
     assert len({text for name, text in left.items() if name != "run.json"}) == 1
 
 
@@ -423,7 +460,9 @@ def test_a_failed_run_replaces_nothing_and_keeps_the_failed_notebook(tmp_path):
     ]
     after = contents(out)
     failed = nbformat.reads(after.pop("failed.ipynb"), as_version=4)
+    record = json.loads(after.pop("failed.json"))
     assert after == before
+    assert (record["status"], record["headline"]) == ("failed", "ZeroDivisionError: division by zero")
     assert "ZeroDivisionError" in str(failed.cells[-1].outputs)
     assert failed.metadata.papermill.keys().isdisjoint({"input_path", "output_path"})
     assert leftovers(tmp_path) == []
@@ -454,7 +493,7 @@ def test_a_killed_kernel_is_a_failure(tmp_path, capfd):
     nbformat.validate(failed)
     assert failed.metadata.papermill.exception is True
     assert failed.cells[-2].outputs[0].ename == "DeadKernelError"
-    assert sorted(contents(Path("o"))) == ["failed.ipynb"]
+    assert sorted(contents(Path("o"))) == ["failed.ipynb", "failed.json"]
     assert capfd.readouterr() == ("", "")  # jupyter's own warnings are not the user's
 
 
@@ -472,7 +511,7 @@ def test_a_page_that_cannot_be_made_is_a_failure(tmp_path, pages):
     pages.render = render
     with pytest.raises(WinbackError, match=r"while its page was made:\nKeyError: 'notebook\.ipynbpage\.html'"):
         run(make(tmp_path / "n.ipynb", "", "1"), {}, out=Path("o"))
-    assert sorted(contents(Path("o"))) == ["failed.ipynb"]
+    assert sorted(contents(Path("o"))) == ["failed.ipynb", "failed.json"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
@@ -527,11 +566,12 @@ def stored(out: Path, *, started: str, files: list[str] | None = None) -> Run:
         notebook=out.name,
         parameters={},
         inputs={},
+        code={},
         versions={},
         commit=None,
         started=started,
         seconds=1.0,
-        files=files or [],
+        files=dict.fromkeys(files or [], ""),
     )
 
 
@@ -556,11 +596,11 @@ def test_the_commit_says_whether_files_were_changed_since(tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True).stdout
 
     git("init")
-    assert notebooks._commit(tmp_path) is None
+    assert commit_of(tmp_path) is None
     (tmp_path / "a").write_text("1")
     git("add", "a")
     git("commit", "-m", "a", "--no-verify")
     commit = git("rev-parse", "HEAD").strip()
-    assert notebooks._commit(tmp_path) == commit
+    assert commit_of(tmp_path) == commit
     (tmp_path / "a").write_text("2")
-    assert notebooks._commit(tmp_path) == f"{commit}-dirty"
+    assert commit_of(tmp_path) == f"{commit}-dirty"

@@ -25,7 +25,8 @@ def source_of(cell):
 
 
 def test_all_are_there():
-    assert [path.stem for path in NOTEBOOKS] == ["0-welcome", "1-lost", "2-design", "3-readout", "4-compare"]
+    there = ["0-welcome", "1-lost", "2-design", "3-readout", "4-compare", "5-sweep"]
+    assert [path.stem for path in NOTEBOOKS] == there
 
 
 @every_notebook

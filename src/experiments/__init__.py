@@ -1,7 +1,7 @@
 """Win-back experiments: acceptance, retained lifetime and return on investment per offer.
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
-`read_cohort(path)`, `read_readout(path)`, `pool_readouts(readouts)`,
+`sweep(notebook, ..., over=...)`, `read_cohort(path)`, `read_readout(path)`, `pool_readouts(readouts)`,
 `prior_of(path, offer, metric)`; and `report`, the sections of each page.
 Names are loaded when they are first used.
 """
@@ -23,7 +23,9 @@ _HOMES = {
     "Readout": "readout",
     "pool_readouts": "pooling",
     "prior_of": "pooled",
+    "read_sweep": "grid",
     "run": "notebooks",
+    "sweep": "sweeps",
 }
 _REPORTS = {"cohort": "Cohort", "losses": "Cohort", "design": "Design", "readout": "Readout"}  # home: what it returns
 _PAGES = {"Cohort": "lost", "Design": "design", "Readout": "readout"}  # result: the page that shows it in a notebook

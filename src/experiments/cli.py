@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.errors import WinbackError
+from experiments.arguments import parser_of
+from experiments.errors import WinbackError, short
 
 # Every other import stands in the command that needs it: `winback --help` answers at once.
 
@@ -21,9 +22,11 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
   winback assign data/telecom/sheet.yml    who gets which offer; one chance a customer, for ever
   winback contacts data/telecom/sheet.yml  who calls whom, when, with which words; and what came of it
   winback readout data/telecom/sheet.yml   read a test; the page lies in reports/
+  winback sweep data/telecom/sheet.yml --over horizon_months=6,12,24   does the choice hold?
 """
-REPORTS = Path("reports")
-FEWEST = 100  # lost customers of a demo; five arms need some each
+PAIR = ("one run", "another")
+WIDTH = 160  # letters of a line of parameters
+LINES = 12  # of a kind of difference; more of them say no more
 DEMO = (  # sheet, lost customers, seed
     ("telecom", 40_000, 7),
     ("telecom-north", 12_000, 11),
@@ -32,8 +35,8 @@ DEMO = (  # sheet, lost customers, seed
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 bad input, 130 stopped by Ctrl-C."""
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().parse_args(argv)
         args.command(args)
     except WinbackError as error:
         print(f"winback: {error}", file=sys.stderr)
@@ -43,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"'{error.filename}': " if error.filename else ""
+        print(f"winback: {where}{error.strerror or error}. Finished reports are as they were.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -107,17 +114,87 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run one notebook with other parameters."""
     from experiments.notebooks import find_notebook
-    from experiments.parameters import parameters_of
+    from experiments.parameters import help_of, parameters_of
 
     notebook = find_notebook(args.notebook)
     known = parameters_of(notebook)
     if args.list:
-        for parameter in known.values():
-            print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}\n      {parameter.help}")
+        print(help_of(notebook))
         return
     parameters = dict(_pair(text) for text in args.parameter)
     sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
-    _run(notebook.stem, parameters, reports=args.reports, experiment=args.name, sheet=sheet, source=notebook)
+    _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name, sheet=sheet,
+         source=notebook)  # fmt: skip
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """Run a notebook under every combination of other parameters, and compare them on one page."""
+    from experiments.pages import index
+    from experiments.plan import read_sheet
+    from experiments.registry import inputs_of
+    from experiments.sweeps import sweep as carry_out
+
+    sheet = read_sheet(args.sheet)[0]
+    over = {name: str(values).split(",") for name, values in map(_pair, args.over)} or sheet.sweep
+    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter)}
+    out = args.reports / sheet.experiment / args.name
+    swept = carry_out(args.notebook, parameters, over=over, out=out, inputs=inputs_of(args.sheet), workers=args.workers,
+                      progress=sys.stderr.isatty(), fresh=args.fresh)  # fmt: skip
+    index(args.reports)
+    for run in swept.runs:
+        print(f"  {run.out.name}: {run.headline or run.page}{' (reused)' if run.reused else ''}")
+    if swept.page:
+        print(f"\n{swept.page.headline}\n\nThe sweep: {swept.page.page}")
+    if swept.failed:
+        told = "\n".join(f"{name}:\n{message}" for name, message in swept.failed.items())
+        raise WinbackError(f"{len(swept.failed)} of {len(swept.failed) + len(swept.runs)} settings failed.\n{told}")
+
+
+def runs(args: argparse.Namespace) -> None:
+    """List the runs there are; with two of them, what differs between them."""
+    from experiments import registry
+
+    if args.runs:
+        if len(args.runs) != len(PAIR):
+            raise WinbackError("Name two runs to compare, such as reports/telecom/3-readout and another folder.")
+        found = registry.differences(*map(registry.find_run, args.runs))
+        print("\n".join(_blocks(found)) or "Nothing differs.")
+        return
+    wanted = {name: str(value) for name, value in map(_pair, args.parameter)}
+    listed = registry.chosen(registry.runs(args.reports), experiment=args.experiment, notebook=args.notebook,
+                             status=args.status, parameters=wanted)  # fmt: skip
+    for run in listed:
+        given = ", ".join(f"{name}={value}" for name, value in run.parameters.items() if value not in (None, []))
+        print(f"{run.started[:16].replace('T', ' ')}  {run.status:6}  {run.out}  {run.headline}".rstrip())
+        print(f"    {short(given, WIDTH)}")
+    if not listed:
+        print(f"No such run in {args.reports}.")
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Compute reports again from their records, and say whether they are equal or what differs."""
+    from experiments.forks import WORTH, preloaded
+    from experiments.verify import runs_to_verify
+    from experiments.verify import verify as compute
+
+    unequal = 0
+    with preloaded(WORTH["experiments"]):
+        for run in [run for folder in args.folders for run in runs_to_verify(folder)]:
+            found = compute(run)
+            unequal += not found.is_equal
+            word = "equal" if found.is_equal else "NOT equal"
+            print("\n".join([f"{run.out}: {word}", *_blocks(found.causes | found.effects)]), flush=True)
+    if unequal:
+        raise WinbackError(f"{unequal} of these reports cannot be had again from the same inputs.")
+
+
+def _blocks(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what differs, a title and lines under it, the first of many."""
+    lines = []
+    for where, told in found.items():
+        more = [f"    ... {len(told) - LINES} more"] if len(told) > LINES else []
+        lines += [f"  {where}", *(f"    {line}" for line in told[:LINES]), *more]
+    return lines
 
 
 def lost(args: argparse.Namespace) -> None:
@@ -207,7 +284,7 @@ def release(args: argparse.Namespace) -> None:
 
     from experiments import desk
 
-    done = desk.release(args.sheet, args.customer or (), file=args.file, reason=args.reason, by=args.by or getuser(),
+    done = desk.release(args.sheet, args.customer, file=args.file, reason=args.reason, by=args.by or getuser(),
                         today=datetime.now(UTC).date())  # fmt: skip
     print(done)
 
@@ -227,7 +304,7 @@ def compare(args: argparse.Namespace) -> None:
     changes = dict(_pair(text) for text in args.parameter)
     if "readouts" in changes:
         raise WinbackError(f"The readouts stand before the parameters: winback compare {changes['readouts']}")
-    _compare(found, args.reports, **changes)
+    _compare(found, args.reports, fresh=args.fresh, **changes)
     print(f"For the next design: {args.reports / 'compare' / '4-compare' / 'pooled.json'}")
 
 
@@ -278,12 +355,13 @@ def _stage(stage: str, args: argparse.Namespace) -> None:
             f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
         )
     parameters = {"sheet": args.sheet, **changes}
-    _run(stage, parameters, reports=args.reports, experiment=_experiment(args.sheet), sheet=Path(args.sheet))
+    _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
+         sheet=Path(args.sheet))  # fmt: skip
 
 
-def _compare(readouts: Sequence[Path], reports: Path, **changes: object) -> None:
+def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool = False, **changes: object) -> None:
     parameters = {"readouts": [path.as_posix() for path in readouts], **changes}
-    _run("4-compare", parameters, reports=reports, experiment="compare", inputs=readouts)
+    _run("4-compare", parameters, reports=reports, fresh=fresh, experiment="compare", inputs=readouts)
 
 
 def _run(
@@ -291,6 +369,7 @@ def _run(
     parameters: Mapping[str, object],
     *,
     reports: Path,
+    fresh: bool = False,
     experiment: str | None = None,
     sheet: Path | None = None,
     inputs: Sequence[Path] = (),
@@ -301,14 +380,16 @@ def _run(
     from experiments.pages import index
 
     if sheet is not None:
-        from experiments.plan import files_of, read_sheet
+        from experiments.plan import read_sheet
+        from experiments.registry import inputs_of
 
         experiment = experiment or read_sheet(sheet)[0].experiment
-        inputs = files_of(sheet)
+        inputs = inputs_of(sheet)
     out = reports / (experiment or "own") / stage
-    done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty())
+    done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty(), fresh=fresh)
     index(reports)
-    print(f"  {stage}: {done.page} ({done.seconds:.1f} s)", flush=True)
+    how = "nothing changed since, reused; --fresh runs it again" if done.reused else f"{done.seconds:.1f} s"
+    print(f"  {stage}: {done.page} ({how})", flush=True)
 
 
 def _headline(path: Path) -> None:
@@ -327,85 +408,4 @@ def _pair(text: str) -> tuple[str, object]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="winback", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(command: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        told = (command.__doc__ or "").splitlines()[0]
-        sub = commands.add_parser(command.__name__, help=told, description=told)
-        sub.set_defaults(command=command)
-        return sub
-
-    def about_sheet(command: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        sub = add(command)
-        sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
-        return sub
-
-    def reports(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR", help="where pages go (reports)")
-
-    def parameter(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
-                         help="a parameter of the notebook, such as horizon_months=12; may be repeated")  # fmt: skip
-
-    sub = add(demo)
-    sub.add_argument("--customers", type=_count, metavar="N", help="lost customers to simulate (40,000 and 12,000)")
-    reports(sub)
-    about_sheet(check)
-    sub = add(run)
-    sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
-    parameter(sub)
-    sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
-    sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
-    reports(sub)
-    for command in (lost, design, readout):
-        sub = about_sheet(command)
-        parameter(sub)
-        reports(sub)
-        if command is design:
-            sub.add_argument(
-                "--lock", action="store_true", help="freeze sheet and cohort into plan.yml beside the sheet"
-            )
-            sub.add_argument("--anyway", action="store_true", help="lock even a test too small to tell anything")
-    sub = about_sheet(assign)
-    sub.add_argument("--new-ledger", action="store_true", help="begin the company's one ledger, where there is none")
-    reports(sub)
-    sub = about_sheet(contacts)
-    sub.add_argument("--out", type=Path, metavar="FILE", help="CSV or XLSX (reports/<experiment>/calls.xlsx)")
-    sub.add_argument("--answers", type=Path, metavar="FILE", help="a filled list: what happened, into table contacts")
-    sub.add_argument("--replace", action="store_true", help="write over a list, or correct what was read back before")
-    reports(sub)
-    sub = about_sheet(ledger)
-    sub.add_argument("--customer", metavar="ID", help="a customer whose history is told, too")
-    sub = about_sheet(release)
-    who = sub.add_mutually_exclusive_group(required=True)
-    who.add_argument("--customer", nargs="+", metavar="ID", help="the customers")
-    who.add_argument("--file", type=Path, metavar="FILE", help="a CSV or XLSX file with a column customer_id")
-    sub.add_argument("--reason", required=True, metavar="TEXT", help="why; it stays in the ledger")
-    sub.add_argument("--by", metavar="NAME", help="who decides it (your login)")
-    sub = add(compare)
-    sub.add_argument("readouts", nargs="*", metavar="READOUT",
-                     help="readout.json files or their folders; without any, all in the reports")  # fmt: skip
-    parameter(sub)
-    reports(sub)
-    sub = add(pdf)
-    sub.add_argument("page", type=Path, metavar="PAGE", help="a page.html, or the folder of a run")
-    sub.add_argument("--out", type=Path, metavar="FILE", help="where the PDF goes (beside the page)")
-    sub = add(init)
-    sub.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
-    sub.add_argument("--customers", type=_count, default=4_000, metavar="N", help="lost customers to simulate (4,000)")
-    sub.add_argument("--empty", dest="customers", action="store_const", const=0, help="no sample data")
-    sub = add(lab)
-    sub.add_argument("more", nargs="*", metavar="OPTION", help="options for JupyterLab, after --")
-    return parser
-
-
-def _count(text: str) -> int:
-    digits = text.replace(",", "").replace("_", "")
-    if not digits.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of customers: write for example 2000")
-    if int(digits) < FEWEST:
-        raise argparse.ArgumentTypeError(f"{text} is too few: simulate {FEWEST} lost customers or more")
-    return int(digits)
+    return parser_of(globals(), about=ABOUT)

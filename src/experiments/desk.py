@@ -126,6 +126,8 @@ def release(
 
     All of them or none; the reason stays in the history. Raises WinbackError, also for a customer never assigned.
     """
+    if bool(customers) == (file is not None):
+        raise WinbackError("Say who gets the chance back: either customers, or a file with a column customer_id.")
     content, folder = read_sheet(sheet)
     if file is not None:
         listed = read_list(file, wanted=("customer_id",), needed="customer_id")

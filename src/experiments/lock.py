@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE = "plan.yml"
-FREE = ("tables", "followed_until", "design", "contacts", "ledger")  # settings that may come or change after the lock
+FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep")  # may come or change after the lock
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 

@@ -4,83 +4,39 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from experiments.errors import WinbackError, did_you_mean, short
+from experiments.folders import alone, files_in, relative, workshop
+from experiments.forks import preloaded, worth_importing
 from experiments.parameters import Value, as_json, inject, parameters_of, text_of, typed
-
-log = logging.getLogger(__name__)
+from experiments.registry import (
+    FAILED,
+    RECORD,
+    Run,
+    commit_of,
+    hashes_of,
+    package_sha256,
+    publish,
+    save,
+    sha256_of,
+    versions,
+)
 
 KERNEL = "python3"  # The Python that runs winback, whatever kernel the notebook was last saved with.
-PACKAGES = ("winback-experiments", "duckdb", "pandas", "statsmodels", "papermill")  # whose versions run.json keeps
 MESSAGE_LINES = 10  # of the error's own text; with its frame a message stays below 15 lines
 LINE_WIDTH = 300
 SOCKET_PATH = 100  # bytes; macOS allows 104, Linux 108
-
-# ---- runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One finished run: what went in, what made it, and the folder `out` that holds what came out."""
-
-    out: Path
-    notebook: str
-    parameters: dict[str, Any]  # as JSON; the notebook's defaults included, `out` not
-    inputs: dict[str, str]  # path as given: sha256
-    versions: dict[str, str | None]
-    commit: str | None
-    started: str  # UTC, ISO
-    seconds: float
-    status: str = "done"
-    headline: str = ""  # of the verdict on the page; for the list of runs
-    files: list[str] = field(default_factory=list)  # all that the run put into `out`
-
-    @property
-    def page(self) -> Path:
-        """The page an executive opens."""
-        return self.out / "page.html"
-
-    @classmethod
-    def read(cls, path: Path) -> "Run":
-        """Return the run that a run.json describes; WinbackError if it is none."""
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            datetime.fromisoformat(stored["started"])
-            return cls(out=path.parent, **stored)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise WinbackError(f"'{path}' is no run.json ({error}). Run the notebook again.") from None
-
-    def write(self, path: Path) -> None:
-        """Write the run as a run.json."""
-        stored = asdict(self)
-        del stored["out"]
-        _save(stored, path)
-
-
-def runs(reports: Path) -> list[Run]:
-    """Return the finished runs in reports/*/*/run.json, newest first; note unreadable ones in the log."""
-    found = []
-    for path in sorted(reports.glob("*/*/run.json")):
-        if path.parent.name.startswith("."):  # the temporary folder of a run that is not finished
-            continue
-        try:
-            found.append(Run.read(path))
-        except WinbackError as error:
-            log.warning("Skipped: %s", error)
-    return sorted(found, key=lambda run: datetime.fromisoformat(run.started).timestamp(), reverse=True)
+INJECTED = "injected-parameters"
 
 
 def find_notebook(name: str | Path) -> Path:
@@ -98,6 +54,52 @@ def find_notebook(name: str | Path) -> Path:
     raise WinbackError(f"There is no notebook '{name}'. {did_you_mean(wanted, dict.fromkeys(stems))}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A run that may begin: its parameters are of their types, its inputs can be read."""
+
+    source: Path
+    values: dict[str, Value]  # given
+    takes_out: bool  # whether the notebook wants to know its folder
+    modules: tuple[str, ...]  # worth importing before it runs
+    run: Run  # as it will be, without what came out
+
+
+def order(notebook: str | Path, parameters: Mapping[str, object], *, out: Path, inputs: Iterable[Path] = ()) -> Order:
+    """Check what a run is made from and hash its inputs; nothing is started or written. Raises WinbackError."""
+    source, out = find_notebook(notebook), Path(out)
+    declared = parameters_of(source)
+    given = typed(declared, parameters, notebook=source)
+    values = {name: given.get(name, known.default) for name, known in declared.items() if name != "out"}
+    cells = [cell for cell in inject(source, {})["cells"] if cell["id"] != INJECTED]
+    told = json.dumps([(cell["cell_type"], text_of(cell)) for cell in cells]).encode()
+    wanted = Run(
+        out=out,
+        notebook=source.stem,
+        parameters=as_json(values),
+        inputs=hashes_of([*inputs, *_files_named(values)]),
+        code={"notebook": hashlib.sha256(told).hexdigest(), "package": package_sha256()},
+        versions=versions(),
+        commit=None,  # known when it runs
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+    modules = worth_importing(text_of(cell) for cell in cells if cell["cell_type"] == "code")
+    return Order(source=source, values=given, takes_out="out" in declared, modules=modules, run=wanted)
+
+
+def _files_named(values: Mapping[str, Value]) -> list[Path]:
+    """Return the files that parameters name: they are inputs too."""
+    texts = [text for value in values.values() for text in (value if isinstance(value, list) else [value])]
+    return [Path(text) for text in texts if isinstance(text, str) and _is_file(text)]
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no name of a file at all
+        return False
+
+
 def run(
     notebook: str | Path,
     parameters: Mapping[str, object],
@@ -105,67 +107,102 @@ def run(
     out: Path,
     inputs: Iterable[Path] = (),
     progress: bool = True,
+    fresh: bool = False,
 ) -> Run:
     """Execute a notebook and put notebook.ipynb, page.html, run.json and its own files into `out`.
 
     Everything is made in a temporary folder beside `out`, which the notebook gets as
-    its parameter `out`. Only success changes `out`; a failure leaves out/failed.ipynb.
+    its parameter `out`. Only success changes `out`; a failure leaves failed.ipynb and failed.json.
+    Inputs are those given and the files that parameters name. If they, parameters, notebook, package and versions
+    are those of the run in `out`, and its files are as it left them, it is returned as it is, unless `fresh`.
     """
-    source, out = find_notebook(notebook), Path(out)
-    declared = parameters_of(source)
-    given = typed(declared, parameters, notebook=source)
-    values = {name: given.get(name, known.default) for name, known in declared.items() if name != "out"}
-    hashes = _hashes(inputs)
-    started, clock = datetime.now(UTC), time.perf_counter()
-    work = _temporary(out)
-    try:
-        folder = {"out": declared["out"].parse(_relative(work))} if "out" in declared else {}
-        _save(inject(source, given | folder), work / "notebook.ipynb")
-        document = _make(work, out, name=source.stem, values=values, progress=progress)
-        done = Run(
-            out=out,
-            notebook=source.stem,
-            parameters=as_json(values),
-            inputs=hashes,
-            versions=_versions(),
-            commit=_commit(source.absolute().parent),
-            started=started.isoformat(timespec="milliseconds"),
+    return carry_out(order(notebook, parameters, out=out, inputs=inputs), progress=progress, fresh=fresh)
+
+
+def carry_out(
+    ordered: Order, *, progress: bool = True, fresh: bool = False, stopped: Callable[[], bool] = lambda: False
+) -> Run:
+    """Carry out an order, as `run` does; a failure after `stopped` is none, and is not kept. Raises WinbackError."""
+    if not fresh and (done := finished(ordered)):
+        return done
+    ordered = replace(ordered, run=replace(ordered.run, commit=commit_of(ordered.source.absolute().parent)))
+    out, clock = ordered.run.out, time.perf_counter()
+    with workshop(out) as work:
+        try:
+            document = make(ordered, work, progress=progress)
+        except Failure as failed:
+            if stopped():
+                raise
+            _keep_failed(ordered.run, failed, work)
+            raise WinbackError(f"{failed}\nThe failed notebook: {out / 'failed.ipynb'}") from failed.__cause__
+        done = replace(
+            ordered.run,
             seconds=round(time.perf_counter() - clock, 3),
             headline=_headline(document),
-            files=sorted({"run.json", *_files(work)}),
+            files={name: sha256_of(work / name) for name in files_in(work)},
         )
-        done.write(work / "run.json")
-        _publish(work, done)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        publish(done, work)
     return done
 
 
-def _make(work: Path, out: Path, *, name: str, values: Mapping[str, Value], progress: bool) -> dict[str, Any]:
-    """Execute and render inside the temporary folder; keep a failure as out/failed.ipynb."""
-    from experiments.pages import render
-
-    path, executed = work / "notebook.ipynb", False
+def finished(ordered: Order) -> Run | None:
+    """Return the run in the order's folder if it would come out the same again, and is whole."""
     try:
-        _execute(path, name=name, progress=progress)
-        document = _tidy(path, work=work, out=out, values=values)
+        before = Run.read(ordered.run.out / RECORD)
+    except WinbackError:
+        return None
+    same = before.is_made_from_the_same_as(ordered.run) and not before.changed_files()
+    return replace(before, reused=True) if same else None
+
+
+class Failure(Exception):  # noqa: N818  # a notebook that failed, told in a few lines
+    """A notebook that failed; holds the document as far as it came, where one can be read."""
+
+    def __init__(self, message: str, document: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.document = document
+
+
+def make(ordered: Order, work: Path, *, progress: bool) -> dict[str, Any]:
+    """Execute and render in a temporary folder; return the executed notebook. Raises Failure."""
+    path, executed = work / "notebook.ipynb", False
+    folder = {"out": relative(work)} if ordered.takes_out else {}
+    document = inject(ordered.source, ordered.values | folder)
+    save(document, path)
+    try:
+        with preloaded(ordered.modules):
+            from experiments.pages import render
+
+            import_module("nbconvert")  # for the page; now, while the process that forks imports too
+            _execute(path, name=ordered.run.notebook, progress=progress)
+        document = _tidy(path, ordered.run, work)
         executed = True
         render(path, work / "page.html")
     except Exception as error:  # noqa: BLE001  # whatever it was, it is told, and out stays as it was
-        document = _tidy(path, work=work, out=out, values=values)
-        message = _explain(document, error, name=name, executed=executed)
-        _save(document, path)
-        out.mkdir(exist_ok=True)
-        with _alone(out):
-            path.replace(out / "failed.ipynb")
-        cause = None if _in_a_cell(error) else error
-        raise WinbackError(f"{message}\nThe failed notebook: {out / 'failed.ipynb'}") from cause
+        try:
+            document = _tidy(path, ordered.run, work)
+        except (OSError, ValueError):  # not even written: the disk is full
+            raise error from None
+        message = _explain(document, error, name=ordered.run.notebook, executed=executed)
+        raise Failure(message, document) from (None if _in_a_cell(error) else error)
     return document
+
+
+def _keep_failed(wanted: Run, failed: Failure, work: Path) -> None:
+    """Put failed.ipynb and failed.json beside the last good results."""
+    save(failed.document, work / "failed.ipynb")
+    why = str(failed).partition(":\n")[2].partition("\n")[0]
+    replace(wanted, status="failed", headline=why).write(work / FAILED)
+    with alone(wanted.out):
+        for name in ("failed.ipynb", FAILED):
+            (work / name).replace(wanted.out / name)
 
 
 def _execute(path: Path, *, name: str, progress: bool) -> None:
     import papermill
     from traitlets.config import Config
+
+    from experiments.kernels import ForkingManager
 
     # What papermill logs it also raises; and after Ctrl-C the kernel may answer asyncio when nobody waits any more.
     # Without a handler Python prints both.
@@ -184,6 +221,8 @@ def _execute(path: Path, *, name: str, progress: bool) -> None:
             kernel_name=KERNEL,
             progress_bar=bar,
             autosave_cell_every=0,
+            kernel_manager_class=ForkingManager,
+            shutdown_kernel="immediate",  # its results are here: nothing is lost
             extra_arguments=["--log-level=CRITICAL"],  # what the kernel logs on the terminal is about itself
             config=config,
         )
@@ -229,20 +268,15 @@ def _error_of(cell: Mapping[str, Any]) -> dict[str, Any]:
     return next((output for output in cell.get("outputs", []) if output["output_type"] == "error"), {})
 
 
-def _save(document: Mapping[str, Any], path: Path) -> None:
-    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))  # to JSON half a character is its escape
-
-
-def _tidy(path: Path, *, work: Path, out: Path, values: Mapping[str, Value]) -> dict[str, Any]:
+def _tidy(path: Path, done: Run, work: Path) -> dict[str, Any]:
     """Rewrite an executed notebook without this machine's paths and without the temporary folder's name."""
-    text = path.read_text(encoding="utf-8").replace(work.name, out.name)
+    text = path.read_text(encoding="utf-8").replace(work.name, done.out.name)
     document: dict[str, Any] = json.loads(text)
     papermill = document["metadata"].setdefault("papermill", {})
     for key in ("input_path", "output_path"):
         papermill.pop(key, None)
-    papermill["parameters"] = as_json(values)
-    _save(document, path)
+    papermill["parameters"] = done.parameters
+    save(document, path)
     return document
 
 
@@ -283,101 +317,3 @@ class _Verdict(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.listens:
             self.heading += data
-
-
-# ---- folders and files
-
-
-def _temporary(out: Path) -> Path:
-    if out.exists() and not out.is_dir():
-        raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise WinbackError(f"Folder '{out.parent}' cannot be written: {error.strerror}. Give another one.") from None
-
-
-def _relative(path: Path) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:  # on another drive of Windows
-        return str(path)
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def _publish(work: Path, done: Run) -> None:
-    """Move a run's files into its folder and remove those of the run before, under one lock.
-
-    run.json goes first and comes last: while it is there, all files are of its run.
-    """
-    out = done.out
-    out.mkdir(exist_ok=True)
-    with _alone(out):
-        stale = set(_files(out)) & {"failed.ipynb", *_files_of(out / "run.json")} - set(done.files)
-        (out / "run.json").unlink(missing_ok=True)
-        for name in stale - {"run.json"}:
-            (out / name).unlink()
-        for name in sorted(done.files, key=lambda name: name == "run.json"):
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (work / name).replace(out / name)
-
-
-def _files_of(path: Path) -> list[str]:
-    with suppress(WinbackError):
-        return Run.read(path).files
-    return []
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; without one where the system has none (Windows, some network drives)."""
-    handle = None
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _hashes(inputs: Iterable[Path]) -> dict[str, str]:
-    """Return the sha256 of every input; of a folder, of every file in it."""
-    hashes: dict[str, str] = {}
-    for given in map(Path, inputs):
-        files = [given / name for name in _files(given)] if given.is_dir() else [given]
-        for path in files:
-            try:
-                with path.open("rb") as stream:
-                    hashes[str(path)] = hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError as error:
-                raise WinbackError(f"Input '{path}' cannot be read: {error.strerror}. Check its path.") from None
-    return hashes
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
-
-
-def _commit(folder: Path) -> str | None:
-    """Return the commit of the repository that holds the notebook, "-dirty" if files were changed since."""
-    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as set in git hooks
-    try:
-        answer = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None

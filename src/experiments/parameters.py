@@ -4,12 +4,13 @@ import ast
 import io
 import json
 import os
+import re
 import tokenize
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from math import isfinite
+from math import inf, isfinite
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,36 @@ READERS: dict[str, Callable[[object], Value]] = {
 }
 
 
+NUMBER = r"-?\d+(?:\.\d+)?"
+RANGE = re.compile(
+    rf"(?P<above>above )?(?P<low>{NUMBER})(?:(?P<more> or more)|"
+    rf"(?: to |, )(?P<limit>below |up to )?(?P<high>{NUMBER}))?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Range:
+    """What a range in words allows: "1 to 60", "0 to below 1", "above 0, below 1", "0 or more", "above 0"."""
+
+    low: float
+    high: float = inf
+    above: bool = False  # the lowest value itself is out
+    below: bool = False  # the highest value itself is out
+
+    @classmethod
+    def of(cls, words: str) -> "_Range":
+        found = RANGE.fullmatch(words)
+        if not found or not (found["above"] or found["more"] or found["high"]):
+            raise ValueError(f"the range {words!r} is not known. Write for example '1 to 60', '0 to below 1', "
+                             "'above 0, below 1', '0 or more' or 'above 0'.")  # fmt: skip
+        return cls(low=float(found["low"]), high=float(found["high"] or inf), above=bool(found["above"]),
+                   below=found["limit"] == "below ")  # fmt: skip
+
+    def holds(self, number: float) -> bool:
+        over = number > self.low if self.above else number >= self.low
+        return over and (number < self.high if self.below else number <= self.high)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
     """What a type text means: a reader's name or choices, perhaps many of them, perhaps none."""
@@ -130,18 +161,22 @@ def _kind(node: ast.expr) -> _Kind:
                 return _Kind(choices=tuple(map(str, choices)))
     raise ValueError(
         f"the type `{ast.unparse(node)}` is not known. Use int, float, str, bool, date, Literal['a', 'b'] "
-        "or list[int], list[float], list[str], each also with `| None`."
+        "or list[int], list[float], list[str], each also with `| None`, a number also as Annotated[int, '1 to 60']."
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One line `name: type = default  # help` of a notebook's parameters cell."""
+    """One line `name: type = default  # help` of a notebook's parameters cell.
+
+    A range stands beside the type, in words: `name: Annotated[int, "1 to 60"] = 24`.
+    """
 
     name: str
     type: str
     default: Value
     help: str = ""
+    range: str = ""
 
     def parse(self, value: object) -> Value:
         """Return the value in its type; text is read as from a command line.
@@ -154,9 +189,17 @@ class Parameter:
         """
         try:
             kind = _kind(ast.parse(self.type, mode="eval").body)
-            return replace(kind, optional=kind.optional or self.default is None).read(value)
+            read = replace(kind, optional=kind.optional or self.default is None).read(value)
+            _refuse_outside(self.range, read)
         except ValueError as error:
             raise WinbackError(f"Parameter '{self.name}' is {short(repr(value), 80)}: {error}") from None
+        return read
+
+
+def _refuse_outside(words: str, value: Any) -> None:  # noqa: ANN401  # a number or many where there is a range
+    for number in (value if isinstance(value, list) else [value]) if words else []:
+        if number is not None and not _Range.of(words).holds(number):
+            raise ValueError(f"it must be {words}.")
 
 
 def parameters_of(notebook: Path) -> dict[str, Parameter]:
@@ -186,6 +229,14 @@ def parameters_of(notebook: Path) -> dict[str, Parameter]:
     return found
 
 
+def help_of(notebook: Path) -> str:
+    """Return the parameters of a notebook, two lines each: name, type and default, then range and help."""
+    return "\n".join(
+        f"  {known.name}: {known.type} = {known.default!r}\n      {'; '.join(filter(None, (known.range, known.help)))}"
+        for known in parameters_of(notebook).values()
+    )
+
+
 def _help(line: ast.stmt, comments: Mapping[int, str]) -> str:
     """Return the comments beside a line, wherever a formatter broke it."""
     return " ".join(comments[n] for n in range(line.lineno, (line.end_lineno or 0) + 1) if n in comments)
@@ -198,15 +249,30 @@ def _parameter(line: ast.stmt, *, help: str) -> Parameter:  # noqa: A002  # the 
         case _:
             cure = "Write for example `horizon_months: int = 24  # months to look ahead`."
             raise ValueError(f"`{short(ast.unparse(line), 60)}` is not `name: type = default`. {cure}")
-    if name in READERS or name == "Literal":
+    if name in {*READERS, "Literal", "Annotated"}:
         raise ValueError(f"a parameter '{name}' would hide the type of that name. Give it another name.")
+    annotation, words = _annotated(annotation)
     kind, value = _kind(annotation), _default(default)
+    if words:
+        _Range.of(words)
+    if words and kind.base not in ("int", "float"):
+        raise ValueError(f"a range is for numbers, and '{name}' is {ast.unparse(annotation)}. Leave the range out.")
+    parameter = Parameter(name=name, type=ast.unparse(annotation), default=value, help=help, range=words)
     if value is None and (kind.optional or kind.base == "date"):
-        return Parameter(name=name, type=ast.unparse(annotation), default=None, help=help)
-    parameter = Parameter(name=name, type=ast.unparse(annotation), default=value, help=help)
+        return parameter
     if value is None or parameter.parse(value) != value:  # text that only could be read as the type is no default
         raise ValueError(f"the default `{ast.unparse(default)}` of '{name}' is no {parameter.type}. Correct one.")
     return replace(parameter, default=parameter.parse(value))
+
+
+def _annotated(node: ast.expr) -> tuple[ast.expr, str]:
+    """Return the type of an annotation and its range, "" where it has none."""
+    match node:
+        case ast.Subscript(
+            value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Constant(value=str(words))])
+        ):
+            return inner, words
+    return node, ""
 
 
 def _default(node: ast.expr) -> Value:

@@ -221,6 +221,8 @@ class Sheet(BaseModel):
                         "postgresql://user@host/database")  # fmt: skip
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
+    sweep: dict[str, list[bool | int | float | str]] = Field(default_factory=dict, description="parameter of the "
+                                                             "readout: values to read the test with")  # fmt: skip
     tables: dict[str, Source] = Field(description="table: file")
 
     @property

@@ -34,11 +34,13 @@ SELECT k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent,
        sum(l.total) AS value
 FROM known AS k JOIN followed AS f ON k.customer_id = f.customer_id
 LEFT JOIN lives AS l ON k.customer_id = l.customer_id
-GROUP BY k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent;
+GROUP BY k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent
+ORDER BY k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent;  -- else a model's last bit differs
 
 -- name: twice
 -- Customers who have lived twice: value and months with a purchase of both lifetimes, by arm and bucket.
 SELECT a.arm, a.bucket, sum(b.value) AS first_value, sum(b.months) AS first_months, sum(l.total) AS second_value,
        sum(bit_count(l.life)) AS second_months
 FROM assigned AS a JOIN first AS b ON a.customer_id = b.customer_id JOIN lives AS l ON a.customer_id = l.customer_id
-GROUP BY a.arm, a.bucket;
+GROUP BY a.arm, a.bucket
+ORDER BY a.arm, a.bucket;

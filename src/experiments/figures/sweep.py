@@ -1,0 +1,92 @@
+"""The picture of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from experiments.drawing import Picture, axis, both, canvas, colours, title
+from experiments.estimands import METRICS
+from experiments.grid import Setting, Sweep
+from experiments.words import interval, listed, told
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS = 6  # more cannot be read; the table has them all
+SIDE = 0.08  # of the way to the next value: offers stand beside each other
+
+
+def words(parameter: str) -> str:
+    """Return a parameter's name as people write it."""
+    return parameter.replace("_", " ")
+
+
+def over_settings(sweep: Sweep) -> Picture:
+    """Show what decides, of every offer, over the first swept parameter; a panel for each value of the others."""
+    panels = _panels(sweep)[:PANELS]
+    labels = list(dict.fromkeys(arm.label for setting in sweep.settings for arm in setting.readout.offers))
+    palette = dict(zip(labels, colours(len(labels)), strict=True))
+
+    def draw(*, narrow: bool) -> Figure:
+        across = 1 if narrow else min(len(panels), 3)
+        down = -(-len(panels) // across)
+        figure = canvas(narrow=narrow, height=2.9 * down + 0.6)
+        axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+        for ax, (name, settings) in zip(axes, panels, strict=False):
+            _lines(ax, sweep, settings, palette)
+            title(ax, name or METRICS[sweep.metric].label, narrow=narrow)
+        for ax in axes[len(panels) :]:
+            ax.remove()
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=2 if narrow else 4, frameon=False)
+        return figure
+
+    texts = [
+        ", ".join(f"{words(name)} {value}" for name, value in setting.parameters.items()) + ": "
+        + ", ".join(f"{arm.label} {told(arm.estimates[sweep.metric], currency=setting.readout.currency)} "
+                    f"({interval(arm.estimates[sweep.metric], currency=setting.readout.currency)})"
+                    for arm in setting.readout.offers if sweep.metric in arm.estimates)
+        for _, settings in panels for setting in settings
+    ]  # fmt: skip
+    label, more = METRICS[sweep.metric].label, len(_panels(sweep)) - len(panels)
+    left_out = f" {more} more panels are left out; the table has every setting." if more else ""
+    return both(
+        draw,
+        alt=f"{label} of every offer over {listed([*map(words, sweep.over)])}. " + "; ".join(texts) + ".",
+        caption=f"{label} of every offer over {words(sweep.over[0])}. Bars are intervals, each alone.{left_out}",
+    )
+
+
+def _panels(sweep: Sweep) -> list[tuple[str, list[Setting]]]:
+    """Return the settings by the parameters after the first, with a name for each panel."""
+
+    def name(setting: Setting) -> str:
+        return ", ".join(f"{words(key)} {value}" for key, value in list(setting.parameters.items())[1:])
+
+    ordered = sorted(sweep.settings, key=lambda setting: [name(s) for s in sweep.settings].index(name(setting)))
+    return [(key, list(group)) for key, group in groupby(ordered, key=name)]
+
+
+def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[str, str]) -> None:
+    first, metric = sweep.over[0], METRICS[sweep.metric]
+    values = sweep.values(first)
+    for number, (label, colour) in enumerate(palette.items()):
+        found = [
+            (values.index(setting.parameters[first]), arm.estimates[sweep.metric])
+            for setting in settings for arm in setting.readout.offers
+            if arm.label == label and sweep.metric in arm.estimates
+        ]  # fmt: skip
+        points = [(place, one.value, one.low, one.high) for place, one in found if one.value is not None]
+        beside = SIDE * (number - (len(palette) - 1) / 2)
+        ax.plot([place + beside for place, *_ in points], [value for _, value, *_ in points], "o-", color=colour, ms=5,
+                lw=1.4, label=label)  # fmt: skip
+        for place, _, low, high in points:
+            if low is not None and high is not None:
+                ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
+    ax.set_xticks(range(len(values)), [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
+    ax.set_xlim(-0.4, len(values) - 0.6)
+    ax.set_xlabel(words(first))
+    axis(ax, metric.unit, settings[0].readout.currency, which="y")

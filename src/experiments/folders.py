@@ -1,0 +1,80 @@
+"""The folder of a run: made in a temporary one beside it, published all at once, changed by one at a time."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from experiments.errors import WinbackError
+
+
+@contextmanager
+def workshop(out: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `out` and remove it at the end, however that comes.
+
+    What the system refuses meanwhile (no space, no permission) becomes a WinbackError.
+    """
+    if out.exists() and not out.is_dir():
+        raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
+    work = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        yield work
+    except OSError as error:
+        raise WinbackError(
+            f"Folder '{out.parent}' cannot be written: {error.strerror or error}. What is in '{out}' is as it was. "
+            "Make room or give another folder, and run it again."
+        ) from error
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def relative(path: Path) -> str:
+    """Return the path as seen from here, where it can be."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another drive of Windows
+        return str(path)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the files in a folder and below it, relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> None:
+    """Move all that is in `work` into `out` and remove what is `stale` there. The caller holds the lock.
+
+    The record goes first and comes last: while it is there, all files are of its run.
+    """
+    files = files_in(work)
+    (out / record).unlink(missing_ok=True)
+    for name in {*stale} - {*files, record}:
+        (out / name).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda name: name == record):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).replace(out / name)
+
+
+@contextmanager
+def alone(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the folder's lock; give whether it is held. Windows and some network drives have none: all hold it there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, held = None, True
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+    try:
+        yield held
+    finally:
+        if handle is not None:
+            os.close(handle)

@@ -1,0 +1,45 @@
+"""Small notebooks for tests of what runs them."""
+
+import os
+import time
+from pathlib import Path
+
+import nbformat
+
+
+def make(path, parameters="", *cells):
+    """Write a notebook with parameters cells and others after them."""
+    written = nbformat.v4.new_notebook()
+    for source in [parameters] if isinstance(parameters, str) else parameters:
+        written.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]}))
+    written.cells += [nbformat.v4.new_code_cell(source) for source in cells]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(written, path)
+    return path
+
+
+def outputs(folder):
+    """Return the outputs of an executed notebook, cell by cell."""
+    return [cell.get("outputs", []) for cell in nbformat.read(folder / "notebook.ipynb", as_version=4).cells]
+
+
+def leftovers(folder):
+    return list(Path(folder).rglob(".*"))
+
+
+def wait_until(true, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(process):
+    """Return whether a process runs; one that ended and waits for its parent does not."""
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # no /proc on this system
+        return True

@@ -169,14 +169,15 @@ def preloaded(modules: Sequence[str]) -> Iterator[None]:
         yield
         return
     with _shared.lock:
-        _shared.process = _shared.process or Preloaded((*KERNEL, *modules))
+        if _shared.process is None:
+            _shared.process = Preloaded((*KERNEL, *modules))
         _shared.users += 1
     try:
         yield
     finally:
         with _shared.lock:
             _shared.users -= 1
-            if _shared.users == 0 and _shared.process:
+            if _shared.users == 0 and _shared.process is not None:
                 _shared.process.close()
                 _shared.process = None
 

@@ -165,4 +165,15 @@ def test_nothing_is_forked_where_it_is_turned_off(monkeypatch):
     monkeypatch.setenv(SPAWN, "1")
     with preloaded([]):
         assert current() is None
-    assert forks._open == []
+    assert forks._shared.users == 0
+
+
+def test_the_process_that_forks_stays_until_the_last_one_is_done():
+    with preloaded([]):
+        first = current()
+        with preloaded([]):
+            assert current() is first
+        assert current() is first
+        assert first._process.poll() is None
+    assert current() is None
+    assert first._process.returncode is not None

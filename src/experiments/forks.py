@@ -146,25 +146,40 @@ class Preloaded:
         self._process.wait()
 
 
-_open: list[Preloaded] = []  # at most one: the process that `preloaded` keeps
+class _Shared:
+    """The one process that forks, and how many blocks of `preloaded` are open on it, in whatever thread."""
+
+    def __init__(self) -> None:
+        self.process: Preloaded | None = None
+        self.users, self.lock = 0, Lock()
+
+
+_shared = _Shared()
 
 
 def current() -> Preloaded | None:
     """Return the process that forks; None where there is none, and kernels are started."""
-    return _open[0] if _open else None
+    return _shared.process
 
 
 @contextmanager
 def preloaded(modules: Sequence[str]) -> Iterator[None]:
-    """Keep a process that forks while this is open; within another such block nothing new is started."""
-    if _open or not hasattr(os, "fork") or os.environ.get(SPAWN):
+    """Keep a process that forks while this is open; within or beside another such block nothing new is started."""
+    if not hasattr(os, "fork") or os.environ.get(SPAWN):
         yield
         return
-    _open.append(Preloaded((*KERNEL, *modules)))
+    with _shared.lock:
+        if _shared.process is None:
+            _shared.process = Preloaded((*KERNEL, *modules))
+        _shared.users += 1
     try:
         yield
     finally:
-        _open.pop().close()
+        with _shared.lock:
+            _shared.users -= 1
+            if _shared.users == 0 and _shared.process is not None:
+                _shared.process.close()
+                _shared.process = None
 
 
 # ---- its own side

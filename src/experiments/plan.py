@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from experiments.errors import WinbackError, did_you_mean
 from experiments.offers import Monthly, Offer, made_of
 from experiments.rules import Caller, Channel, ContactRules
-from experiments.tables import CONTRACTS, Source, money_decimals
+from experiments.tables import CONTRACTS, Source
+from experiments.words import money_decimals
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"

@@ -333,16 +333,3 @@ def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: st
     cell = f"CAST({quote(column)} AS VARCHAR)"
     value = con.execute(f"SELECT {cell} FROM raw_{name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
     return "an empty cell" if value is None else f"for example {value!r}"
-
-
-def money_decimals(currency: str) -> int:
-    """Return the digits after the point of a currency's minor unit (ISO 4217).
-
-    >>> money_decimals("USD"), money_decimals("JPY"), money_decimals("KWD")
-    (2, 0, 3)
-    """
-    if not re.fullmatch("[A-Z]{3}", currency):
-        raise WinbackError(f"Currency {currency!r} is no three-letter code. Write one of ISO 4217, such as USD.")
-    zero = {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF"}
-    three = {"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"}
-    return 0 if currency in zero else 3 if currency in three else 2

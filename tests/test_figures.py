@@ -125,7 +125,7 @@ def design(customers):
 
 
 def managers(cohort):
-    return lost.spread(cohort, cohort.groups["manager"], who="manager")
+    return lost.spread(cohort, cohort.groups["manager"])
 
 
 def changes(count):

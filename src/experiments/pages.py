@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from experiments.errors import WinbackError
 from experiments.keep import write_text
-from experiments.language import ENGLISH, language, later, say, speaking
+from experiments.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.parts import Html, sign
-from experiments.words import day, moment, number
+from experiments.words import day, moment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -254,4 +254,4 @@ def _took(seconds: object) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes:
         return say("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
-    return say("{seconds} s", seconds=number(seconds, digits=1))
+    return say("{seconds} s", seconds=numerals(f"{seconds:.1f}"))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.cells import CURES, Cell, literal, quote, readable, typed, without_missing
 from experiments.errors import WinbackError, did_you_mean
+from experiments.language import later, say
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,9 +69,11 @@ class Account:
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
         if self.kept == self.rows:
-            return f"{self.table}: kept all {self.rows:,} rows{note}"
+            return f"{self.table}: {say('kept all {n} rows', n=self.rows)}{note}"
         left = self.rows - self.kept
-        return f"{self.table}: kept {self.kept:,} of {self.rows:,} rows; {left:,} left out: {self.why}{note}"
+        told = say("kept {kept} of {rows} rows; {left} left out: {why}", kept=self.kept, rows=self.rows, left=left,
+                   why=self.why)  # fmt: skip
+        return f"{self.table}: {told}{note}"
 
 
 @contextmanager
@@ -326,7 +329,8 @@ def _check(
                 f"{kinds[column]}, {example}. {CURES[kinds[column]]}"
             )
     filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
-    return rows, "; ".join(f"{number:,} empty {column} filled with {text}" for (column, text), number in filled)
+    told = later("{n} empty {column} filled with {text}")
+    return rows, "; ".join(say(told, n=number, column=column, text=text) for (column, text), number in filled)
 
 
 def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:

@@ -46,10 +46,10 @@ def money(value: float, currency: str, *, digits: int | None = None) -> str:
     symbol = SYMBOLS.get(currency)
     if symbol and style().symbol_first:
         return f"{MINUS}{symbol}{text[1:]}" if text.startswith(MINUS) else f"{symbol}{text}"
-    return f"{text}{_behind(currency)}"
+    return f"{text}{behind(currency)}"
 
 
-def _behind(currency: str) -> str:
+def behind(currency: str) -> str:
     """Return what stands behind an amount of money; nothing where the symbol stands before it."""
     symbol = SYMBOLS.get(currency)
     return "" if symbol and style().symbol_first else f"{style().space}{symbol or currency}"
@@ -63,7 +63,7 @@ def large(value: float, currency: str) -> str:
     """
     scale, word = next(((scale, word) for scale, word in SCALES if abs(value) >= scale), (1.0, ""))
     left = len(f"{abs(value) / scale:.0f}") if word else 3
-    text, unit = money(value / scale, currency, digits=max(0, 3 - left)), _behind(currency)
+    text, unit = money(value / scale, currency, digits=max(0, 3 - left)), behind(currency)
     return f"{text.removesuffix(unit)} {say(word)}{unit}" if word else text
 
 
@@ -134,17 +134,16 @@ def interval(estimate: Estimate, *, currency: str) -> str:
 
 def between(low: float, high: float, unit: str, *, currency: str) -> str:
     """Return two bounds as a reader wants them: as many digits as their distance needs."""
-    behind = ""
+    last = style().percent
     if unit == "money":
-        digits, behind = 0 if high - low > MANY else None, _behind(currency)
+        digits, last = 0 if high - low > MANY else None, behind(currency)
         first, second = (money(bound, currency, digits=digits) for bound in (low, high))
     elif unit == "share":
-        digits, behind = 2 if max(abs(low), abs(high)) < SMALL_SHARE else 1, style().percent
+        digits = 2 if max(abs(low), abs(high)) < SMALL_SHARE else 1
         first, second = (share(bound, digits=digits) for bound in (low, high))
     else:
-        behind = style().percent if unit == "ratio" else ""
         first, second = (amount(bound, unit, currency=currency) for bound in (low, high))
-    return say("{low} to {high}", low=first.removesuffix(behind), high=second)
+    return say("{low} to {high}", low=first.removesuffix(last), high=second)
 
 
 def listed(names: Sequence[str], *, last: str = "and") -> str:

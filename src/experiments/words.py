@@ -100,7 +100,7 @@ def short(value: float, *, digits: int) -> str:
     >>> short(0.00123456, digits=2), short(4.0, digits=3)
     ('0.0012', '4')
     """
-    return numerals(f"{value:.{digits}g}").replace("-", MINUS)
+    return numerals(f"{value:.{digits}g}")
 
 
 def amount(value: float, unit: str, *, currency: str) -> str:

@@ -159,7 +159,8 @@ def _fit(html: str, number: int) -> Html:
         return _left_out(guard.found, number)
     if 'class="dataframe"' in html:  # as pandas shows itself: may be wider than a phone
         html = html.replace("<th></th>", "<td></td>")  # a header without words says nothing to who cannot see
-        return Html(f'<div class="scroll" role="region" aria-label="{say("Table")}" tabindex="0">{html}</div>')
+        name = say("Table")
+        return Html(f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{html}</div>')
     return Html(html)
 
 
@@ -201,7 +202,8 @@ def _made(at: datetime) -> Html:
 def _newest(at: datetime | None) -> Html:
     """Return the last line of the list of runs."""
     made = say("Made with {winback}.", winback="<b>winback</b>")
-    return Html(f"{made} {say('Newest run: {time}.', time=_stamp(at))}" if at else made)
+    newest = " " + say("Newest run: {time}.", time=_stamp(at)) if at else ""
+    return Html(f"{made}{newest}")
 
 
 def _stamp(at: datetime) -> str:

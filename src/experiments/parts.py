@@ -226,7 +226,8 @@ def check_list(items: Iterable[tuple[object, str, object, object]], *, words: Ma
 
 def _check(name: object, state: str, reason: object, todo: object, words: Mapping[str, str]) -> str:
     _known(state, STATES, what="state of a check")
-    act = f'<p class="todo"><b>{say("To do:")}</b> {_text(todo)}</p>' if str(todo) else ""
+    label = say("To do:")
+    act = f'<p class="todo"><b>{label}</b> {_text(todo)}</p>' if str(todo) else ""
     return (
         f'<li class="{state}"><p class="state">{sign(state)}<span>{say(words[state])}</span></p>'
         f"<div><h3>{_text(name)}</h3><p>{_text(reason)}</p>{act}</div></li>"

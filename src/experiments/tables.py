@@ -69,7 +69,7 @@ class Account:
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
         if self.kept == self.rows:
-            return f"{self.table}: {say('kept all {n} rows', n=self.rows)}{note}"
+            return f"{self.table}: " + say("kept all {n} rows", n=self.rows) + note
         left = self.rows - self.kept
         told = say("kept {kept} of {rows} rows; {left} left out: {why}", kept=self.kept, rows=self.rows, left=left,
                    why=self.why)  # fmt: skip

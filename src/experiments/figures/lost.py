@@ -258,7 +258,7 @@ def _told_months(cohort: Cohort, marked: Sequence[Mark]) -> str:
         "over {n} months {pace} a month.",
         pace.months, first=month(known[0].month), last=month(known[-1].month), worst=month(worst.month),
         most=share(worst.ratio), pace=told(pace.monthly, currency=cohort.currency),
-    ) + (f" {say('Marked changes: {changes}.', changes=changes)}" if marked else "")  # fmt: skip
+    ) + (" " + say("Marked changes: {changes}.", changes=changes) if marked else "")  # fmt: skip
 
 
 def _about_months(cohort: Cohort, marked: Sequence[Mark], *, young: int) -> str:
@@ -315,7 +315,7 @@ def waterfall(cohort: Cohort) -> Picture:
                contactable=cohort.contactable)  # fmt: skip
     return both(
         draw,
-        alt=f"{bars} {say('Not contacted: {names}.', names=out) if taken else say('Nobody is taken out.')}",
+        alt=bars + " " + (say("Not contacted: {names}.", names=out) if taken else say("Nobody is taken out.")),
         caption=say("{share} of the lost can be contacted now. Taken out for several reasons: counted at the first.",
                     share=kept),
     )  # fmt: skip

@@ -115,7 +115,7 @@ def _scale(cohort: Cohort) -> str:
                           months, bounds=bounds)  # fmt: skip
     lights = {_light(bound) for bound in (yearly.low, yearly.high) if bound is not None} - {cohort.pace.light}
     allowed = listed([say(LIMITS[light]) for light in sorted(lights)], last="or")
-    doubt = f" {say('The interval also allows “{lights}”.', lights=allowed)}" if lights else ""
+    doubt = " " + say("The interval also allows “{lights}”.", lights=allowed) if lights else ""
     normal, alarm = (share(limit, digits=0) for limit in (NORMAL_BELOW, ALARM_ABOVE))
     scale = say(
         "Up to {normal} a year is normal (9 to 11 % is typical of good firms), over {normal} act, over {alarm} alarm.",

@@ -102,7 +102,8 @@ def _frame(readout: Readout, metrics: Sequence[str], *, arms: Sequence[Arm]) -> 
 
     shown = [metric for metric in metrics if any(metric in arm.estimates for arm in arms)]
     rows = [[count(arm.assigned), *(shared.metric(arm, metric, readout.currency) for metric in shown)] for arm in arms]
-    labels = [f"{arm.label}\n{say('no offer')}" if arm.holdout else arm.label for arm in arms]
+    nothing = say("no offer")
+    labels = [f"{arm.label}\n{nothing}" if arm.holdout else arm.label for arm in arms]
     frame = pd.DataFrame(rows, columns=[say("Assigned"), *(METRICS[metric].label for metric in shown)], index=labels)
     frame.index.name = say("Offer")
     return frame
@@ -128,8 +129,7 @@ def table(readout: Readout) -> Html:
         row = dict.fromkeys(frame.columns, NO_NUMBER) | {
             METRICS[gained].label: shared.value(found.gain, readout.currency)
         }
-        best = say("best offer by {factor}", factor=found.policy.factor)
-        frame.loc[f"{say('Policy')}\n{best}"] = row
+        frame.loc[say("Policy\nbest offer by {factor}", factor=found.policy.factor)] = row
     about = say(
         "Per assigned customer, reached or not. Small: {level} intervals, each alone; the verdict uses intervals that "
         "hold for all offers at once.",
@@ -449,7 +449,7 @@ def method(readout: Readout) -> Html:
     )  # fmt: skip
     clock = dated if readout.dated else say("The results have no dates, so nothing is discounted.")
     all_of_them = {
-        say("Clock and money"): f"{clock} {say('Value is margin, not revenue.')}",
+        say("Clock and money"): clock + " " + say("Value is margin, not revenue."),
         say("Uncertainty"): say(
             "Customers of each arm are in 200 random buckets. Leaving one bucket out at a time gives the joint "
             "covariance of all numbers (grouped jackknife, t with 199 degrees of freedom, fewer where an arm has "

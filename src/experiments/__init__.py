@@ -1,7 +1,7 @@
 """Win-back experiments: acceptance, retained lifetime and return on investment per offer.
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
-`read_cohort(path)`, `read_readout(path)`; and `report`, the sections of each page.
+`read_cohort(path)`, `read_readout(path)`, `speak(language)`; and `report`, the sections of each page.
 Names are loaded when they are first used.
 """
 
@@ -20,6 +20,8 @@ _HOMES = {
     "read_readout": "readout",
     "Readout": "readout",
     "run": "notebooks",
+    "speak": "language",
+    "language_of": "plan",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604  the names are the keys
 

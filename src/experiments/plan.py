@@ -250,6 +250,11 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
         raise WinbackError(_explain(error, lines, found.name)) from None
 
 
+def language_of(sheet: str | Path) -> str:
+    """Return the language of a sheet's pages."""
+    return read_sheet(sheet)[0].language
+
+
 def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     """Return the sheet with other settings, checked like the sheet itself."""
     wanted = {name: value for name, value in changes.items() if value is not None}

@@ -10,16 +10,10 @@ from experiments import parts
 from experiments.drawing import Picture
 from experiments.estimate import Estimate
 from experiments.language import say
-from experiments.language import speak as tell_in
 from experiments.parts import Html
-from experiments.plan import QUESTION, read_sheet
+from experiments.plan import QUESTION
 from experiments.readout import Arm
 from experiments.words import NO_NUMBER, interval, told
-
-
-def speak(sheet: str | Path, language: str | None = None) -> None:
-    """Speak the language of the sheet's pages from now on, or another one."""
-    tell_in(language or read_sheet(sheet)[0].language)
 
 
 def asked(question: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.errors import WinbackError
+from experiments.language import LANGUAGES
 
 # Every other import stands in the command that needs it: `winback --help` answers at once.
 
@@ -60,9 +61,10 @@ def demo(args: argparse.Namespace) -> None:
         simulate(folder, customers=size, seed=seed, experiment=plan.experiment)
         stages = ("1-lost", "2-design", "3-readout") if not readouts else ("3-readout",)
         for stage in stages:
-            _run(stage, {"sheet": sheet.as_posix()}, reports=args.reports, experiment=plan.experiment, sheet=sheet)
+            told = {"sheet": sheet.as_posix(), **_spoken(args)}
+            _run(stage, told, reports=args.reports, experiment=plan.experiment, sheet=sheet)
         readouts.append(args.reports / plan.experiment / "3-readout" / "readout.json")
-    _compare(readouts, args.reports)
+    _compare(readouts, args)
     _headline(args.reports / DEMO[0][0] / "3-readout" / "readout.json")
     print(f"Open the report:   {args.reports / DEMO[0][0] / '3-readout' / 'page.html'}")
     print(f"Everything made:   {args.reports / 'index.html'}")
@@ -107,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
         for parameter in known.values():
             print(f"  {parameter.name}: {parameter.type} = {parameter.default!r}\n      {parameter.help}")
         return
-    parameters = dict(_pair(text) for text in args.parameter)
+    parameters = dict(_pair(text) for text in args.parameter) | _spoken(args)
     sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
     _run(notebook.stem, parameters, reports=args.reports, experiment=args.name, sheet=sheet, source=notebook)
 
@@ -182,7 +184,7 @@ def compare(args: argparse.Namespace) -> None:
     if not paths:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
     found = [path / "readout.json" if path.is_dir() else path for path in paths]
-    _compare(found, args.reports)
+    _compare(found, args)
 
 
 def lab(args: argparse.Namespace) -> None:
@@ -212,13 +214,18 @@ def _stage(stage: str, args: argparse.Namespace) -> None:
         raise WinbackError(
             f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
         )
-    parameters = {"sheet": args.sheet, **changes}
+    parameters = {"sheet": args.sheet, **changes, **_spoken(args)}
     _run(stage, parameters, reports=args.reports, experiment=_experiment(args.sheet), sheet=Path(args.sheet))
 
 
-def _compare(readouts: Sequence[Path], reports: Path) -> None:
-    parameters = {"readouts": [path.as_posix() for path in readouts]}
-    _run("4-compare", parameters, reports=reports, experiment="compare", inputs=readouts)
+def _compare(readouts: Sequence[Path], args: argparse.Namespace) -> None:
+    parameters = {"readouts": [path.as_posix() for path in readouts], **_spoken(args)}
+    _run("4-compare", parameters, reports=args.reports, experiment="compare", inputs=readouts)
+
+
+def _spoken(args: argparse.Namespace) -> dict[str, object]:
+    """Return the parameter of a notebook that --lang sets."""
+    return {"language": args.lang} if args.lang else {}
 
 
 def _run(
@@ -290,18 +297,23 @@ def _parser() -> argparse.ArgumentParser:
     def reports(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR", help="where pages go (reports)")
 
+    def lang(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--lang", choices=LANGUAGES, help="language of the page (the sheet's)")
+
     def parameter(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
                          help="a parameter of the notebook, such as horizon_months=12; may be repeated")  # fmt: skip
 
     sub = add(demo)
     sub.add_argument("--customers", type=_count, metavar="N", help="lost customers to simulate (40,000 and 12,000)")
+    lang(sub)
     reports(sub)
     sub = add(check)
     sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
     sub = add(run)
     sub.add_argument("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file")
     parameter(sub)
+    lang(sub)
     sub.add_argument("--list", action="store_true", help="list the parameters of the notebook and stop")
     sub.add_argument("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)")
     reports(sub)
@@ -309,6 +321,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = add(command)
         sub.add_argument("sheet", metavar="SHEET", help="an experiment sheet, such as data/telecom/sheet.yml")
         parameter(sub)
+        lang(sub)
         reports(sub)
         if command is design:
             sub.add_argument(
@@ -327,6 +340,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(compare)
     sub.add_argument("readouts", nargs="*", metavar="READOUT",
                      help="readout.json files or their folders; without any, all in the reports")  # fmt: skip
+    lang(sub)
     reports(sub)
     sub = add(lab)
     sub.add_argument("more", nargs="*", metavar="OPTION", help="options for JupyterLab, after --")

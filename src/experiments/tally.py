@@ -39,7 +39,7 @@ from experiments.losses import (
 )
 from experiments.plan import Limit, Lost, Sheet
 from experiments.tables import columns_of
-from experiments.words import short
+from experiments.words import day, short
 
 if TYPE_CHECKING:
     import duckdb
@@ -157,10 +157,10 @@ def tally(
 
 def _rules(of: Tally) -> tuple[Rule, ...]:
     """Return the rules in use, in words, with how many customers they call lost."""
-    rule, day = of.rule, of.rule.as_of
+    rule = of.rule
     used = {
         "silence": ("silence", silence_in_words(rule)) if not rule.contractual else None,
-        "cancelled": ("cancelled IS NOT NULL", say("contract cancelled by {day}", day=str(day)))
+        "cancelled": ("cancelled IS NOT NULL", say("contract cancelled by {day}", day=day(of.rule.as_of)))
         if rule.cancelled and of.knows("customers", "cancelled_at")
         else None,
         "nps": ("nps_low", say("would recommend with {score} of 10 or less", score=rule.nps))

@@ -156,6 +156,15 @@ def listed(names: Sequence[str], *, last: str = "and") -> str:
     return say(LISTS[last], names=", ".join(others), last=final) if others else final
 
 
+def named(name: str, text: str) -> str:
+    """Return a text with what it is about before it.
+
+    >>> named("telecom", "4 offers")
+    'telecom: 4 offers'
+    """
+    return say("{name}: {text}", name=name, text=text)
+
+
 # ---- the calendar
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import nan
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.drawing import (
@@ -41,6 +42,7 @@ MARKS = 8  # changes that are marked on the curve
 WORDS = 4  # changes up to which the marks are named, else numbered
 STARTS = 24  # rows of the triangle; more months are joined to quarters, then to years
 BARS = 10  # reasons with a bar
+LABEL = 20  # letters of a line of the name of a bar on a phone
 HEIGHT = 4.2  # inches of the curve
 WARN = "#7d5200"
 FAMILIES = {"company": COLOURS[0], "competitor": COLOURS[1], "customer": COLOURS[2]}
@@ -302,7 +304,8 @@ def waterfall(cohort: Cohort) -> Picture:
             label = f"− {count(customers)}" if colour == QUIET else count(customers)
             ax.annotate(label, (left + customers, place), xytext=(5, 0), textcoords="offset points", va="center",
                         color=colour, fontweight="bold")  # fmt: skip
-        ax.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=9 if narrow else 11)
+        names = [fill(name, LABEL) if narrow else name for name, *_ in rows]
+        ax.set_yticks(range(len(rows)), names, fontsize=9 if narrow else 11)
         ax.invert_yaxis()
         ax.set_xlim(0, max(cohort.lost, 1) * (1.45 if narrow else 1.12))
         ax.set_title(say("Lost customers"))

@@ -27,7 +27,7 @@ from experiments.estimands import METRICS
 from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES
 from experiments.readout import Arm, Readout
-from experiments.words import amount, interval, listed, number, share, told
+from experiments.words import amount, interval, listed, named, number, share, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,14 +54,14 @@ def faces_of_success(readout: Readout) -> Picture:
             _dots(ax, readout, metric, ticks=2 if narrow else 3)
         return figure
 
-    told_best = [f"{METRICS[metric].label}: {_best(readout, metric).label}" for metric in metrics]
+    told_best = [named(METRICS[metric].label, _best(readout, metric).label) for metric in metrics]
     level = share(readout.level, digits=0)
     lines = [
-        f"{arm.label}: " + ", ".join(
+        named(arm.label, ", ".join(
             f"{METRICS[metric].label.lower()} {told(arm.estimates[metric], currency=readout.currency)} "
             f"({interval(arm.estimates[metric], currency=readout.currency)})"
             for metric in metrics
-        )
+        ))
         for arm in readout.offers
     ]  # fmt: skip
     return both(
@@ -227,7 +227,7 @@ def driver_effects(drivers: Sequence[Driver]) -> Picture:
         grid = (len(asked), 1) if narrow else (1, len(asked))
         for ax, question in zip(figure.subplots(*grid, squeeze=False, sharey=not narrow).ravel(), asked, strict=True):
             _effects(ax, [by.get((question, factor, level)) for factor, level, _ in rows], question)
-            labels = [f"{_factor(factor)}: {_level(factor, level)}" for factor, level, _ in rows]
+            labels = [named(_factor(factor), _level(factor, level)) for factor, level, _ in rows]
             ax.set_yticks(range(len(rows)), labels, fontsize=9)
             ax.invert_yaxis()
         return figure
@@ -380,7 +380,7 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
                   for name in names]
         for segment in table.segments
     }  # fmt: skip
-    texts = [f"{segment}: {', '.join(told_gains)}" for segment, told_gains in gains.items()]
+    texts = [named(segment, ", ".join(told_gains)) for segment, told_gains in gains.items()]
     return both(
         draw,
         alt=f"{say(what[1], factor=factor)} {'; '.join(texts)}.",

@@ -28,7 +28,7 @@ from experiments.report import shared
 from experiments.report.lost_rows import FEWEST, ROWS, amount, big, cells, counted, one_line, percent, rate, tidy
 from experiments.report.lost_terms import terms
 from experiments.tally import SILENCE
-from experiments.words import NO_NUMBER, count, day, interval, large, listed, money, share, told
+from experiments.words import NO_NUMBER, count, day, interval, large, listed, money, named, share, told
 
 # Light: tone and sign of the card, colour, word.
 LIGHTS = {
@@ -59,7 +59,9 @@ def question(cohort: Cohort) -> Html:
     """Return the title of the page and who was looked at when."""
     about = plural("{n} customer on {day}", "{n} customers on {day}", cohort.customers, day=day(cohort.as_of))
     since = say(", by their purchases since {day}", day=day(cohort.start)) if cohort.start else ""
-    return parts.heading(say("Whom did we lose, and whom should we win back?"), f"{cohort.experiment}: {about}{since}")
+    return parts.heading(
+        say("Whom did we lose, and whom should we win back?"), named(cohort.experiment, f"{about}{since}")
+    )
 
 
 # ---- the answer

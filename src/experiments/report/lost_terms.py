@@ -6,7 +6,7 @@ from experiments.language import later, say
 from experiments.losses import ALARM_ABOVE, NORMAL_BELOW, RULES, YEAR, Cohort
 from experiments.plan import Lost
 from experiments.report.lost_rows import FEWEST, ROWS
-from experiments.words import day, money, number, share
+from experiments.words import day, money, named, number, share
 
 OWN = {
     "mean": later("Own interval: the mean of the days between a customer's purchase days."),
@@ -20,7 +20,7 @@ def terms(cohort: Cohort, setting: Lost) -> dict[str, str]:
 
 
 def _lost(cohort: Cohort, setting: Lost) -> dict[str, str]:
-    rules = "; ".join(f"{say(RULES[rule.name])}: {rule.told}" for rule in cohort.rules)
+    rules = "; ".join(named(say(RULES[rule.name]), rule.told) for rule in cohort.rules)
     hours = (
         say("profit below the cost of the hours spent, {cost} an hour", cost=money(setting.hour_cost, cohort.currency))
         if setting.hour_cost

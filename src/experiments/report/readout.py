@@ -23,6 +23,7 @@ from experiments.words import (
     interval,
     listed,
     money,
+    named,
     number,
     share,
     told,
@@ -42,7 +43,7 @@ def question(readout: Readout) -> Html:
     span = ""
     if readout.dated:
         span = plural(", followed for up to {n} month", ", followed for up to {n} months", readout.horizon_months)
-    return parts.heading(shared.asked(readout.question), f"{readout.experiment}: {offers}, {assigned}{span}")
+    return parts.heading(shared.asked(readout.question), named(readout.experiment, f"{offers}, {assigned}{span}"))
 
 
 def verdict(readout: Readout) -> Html:
@@ -359,7 +360,7 @@ def _policy_words(readout: Readout) -> str:
     if found is None:
         return ""
     rule = found.policy
-    given = [f"{segment}: {_labels(readout, [offer]) if (offer := rule.offer(segment)) else say('no offer')}"
+    given = [named(segment, _labels(readout, [offer]) if (offer := rule.offer(segment)) else say("no offer"))
              for segment in rule.segments]  # fmt: skip
     regret, bound = found.regret.high if found.regret else None, ""
     if regret:

@@ -127,7 +127,7 @@ def design(customers, *, prices=True):
 
 
 def managers(cohort):
-    return lost.spread(cohort, cohort.groups["manager"], who="manager")
+    return lost.spread(cohort, cohort.groups["manager"])
 
 
 def changes(count):

@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from experiments.errors import WinbackError
-from experiments.tables import Account, Source, connect, literal, money_decimals, quote, read
+from experiments.tables import Account, Source, connect, literal, quote, read
+from experiments.words import money_decimals
 
 OUTCOMES = "customer_id,returned,value\na,1,1.50\nb,0,0\n"
 PARQUET = "SELECT 'a' AS customer_id, {} AS returned, {} AS value UNION ALL SELECT 'b', {}, {}"

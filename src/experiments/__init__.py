@@ -2,7 +2,7 @@
 
 What an analyst needs: `read_out(sheet)`, `find_lost(sheet)`, `design_test(sheet, customers=...)`, `run(notebook, ...)`,
 `sweep(notebook, ..., over=...)`, `read_cohort(path)`, `read_readout(path)`, `pool_readouts(readouts)`,
-`prior_of(path, offer, metric)`; and `report`, the sections of each page.
+`prior_of(path, offer, metric)`, `speak(language)`; and `report`, the sections of each page.
 Names are loaded when they are first used.
 """
 
@@ -26,6 +26,8 @@ _HOMES = {
     "read_sweep": "grid",
     "run": "notebooks",
     "sweep": "sweeps",
+    "speak": "language",
+    "language_of": "plan",
 }
 _REPORTS = {"cohort": "Cohort", "losses": "Cohort", "design": "Design", "readout": "Readout"}  # home: what it returns
 _PAGES = {"Cohort": "lost", "Design": "design", "Readout": "readout"}  # result: the page that shows it in a notebook

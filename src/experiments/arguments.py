@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import WinbackError
+from experiments.language import LANGUAGES
 
 REPORTS = Path("reports")
 FEWEST = 100  # lost customers that a simulation needs
@@ -63,19 +64,20 @@ SHEET = _arg("sheet", metavar="SHEET", help="an experiment sheet, such as data/t
 WHERE = _arg("--reports", type=Path, default=REPORTS, metavar="DIR", help="where pages go (reports)")
 FRESH = _flag("--fresh", help="run it again even if nothing has changed")
 PARAMETER = _pairs("-p", "--parameter", help="a parameter of the notebook, such as horizon_months=12; may be repeated")
-STAGE = (SHEET, PARAMETER, FRESH, WHERE)
+LANG = _arg("--lang", choices=LANGUAGES, help="language of the page (the sheet's)")
+STAGE = (SHEET, PARAMETER, FRESH, LANG, WHERE)
 
 ARGUMENTS: dict[str, tuple[Argument, ...]] = {
     "demo": (
         _arg("--customers", type=_count, metavar="N", help="lost customers to simulate (40,000 and 12,000)"),
-        WHERE,
+        LANG, WHERE,
     ),
     "check": (SHEET,),
     "run": (
         _arg("-h", "--help", action=_NotebookHelp, nargs=0,
              help="show this message; after NOTEBOOK, its parameters too"),
         _arg("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file"),
-        PARAMETER, FRESH,
+        PARAMETER, FRESH, LANG,
         _flag("--list", help="list the parameters of the notebook and stop"),
         _arg("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)"),
         WHERE,
@@ -129,7 +131,7 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
     "compare": (
         _arg("readouts", nargs="*", metavar="READOUT",
              help="readout.json files or their folders; without any, all in the reports"),
-        PARAMETER, FRESH, WHERE,
+        PARAMETER, FRESH, LANG, WHERE,
     ),
     "pdf": (
         _arg("page", type=Path, metavar="PAGE", help="a page.html, or the folder of a run"),

@@ -12,10 +12,11 @@ import numpy as np
 from experiments.cube import Cube
 from experiments.estimands import Reading
 from experiments.estimate import jackknife_covariance, simultaneous_quantile
+from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES, scores, terms_of
 from experiments.offers import made_of, own_costs
 from experiments.plan import Sheet
-from experiments.words import amount, listed, share
+from experiments.words import amount, count, day, listed, number, share, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ TOP = 0.01  # the share of the groups of customers whose share of the value is t
 class Check:
     """The outcome of a guard: what it found, and what to do."""
 
-    name: str
+    name: str  # the same in every language; said where it is shown
     state: State
     reason: str
     todo: str = ""
@@ -64,27 +65,29 @@ def sample_ratio(sheet: Sheet, cube: Cube) -> Check:
     """Compare the sizes of the arms with the planned shares: chi-square, p < .001 stops."""
     counts = [int(count) for count in cube.assigned.sum(axis=(1, 2))]
     p = sample_ratio_p(counts, [sheet.arms[arm].share for arm in cube.arms])
-    found = ", ".join(f"{arm} {count:,}" for arm, count in zip(cube.arms, counts, strict=True))
+    found = ", ".join(f"{arm} {count(size)}" for arm, size in zip(cube.arms, counts, strict=True))
+    name = later("Sample ratio")
     if p < SRM_ALARM:
         return Check(
-            name="Sample ratio",
+            name=name,
             state="stop",
-            reason=f"The arms do not have the planned shares (p = {p:.2g}): {found}.",
-            todo="Find who was lost or added after the assignment, or correct the planned shares in the sheet.",
+            reason=say("The arms do not have the planned shares (p = {p}): {arms}.", p=short(p, digits=2), arms=found),
+            todo=say("Find who was lost or added after the assignment, or correct the planned shares in the sheet."),
         )
-    return Check(name="Sample ratio", state="pass", reason=f"The arms have the planned shares (p = {p:.2f}): {found}.")
+    said = say("The arms have the planned shares (p = {p}): {arms}.", p=number(p), arms=found)
+    return Check(name=name, state="pass", reason=said)
 
 
 def holdout(sheet: Sheet, _cube: Cube) -> Check:
     """Ask for a group without an offer. Warns without one: then every figure is gross."""
     if sheet.holdout is None:
         return Check(
-            name="Holdout",
+            name=later("Holdout"),
             state="warn",
-            reason="There is no holdout, so nobody knows who would have come back anyway.",
-            todo="Read every figure as gross, not incremental. Keep a holdout in the next test.",
+            reason=say("There is no holdout, so nobody knows who would have come back anyway."),
+            todo=say("Read every figure as gross, not incremental. Keep a holdout in the next test."),
         )
-    return Check(name="Holdout", state="pass", reason="A holdout without an offer shows what happens anyway.")
+    return Check(name="Holdout", state="pass", reason=say("A holdout without an offer shows what happens anyway."))
 
 
 def contamination(sheet: Sheet, cube: Cube) -> Check:
@@ -92,103 +95,115 @@ def contamination(sheet: Sheet, cube: Cube) -> Check:
 
     Where the contacts are not known, nobody can say, and it warns.
     """
-    name, todo = "Holdout left alone", "Every lift is understated. Take holdout customers off the call lists."
+    name, todo = later("Holdout left alone"), say("Every lift is understated. Take holdout customers off the call "
+                                                  "lists.")  # fmt: skip
     if sheet.holdout is None:
-        return Check(name=name, state="pass", reason="There is no holdout that could be contacted.")
+        return Check(name=name, state="pass", reason=say("There is no holdout that could be contacted."))
     if not cube.contacts_known:
-        return Check(name=name, state="warn", reason="There is no table of contacts, so nobody knows whether the "
-                     "holdout was left alone.", todo="Add the table `contacts`.")  # fmt: skip
+        unknown = say("There is no table of contacts, so nobody knows whether the holdout was left alone.")
+        return Check(name=name, state="warn", reason=unknown, todo=say("Add the table `contacts`."))
     place = cube.arms.index(sheet.holdout)
     contacts, customers = int(cube.attempts[place].sum()), int(cube.assigned[place].sum())
     if contacts == 0:
-        return Check(name=name, state="pass", reason="No contact went to the holdout.")
+        return Check(name=name, state="pass", reason=say("No contact went to the holdout."))
     part = contacts / customers
-    went = "1 contact" if contacts == 1 else f"{contacts:,} contacts"
-    reason = f"{went} went to the {customers:,} customers of the holdout ({share(part)})."
+    reason = plural("{n} contact went to the {customers} customers of the holdout ({share}).",
+                    "{n} contacts went to the {customers} customers of the holdout ({share}).",
+                    contacts, customers=customers, share=share(part))  # fmt: skip
     if part > CONTAMINATED:
-        return Check(name=name, state="stop", reason=f"{reason} It does not show what happens without an offer.",
-                     todo=f"{todo} Read the test without them only if they can be told by something known before "
-                     "the assignment.")  # fmt: skip
+        more = say("It does not show what happens without an offer.")
+        without = say("Read the test without them only if they can be told by something known before the assignment.")
+        return Check(name=name, state="stop", reason=f"{reason} {more}", todo=f"{todo} {without}")
     return Check(name=name, state="warn", reason=reason, todo=todo)
 
 
 def follow_up(sheet: Sheet, cube: Cube) -> Check:
     """Count who was watched to the horizon. Warns when less than a tenth of an arm was, or without dates."""
+    name = later("Follow-up")
     if not cube.dated:
         return Check(
-            name="Follow-up",
+            name=name,
             state="warn",
-            reason="The results have no dates: there is a response and a value, but no retained lifetime.",
-            todo="Give purchases with dates to see how long they stay.",
+            reason=say("The results have no dates: there is a response and a value, but no retained lifetime."),
+            todo=say("Give purchases with dates to see how long they stay."),
         )
     month = min(sheet.horizon_months, cube.months) - 1
     watched, total = cube.followed[..., month].sum(axis=(1, 2)), cube.assigned.sum(axis=(1, 2))
     least = float((watched / total).min())
-    reason = f"In every arm at least {share(least, digits=0)} of the customers were watched for all {month + 1} months."
+    reason = plural("In every arm at least {share} of the customers were watched for the whole month.",
+                    "In every arm at least {share} of the customers were watched for all {n} months.",
+                    month + 1, share=share(least, digits=0))  # fmt: skip
     if least < 0.1:  # noqa: PLR2004  a tenth of an arm carries the last months alone
-        return Check(name="Follow-up", state="warn", reason=reason, todo="Choose a shorter horizon, or wait.")
-    return Check(name="Follow-up", state="pass", reason=f"{reason} Unseen months do not count as lost ones.")
+        return Check(name=name, state="warn", reason=reason, todo=say("Choose a shorter horizon, or wait."))
+    unseen = say("Unseen months do not count as lost ones.")
+    return Check(name=name, state="pass", reason=f"{reason} {unseen}")
 
 
 def read_date(sheet: Sheet, cube: Cube) -> Check:
     """Compare the end of the data with the registered day of the readout: earlier stops, an unknown day warns."""
+    name = later("Read date")
     if sheet.read_date is None:
+        if not cube.dated:
+            return Check(name=name, state="pass", reason=say("Results without dates are read once."))
         return Check(
-            name="Read date",
-            state="warn" if cube.dated else "pass",
-            reason="The sheet registers no read date, so nothing keeps a test from being read when it looks good."
-            if cube.dated
-            else "Results without dates are read once.",
-            todo="Write `read_date:` before the next test starts." if cube.dated else "",
-        )
-    if sheet.followed_until is None:
-        return Check(
-            name="Read date",
+            name=name,
             state="warn",
-            reason=f"The registered read date is {sheet.read_date}; how far the results reach is not said.",
-            todo="Write `followed_until:` with the first day the results know nothing about.",
+            reason=say("The sheet registers no read date, so nothing keeps a test from being read when it looks good."),
+            todo=say("Write `read_date:` before the next test starts."),
+        )
+    registered = day(sheet.read_date)
+    if sheet.followed_until is None:
+        unsaid = later("The registered read date is {day}; how far the results reach is not said.")
+        return Check(
+            name=name,
+            state="warn",
+            reason=say(unsaid, day=registered),
+            todo=say("Write `followed_until:` with the first day the results know nothing about."),
         )
     if sheet.followed_until < sheet.read_date:
+        early = later("Interim: the data reach to {until}, the registered read date is {day}.")
         return Check(
-            name="Read date",
+            name=name,
             state="stop",
-            reason=f"Interim: the data reach to {sheet.followed_until}, the registered read date is {sheet.read_date}.",
-            todo="Do not decide yet. Looking 20 times turns 5 % false alarms into 25 %.",
+            reason=say(early, until=day(sheet.followed_until), day=registered),
+            todo=say("Do not decide yet. Looking 20 times turns 5 % false alarms into 25 %."),
         )
-    return Check(name="Read date", state="pass", reason=f"Read on or after the registered day, {sheet.read_date}.")
+    reason = say("Read on or after the registered day, {day}.", day=registered)
+    return Check(name=name, state="pass", reason=reason)
 
 
 def enough_returned(sheet: Sheet, cube: Cube) -> Check:
     """Count the returned customers that an arm's intervals of money rest on. Fewer than 100 warn."""
     month = min(sheet.window_months, cube.months) - 1
     returned = {arm: int(cube.returned[a, ..., month].sum()) for a, arm in enumerate(cube.arms)}
-    few = [f"{arm} ({count})" for arm, count in returned.items() if count < FEW]
+    few, name = [f"{arm} ({number})" for arm, number in returned.items() if number < FEW], later("Enough customers")
     if few:
         return Check(
-            name="Enough customers",
+            name=name,
             state="warn",
-            reason=f"Fewer than {FEW} customers returned in {', '.join(few)}.",
-            todo="Intervals of money and ROI are too narrow here: read them as a direction, not as a result.",
+            reason=say("Fewer than {few} customers returned in {arms}.", few=FEW, arms=", ".join(few)),
+            todo=say("Intervals of money and ROI are too narrow here: read them as a direction, not as a result."),
         )
-    return Check(name="Enough customers", state="pass", reason=f"At least {min(returned.values()):,} customers "
-                 "returned in every arm.")  # fmt: skip
+    return Check(name=name, state="pass", reason=say("At least {n} customers returned in every arm.",
+                                                     n=min(returned.values())))  # fmt: skip
 
 
 def acceptances(sheet: Sheet, cube: Cube) -> Check:
     """Ask whether it is known who said yes; it warns where costs of acceptors rest on a guess."""
+    name = later("Acceptances")
     if cube.contacts_known:
-        return Check(name="Acceptances", state="pass", reason="The contacts tell who said yes.")
+        return Check(name=name, state="pass", reason=say("The contacts tell who said yes."))
     known = sheet.every_offer
     parts = {part for arm in sheet.arms for part in made_of(arm, known)}
     by_acceptors = any(own_costs(known[part], decimals=sheet.decimals).by_acceptors for part in parts)
+    todo = say("Give the contacts, so that those who would have returned anyway do not count as acceptors.")
     return Check(
-        name="Acceptances",
+        name=name,
         state="warn" if by_acceptors else "pass",
-        reason="There is no table of contacts: everybody who returned in an offer's arm counts as having accepted it.",
-        todo="Give the contacts, so that those who would have returned anyway do not count as acceptors."
-        if by_acceptors
-        else "",
-    )
+        reason=say("There is no table of contacts: everybody who returned in an offer's arm counts as having accepted "
+                   "it."),
+        todo=todo if by_acceptors else "",
+    )  # fmt: skip
 
 
 def even_follow_up(sheet: Sheet, cube: Cube) -> Check:
@@ -197,20 +212,26 @@ def even_follow_up(sheet: Sheet, cube: Cube) -> Check:
     It differs when arms were started at different times or when drop-out depends on the arm: then months,
     value and net compare different customers.
     """
-    name, month = "Even follow-up", min(sheet.horizon_months, cube.months) - 1
+    name, month = later("Even follow-up"), min(sheet.horizon_months, cube.months) - 1
     watched, total = cube.followed[..., month].sum(axis=(1, 2)), cube.assigned.sum(axis=(1, 2))
     p = independence_p(np.stack((watched, total - watched)))
     found = ", ".join(f"{arm} {share(part)}" for arm, part in zip(cube.arms, watched / total, strict=True))
-    reason = f"watched for all {month + 1} months: {found} (p = {p:.2g})."
     if p >= SUSPECT:
-        return Check(name=name, state="pass", reason=f"The arms do not differ in who was {reason}")
+        alike = plural(
+            "The arms do not differ in who was watched for the whole month: {arms} (p = {p}).",
+            "The arms do not differ in who was watched for all {n} months: {arms} (p = {p}).",
+            month + 1, arms=found, p=short(p, digits=2),
+        )  # fmt: skip
+        return Check(name=name, state="pass", reason=alike)
     return Check(
         name=name,
         state="stop" if p < SRM_ALARM else "warn",
-        reason=f"Follow-up differs between arms: {reason}",
-        todo="Find out who drops out of the data, and start all arms at the same time. "
-        "A horizon everybody was watched to is safe.",
-    )
+        reason=plural("Follow-up differs between arms: watched for the whole month: {arms} (p = {p}).",
+                      "Follow-up differs between arms: watched for all {n} months: {arms} (p = {p}).",
+                      month + 1, arms=found, p=short(p, digits=2)),
+        todo=say("Find out who drops out of the data, and start all arms at the same time. A horizon everybody was "
+                 "watched to is safe."),
+    )  # fmt: skip
 
 
 SUSPECT = 0.01  # p from which luck is hard to believe, though not yet ruled out
@@ -240,18 +261,24 @@ def balance(_sheet: Sheet, cube: Cube) -> Check:
     """
     counts = cube.assigned.sum(axis=2)
     p = independence_p(counts)
+    name = later("Balance")
     if p >= SRM_ALARM:
-        return Check(name="Balance", state="pass", reason=f"The arms have the same mix of strata (p = {p:.2f}).")
+        return Check(name=name, state="pass", reason=say("The arms have the same mix of strata (p = {p}).",
+                                                         p=number(p)))  # fmt: skip
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
     apart = (counts - expected) ** 2 / np.maximum(expected, 1e-300)
     arm, stratum = np.unravel_index(apart.argmax(), apart.shape)
     return Check(
-        name="Balance",
+        name=name,
         state="warn",
-        reason=f"The arms differ in their mix of strata (p = {p:.2g}): {cube.arms[arm]} has "
-        f"{counts[arm, stratum]:,} of {cube.strata[stratum]} where {expected[arm, stratum]:,.0f} are expected.",
-        todo="Find out how the customers were assigned. Read the adjusted figures.",
-    )
+        reason=say(
+            "The arms differ in their mix of strata (p = {p}): {arm} has {n} of {stratum} where {expected} are "
+            "expected.",
+            p=short(p, digits=2), arm=cube.arms[arm], n=int(counts[arm, stratum]), stratum=cube.strata[stratum],
+            expected=count(expected[arm, stratum]),
+        ),
+        todo=say("Find out how the customers were assigned. Read the adjusted figures."),
+    )  # fmt: skip
 
 
 def small_arm(_sheet: Sheet, cube: Cube) -> Check:
@@ -261,15 +288,18 @@ def small_arm(_sheet: Sheet, cube: Cube) -> Check:
     91.5 % of tests; at 1,000 in 96.5, 94.8 and 94.3 %.
     """
     counts = cube.assigned.sum(axis=(1, 2))
-    small = [f"{arm} ({count:,})" for arm, count in zip(cube.arms, counts, strict=True) if count <= SMALL_ARM]
+    small = [f"{arm} ({count(size)})" for arm, size in zip(cube.arms, counts, strict=True) if size <= SMALL_ARM]
+    name = later("Size of the arms")
     if small:
+        few = later("{few} customers or fewer in {arms}: 95 % intervals of money cover about 92 %.")
         return Check(
-            name="Size of the arms",
+            name=name,
             state="warn",
-            reason=f"{SMALL_ARM} customers or fewer in {listed(small)}: 95 % intervals of money cover about 92 %.",
-            todo="Take money and ROI for a direction. Shares are safe at any size.",
+            reason=say(few, few=SMALL_ARM, arms=listed(small)),
+            todo=say("Take money and ROI for a direction. Shares are safe at any size."),
         )
-    return Check(name="Size of the arms", state="pass", reason=f"Every arm has at least {counts.min():,} customers.")
+    reason = say("Every arm has at least {n} customers.", n=int(counts.min()))
+    return Check(name=name, state="pass", reason=reason)
 
 
 def zero_events(sheet: Sheet, cube: Cube) -> Check:
@@ -279,16 +309,19 @@ def zero_events(sheet: Sheet, cube: Cube) -> Check:
     """
     month = min(sheet.window_months, cube.months) - 1
     events = cube.accepted.sum(axis=(1, 2)) if cube.contacts_known else cube.returned[..., month].sum(axis=(1, 2))
-    what = "accepted" if cube.contacts_known else "returned after"
-    none = [arm for arm, count in zip(cube.arms, events, strict=True) if count == 0 and arm != sheet.holdout]
+    none = [arm for arm, number in zip(cube.arms, events, strict=True) if number == 0 and arm != sheet.holdout]
+    name = later("Accepted at all")
     if none:
+        nobody = later("Nobody accepted {offers}.") if cube.contacts_known else later("Nobody returned after {offers}.")
         return Check(
-            name="Accepted at all",
+            name=name,
             state="warn",
-            reason=f"Nobody {what} {listed(none, last='or')}.",
-            todo="Check how acceptances are written in the data. If nobody did, drop the offer.",
+            reason=say(nobody, offers=listed(none, last="or")),
+            todo=say("Check how acceptances are written in the data. If nobody did, drop the offer."),
         )
-    return Check(name="Accepted at all", state="pass", reason=f"Somebody {what} every offer.")
+    somebody = say("Somebody accepted every offer.")
+    somebody = somebody if cube.contacts_known else say("Somebody returned after every offer.")
+    return Check(name=name, state="pass", reason=somebody)
 
 
 def power(sheet: Sheet, cube: Cube) -> Check:
@@ -304,21 +337,25 @@ def power(sheet: Sheet, cube: Cube) -> Check:
     known = None
     if reading.holdout is not None:
         known = scores(sheet.objective, numbers, offers=offers, terms=terms_of(sheet))
+    name = later("Power")
     if known is None:
-        return Check(name="Power", state="pass", reason="Nothing is decided on the objective, so there is no power to "
-                     "lack.")  # fmt: skip
+        nothing = say("Nothing is decided on the objective, so there is no power to lack.")
+        return Check(name=name, state="pass", reason=nothing)
     replicates, names, _ = known
     first, second, difference, detectable = leading(replicates, df=reading.df, level=sheet.level, seed=sheet.seed)
     labels = [sheet.arms[name].label or name for name in names]
     objective = OBJECTIVES[sheet.objective]
     least, found = (amount(gap, objective.unit, currency=sheet.currency) for gap in (detectable, difference))
-    other = "doing nothing" if second is None else labels[second]
-    reason = (f"With {share(POWER, digits=0)} power this test can tell a difference of {least} in {objective.goal}; "
-              f"{labels[first]} leads {other} by {found}.")  # fmt: skip
+    other = say("doing nothing") if second is None else labels[second]
+    reason = say(
+        "With {power} power this test can tell a difference of {least} in {goal}; {first} leads {other} by {found}.",
+        power=share(POWER, digits=0), least=least, goal=say(objective.goal), first=labels[first], other=other,
+        found=found,
+    )  # fmt: skip
     if difference >= detectable:
-        return Check(name="Power", state="pass", reason=reason)
-    return Check(name="Power", state="warn", reason=reason, todo="Plan the next test on this objective, for the "
-                 "difference that would matter.")  # fmt: skip
+        return Check(name=name, state="pass", reason=reason)
+    todo = say("Plan the next test on this objective, for the difference that would matter.")
+    return Check(name=name, state="warn", reason=reason, todo=todo)
 
 
 def leading(
@@ -356,12 +393,17 @@ def tail(sheet: Sheet, cube: Cube) -> Check:
     found = skewness(value - customers * (value.sum(axis=1) / customers.sum(axis=1))[:, None])
     top = math.ceil(TOP * value.size)
     part = float(np.sort(value, axis=None)[-top:].sum()) / max(1.0, float(value.sum()))
-    reason = (f"The top {share(TOP, digits=0)} of the groups of customers bring {share(part)} of the value "
-              f"(skewness {found:.1f}; up to {SKEWED:.0f} is safe).")  # fmt: skip
+    reason = say(
+        "The top {top} of the groups of customers bring {share} of the value (skewness {skewness}; up to {safe} is "
+        "safe).",
+        top=share(TOP, digits=0), share=share(part), skewness=number(found, digits=1), safe=count(SKEWED),
+    )  # fmt: skip
     if abs(found) <= SKEWED:
-        return Check(name="Tail", state="pass", reason=f"No few customers carry the value. {reason}")
-    return Check(name="Tail", state="warn", reason=f"A few customers carry the value. {reason}",
-                 todo="Intervals of money are too narrow here: read the winsorised row beside them.")  # fmt: skip
+        even = say("No few customers carry the value.")
+        return Check(name=later("Tail"), state="pass", reason=f"{even} {reason}")
+    few = say("A few customers carry the value.")
+    return Check(name="Tail", state="warn", reason=f"{few} {reason}",
+                 todo=say("Intervals of money are too narrow here: read the winsorised row beside them."))  # fmt: skip
 
 
 def skewness(rows: NDArray[np.float64]) -> float:

@@ -68,9 +68,10 @@ def demo(args: argparse.Namespace) -> None:
         simulate(folder, customers=size, seed=seed, experiment=plan.experiment)
         stages = ("1-lost", "2-design", "3-readout") if not readouts else ("3-readout",)
         for stage in stages:
-            _run(stage, {"sheet": sheet.as_posix()}, reports=args.reports, experiment=plan.experiment, sheet=sheet)
+            told = {"sheet": sheet.as_posix(), **_spoken(args)}
+            _run(stage, told, reports=args.reports, experiment=plan.experiment, sheet=sheet)
         readouts.append(args.reports / plan.experiment / "3-readout" / "readout.json")
-    _compare(readouts, args.reports)
+    _compare(readouts, args.reports, fresh=False, **_spoken(args))
     _headline(args.reports / DEMO[0][0] / "3-readout" / "readout.json")
     print(f"Open the report:   {args.reports / DEMO[0][0] / '3-readout' / 'page.html'}")
     print(f"Everything made:   {args.reports / 'index.html'}")
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         print(help_of(notebook))
         return
-    parameters = dict(_pair(text) for text in args.parameter)
+    parameters = dict(_pair(text) for text in args.parameter) | _spoken(args)
     sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
     _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name, sheet=sheet,
          source=notebook)  # fmt: skip
@@ -304,7 +305,7 @@ def compare(args: argparse.Namespace) -> None:
     changes = dict(_pair(text) for text in args.parameter)
     if "readouts" in changes:
         raise WinbackError(f"The readouts stand before the parameters: winback compare {changes['readouts']}")
-    _compare(found, args.reports, fresh=args.fresh, **changes)
+    _compare(found, args.reports, fresh=args.fresh, **changes, **_spoken(args))
     print(f"For the next design: {args.reports / 'compare' / '4-compare' / 'pooled.json'}")
 
 
@@ -354,14 +355,19 @@ def _stage(stage: str, args: argparse.Namespace) -> None:
         raise WinbackError(
             f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
         )
-    parameters = {"sheet": args.sheet, **changes}
+    parameters = {"sheet": args.sheet, **changes, **_spoken(args)}
     _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
          sheet=Path(args.sheet))  # fmt: skip
 
 
-def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool = False, **changes: object) -> None:
+def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool, **changes: object) -> None:
     parameters = {"readouts": [path.as_posix() for path in readouts], **changes}
     _run("4-compare", parameters, reports=reports, fresh=fresh, experiment="compare", inputs=readouts)
+
+
+def _spoken(args: argparse.Namespace) -> dict[str, object]:
+    """Return the parameter of a notebook that --lang sets."""
+    return {"language": args.lang} if args.lang else {}
 
 
 def _run(

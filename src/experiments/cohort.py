@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from experiments.cells import literal
 from experiments.errors import WinbackError, did_you_mean
+from experiments.language import later, say
 from experiments.losses import PRIORITY, Cohort, Learned, Lesson
 from experiments.plan import Limit, Lost, Sheet, changed, read_sheet
 from experiments.readout import Arm, Readout, read_readout
@@ -192,8 +193,8 @@ def _used(look: Look, account: Account) -> Account:
     late = f"""coalesce("at" > DATE '{look.rule.as_of}', FALSE)""" if "at" in columns else "FALSE"
     left, strange = look.con.execute(f"SELECT count(CASE WHEN {late} OR {stranger} THEN 1 END), count(CASE WHEN "
                                      f"{stranger} THEN 1 END) FROM full_{table} AS t").fetchall()[0]  # fmt: skip
-    why = [f"{left - strange:,} after {look.rule.as_of}"] if left > strange else []
-    why += [f"{strange:,} of nobody who bought or is in customers"] if strange else []
+    why = [say("{n} after {day}", n=left - strange, day=str(look.rule.as_of))] if left > strange else []
+    why += [say("{n} of nobody who bought or is in customers", n=strange)] if strange else []
     return replace(account, kept=account.rows - left, why=", ".join(why))
 
 
@@ -218,10 +219,13 @@ def _fold(look: Look, account: Account) -> Account:
     large = account.rows > MANY
     if not days and not large:
         return told
-    seen = f"among one customer in {SAMPLE} " if large else ""
-    same = f"{seen}{more or 0:,} on a day with another of the same customer: one occasion, all the money"
+    seen = later("{n} on a day with another of the same customer: one occasion, all the money")
+    if large:
+        seen = later("among one customer in {sample} {n} on a day with another of the same customer: one occasion, all "
+                     "the money")  # fmt: skip
     if not days:
-        same = f"one customer in {SAMPLE} was looked at for days with several purchases: there are none"
+        seen = later("one customer in {sample} was looked at for days with several purchases: there are none")
+    same = say(seen, n=more or 0, sample=SAMPLE)
     return replace(told, note="; ".join(filter(None, (told.note, same))))
 
 
@@ -242,13 +246,14 @@ def _accounted(look: Look, account: Account) -> Account:
     if not rule.contractual and len(fixed) == len(limits) and silent > max(fixed):
         raise WinbackError(f"The last purchase up to {day} is of {last}, {silent} days before: all would be lost. "
                            f"Choose the day to which the data reach: `lost: {{as_of: {last}}}`.")  # fmt: skip
-    why = [f"{early:,} before {rule.start}"] if early else []
-    why += [f"{late:,} after {day}, which only tell who came back"] if late else []
+    on = {"day": str(day), "start": str(rule.start)}
+    why = [say("{n} before {start}", n=early, **on)] if early else []
+    why += [say("{n} after {day}, which only tell who came back", n=late, **on)] if late else []
     notes = [account.note] if account.note else []
-    notes += [f"{refunds:,} of 0 or less are refunds: no purchase, but their money counts"] if refunds else []
-    notes += [f"{future:,} lie in the future: check the dates"] if future else []
-    notes += [f"the last is {silent} days before {day}: if the data end there, silence is overstated by as much"
-              ] if silent > STALE else []  # fmt: skip
+    notes += [say("{n} of 0 or less are refunds: no purchase, but their money counts", n=refunds)] if refunds else []
+    notes += [say("{n} lie in the future: check the dates", n=future)] if future else []
+    stale = later("the last is {n} days before {day}: if the data end there, silence is overstated by as much")
+    notes += [say(stale, n=silent, **on)] if silent > STALE else []
     return replace(account, kept=before, why=", ".join(why), note="; ".join(notes))
 
 

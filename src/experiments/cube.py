@@ -16,6 +16,7 @@ import numpy as np
 from experiments.assign import BUCKETS
 from experiments.cells import literal
 from experiments.errors import WinbackError, did_you_mean
+from experiments.language import later, say
 from experiments.offers import NO_END, durations, percentages
 from experiments.plan import SEPARATOR, Sheet
 from experiments.tables import Account, columns_of, connect, read, refuse_duplicates, same_ids, sql, statements
@@ -214,8 +215,9 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
     cells = {name: _spread(shape, sums, name) for name in sums if name != "lane"}
     total = _spread(shape, assigned, "assigned")
     known, silent = int(sums["known"].sum()), int(total.sum() - sums["known"].sum())
-    unknown = f"{silent:,} assigned customers have no outcome and count as not returned, value 0" if silent else ""
-    account = Account(table="outcomes", rows=outcomes.rows, kept=known, why="no such assigned customer",
+    count = later("{n} assigned customers have no outcome and count as not returned, value 0")
+    unknown = say(count, n=silent) if silent else ""
+    account = Account(table="outcomes", rows=outcomes.rows, kept=known, why=say("no such assigned customer"),
                       note="; ".join(filter(None, (outcomes.note, unknown))))  # fmt: skip
     return Cube(
         arms=tuple(sheet.arms),
@@ -268,7 +270,9 @@ def _assigned(
         f"""{'"at"' if sheet.dated else "DATE '2000-01-01'"} AS "at" FROM assignments WHERE {where}"""
     )
     refuse_duplicates(con, "assigned")
-    accounts = [Account(table="assignments", rows=account.rows, kept=kept, why="other experiments", note=account.note)]
+    accounts = [
+        Account(table="assignments", rows=account.rows, kept=kept, why=say("other experiments"), note=account.note)
+    ]
     return _cells(con, sheet), accounts
 
 
@@ -336,7 +340,7 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
         if rows == assigned:  # else somebody was contacted twice, and stands there twice
             break
     kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
-    return Account(table="contacts", rows=account.rows, kept=int(kept), why="no such customer in this test",
+    return Account(table="contacts", rows=account.rows, kept=int(kept), why=say("no such customer in this test"),
                    note=account.note)  # fmt: skip
 
 
@@ -393,7 +397,11 @@ def _purchases_account(purchases: Account, values: Rows, months: int) -> Account
         table="purchases",
         rows=purchases.rows,
         kept=matched - sum(counts.values()),
-        why=f"{purchases.rows - matched:,} of customers outside the test, {counts['before']:,} before the assignment, "
-        f"{counts['after']:,} after the last whole month of follow-up or the horizon",
+        why=say(
+            "{outside} of customers outside the test, {before} before the assignment, {after} after the last whole "
+            "month of follow-up or the horizon",
+            outside=purchases.rows - matched,
+            **counts,
+        ),
         note=purchases.note,
     )

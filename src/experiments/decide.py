@@ -23,6 +23,7 @@ from experiments.estimate import (
     t_interval,
     t_quantile,
 )
+from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES, terms_of
 from experiments.plan import Sheet
 from experiments.words import amount, listed, number, share
@@ -148,80 +149,101 @@ def verdict(
     """
     stops = [check for check in checks if check.state == "stop"]
     if stops:
-        word = "Interim: do not decide" if stops[0].name == "Read date" else "Do not use these numbers"
+        early = stops[0].name == "Read date"
+        word = say("Interim: do not decide") if early else say("Do not use these numbers")
         return Verdict(word=word, tone="stop", sentence=stops[0].reason, detail=stops[0].todo)
     if sheet.holdout is None:
         return Verdict(
-            word="Gross figures, no verdict",
+            word=say("Gross figures, no verdict"),
             tone="wait",
-            sentence="There was no holdout, so nobody knows who would have come back without an offer.",
-            detail="Keep a holdout in the next test. The figures below are gross, not incremental.",
+            sentence=say("There was no holdout, so nobody knows who would have come back without an offer."),
+            detail=say("Keep a holdout in the next test. The figures below are gross, not incremental."),
         )
     objective = OBJECTIVES[sheet.objective]
     if ranking is None:
-        return Verdict(word="No verdict", tone="wait", sentence=f"The offers cannot be ranked on {objective.goal}: "
-                       f"{objective.unknown}.", detail="Declare another objective.")  # fmt: skip
+        why = say("The offers cannot be ranked on {goal}: {reason}.", goal=say(objective.goal),
+                  reason=say(objective.unknown))  # fmt: skip
+        return Verdict(word=say("No verdict"), tone="wait", sentence=why, detail=say("Declare another objective."))
     labels = {arm: offer.label or arm for arm, offer in sheet.arms.items()}
     if ranking.left_out:
         small = listed([labels[name] for name in ranking.left_out])
         least = amount(terms_of(sheet).minimum_returned, "share", currency=sheet.currency)
-        detail = f"Left out for bringing back fewer than {least} more customers: {small}. {detail}".rstrip()
+        out = say("Left out for bringing back fewer than {least} more customers: {offers}.", least=least, offers=small)
+        detail = f"{out} {detail}".rstrip()
     return _choice(sheet, ranking, labels, detail=detail, customers=customers)
 
 
 def _choice(
     sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: str, customers: int | None
 ) -> Verdict:
-    leader, goal = labels[ranking.offers[0]], OBJECTIVES[sheet.objective].goal
-    shown = _shown(sheet, ranking.values[0])
+    found = {"leader": labels[ranking.offers[0]], "goal": say(OBJECTIVES[sheet.objective].goal),
+             "value": _shown(sheet, ranking.values[0])}  # fmt: skip
     if all(worth is False for worth in ranking.worth_it):
-        return Verdict(word="No offer beats doing nothing", tone="stop", sentence=f"Every offer is worse than leaving "
-                       f"customers alone; the least bad is {leader} with {shown} ({goal}).", detail=detail)  # fmt: skip
+        return Verdict(
+            word=say("No offer beats doing nothing"),
+            tone="stop",
+            sentence=say("Every offer is worse than leaving customers alone; the least bad is {leader} with {value} "
+                         "({goal}).", **found),
+            detail=detail,
+        )  # fmt: skip
     if ranking.worth_it[0] is not True and ranking.values[0] <= 0:
         return Verdict(
-            word="No offer looks better than doing nothing",
+            word=say("No offer looks better than doing nothing"),
             tone="wait",
-            sentence=f"The highest on {goal} is {leader} with {shown}. That it does better than leaving customers "
-            "alone is not ruled out, but nothing speaks for it.",
+            sentence=say("The highest on {goal} is {leader} with {value}. That it does better than leaving customers "
+                         "alone is not ruled out, but nothing speaks for it.", **found),
             detail=detail,
-        )
+        )  # fmt: skip
     if ranking.worth_it[0] is not True:
         more = _more(ranking.more_than_nothing, customers)
-        chance = f" At today's figure {more} would give an even chance to tell." if more else ""
-        return Verdict(word=f"Not enough data: {more}" if more else "Not enough data", tone="wait",
-                       sentence=f"{leader} looks best on {goal} with {shown}, but that may be chance: doing nothing is "
-                       f"not ruled out.{chance}", detail=detail)  # fmt: skip
+        chance = " " + say("At today's figure {more} would give an even chance to tell.", more=more) if more else ""
+        said = say("{leader} looks best on {goal} with {value}, but that may be chance: doing nothing is not ruled "
+                   "out.", **found)  # fmt: skip
+        word = say("Not enough data: {more}", more=more) if more else say("Not enough data")
+        return Verdict(word=word, tone="wait", sentence=f"{said}{chance}", detail=detail)
     if len(ranking.tied) == 1:
-        return Verdict(word=f"Choose {leader}", tone="go", sentence=f"{leader} is best on {goal}: {shown}"
-                       f"{_ahead(sheet, ranking, labels)}.", detail=detail)  # fmt: skip
+        word = say("Choose {leader}", leader=found["leader"])
+        return Verdict(word=word, tone="go", sentence=_best(sheet, ranking, labels, found), detail=detail)
     return _draw(sheet, ranking, labels, detail=detail, customers=customers)
 
 
 def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: str, customers: int | None) -> Verdict:
     """Return the verdict on offers tied with the best: known to be as good, or not known to be worse."""
-    goal, tied = OBJECTIVES[sheet.objective].goal, [labels[name] for name in ranking.tied]
+    goal, tied = say(OBJECTIVES[sheet.objective].goal), [labels[name] for name in ranking.tied]
     rest = [labels[name] for name in ranking.offers if name not in ranking.tied]
-    behind = f" {listed(rest)} {'is' if len(rest) == 1 else 'are'} behind." if rest else ""
-    first = f"{tied[0]} is nominally first with {_shown(sheet, ranking.values[0])}."
+    behind = " " + plural("{offers} is behind.", "{offers} are behind.", len(rest), offers=listed(rest)) if rest else ""
+    first = {"first": tied[0], "value": _shown(sheet, ranking.values[0])}
     if ranking.equivalent:
         within = _shown(sheet, sheet.tolerance)
+        alike = say(
+            "On {goal}, {offers} differ by less than {within}, whichever is better: take the one that is easier to "
+            "run. {first} is nominally first with {value}.",
+            goal=goal, offers=listed(tied), within=within, **first,
+        )  # fmt: skip
         return Verdict(
-            word=f"{listed(tied, last='or')}, equivalent within {within}",
+            word=say("{offers}, equivalent within {within}", offers=listed(tied, last="or"), within=within),
             tone="go",
-            sentence=f"On {goal}, {listed(tied)} differ by less than {within}, whichever is better: take the one that "
-            f"is easier to run. {first}{behind}",
+            sentence=f"{alike}{behind}",
             detail=detail,
         )
-    more = _more(ranking.more, customers)
-    chance = (
-        f" At today's difference {more} would give an even chance to tell {tied[0]} from {tied[1]}." if more else ""
-    )
+    more, chance = _more(ranking.more, customers), ""
+    if more:
+        even = later("At today's difference {more} would give an even chance to tell {first} from {second}.")
+        chance = " " + say(even, more=more, first=tied[0], second=tied[1])
+    open_ = say(
+        "On {goal} this test cannot tell {offers} apart; {first} is nominally first with {value}.",
+        goal=goal, offers=listed(tied), **first,
+    )  # fmt: skip
+    now = say(
+        "If you must choose now: {first}, the best with a chance of {chance}; against the truly best it costs {loss} "
+        "on average.",
+        first=tied[0], chance=share(ranking.p_best[0], digits=0), loss=_shown(sheet, ranking.expected_loss[0]),
+    )  # fmt: skip
     return Verdict(
-        word=f"{listed(tied, last='or')}: not separable",
+        word=say("{offers}: not separable", offers=listed(tied, last="or")),
         tone="wait",
-        sentence=f"On {goal} this test cannot tell {listed(tied)} apart; {first}{behind}{chance}",
-        detail=f"If you must choose now: {tied[0]}, the best with a chance of {share(ranking.p_best[0], digits=0)}; "
-        f"against the truly best it costs {_shown(sheet, ranking.expected_loss[0])} on average. {detail}".strip(),
+        sentence=f"{open_}{behind}{chance}",
+        detail=f"{now} {detail}".strip(),
     )
 
 
@@ -233,40 +255,51 @@ def _more(times: float | None, customers: int | None) -> str:
     if times is None or not 1 < times < MOST_TIMES:
         return ""
     if customers is None:
-        return f"about {number(times, digits=1 if times < MANY_TIMES else 0)} times as many customers"
-    return f"about {float(f'{(times - 1) * customers:.2g}'):,.0f} more customers"
+        return say("about {times} times as many customers", times=number(times, digits=1 if times < MANY_TIMES else 0))
+    more = round(float(f"{(times - 1) * customers:.2g}"))
+    return plural("about {n} more customer", "about {n} more customers", more)
 
 
 MANY_TIMES = 10
 
 
-def _ahead(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str]) -> str:
+def _best(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], found: Mapping[str, str]) -> str:
     if len(ranking.offers) == 1:
-        return ""
+        return say("{leader} is best on {goal}: {value}.", **found)
     difference, low, high = ranking.behind[1]
-    bounds = f"{_shown(sheet, low)} to {_shown(sheet, high)}"
-    return f", {_shown(sheet, difference)} ahead of {labels[ranking.offers[1]]} ({bounds})"
+    bounds = say("{low} to {high}", low=_shown(sheet, low), high=_shown(sheet, high))
+    return say(
+        "{leader} is best on {goal}: {value}, {ahead} ahead of {second} ({bounds}).",
+        ahead=_shown(sheet, difference), second=labels[ranking.offers[1]], bounds=bounds, **found,
+    )  # fmt: skip
 
 
 def _shown(sheet: Sheet, value: float) -> str:
     unit = OBJECTIVES[sheet.objective].unit
     told = amount(value, unit, currency=sheet.currency)
-    return f"{told} months" if unit == "months" else told
+    return say("{value} months", value=told) if unit == "months" else told
 
 
 def faces(best: Mapping[str, str], *, among: str) -> str:
     """Say so where the most accepted offer is not the one that earns most; "" where it is.
 
-    `best`: the label of the best offer on accepted or returned, net and roi. `among`: which offers.
+    `best`: the label of the best offer on accepted or returned, net and roi. `among`: which offers, as it is said.
     """
     liked = best.get("accepted", best.get("returned"))
     earns, efficient = best.get("net"), best.get("roi")
     if liked is None or earns is None or liked == earns:
         return ""
-    verb = "accepted" if "accepted" in best else "answered"
-    third = f", and {efficient} the highest return on its cost" if efficient not in (None, earns) else ""
-    return (f"{among} the most {verb} one is not the most profitable one: {liked} is {verb} most, {earns} nominally "
-            f"has the highest net{third}.")  # fmt: skip
+    third = ""
+    if efficient is not None and efficient != earns:
+        third = say(", and {offer} the highest return on its cost", offer=efficient)
+    said = (
+        later("{among} the most accepted one is not the most profitable one: {liked} is accepted most, {earns} "
+              "nominally has the highest net{third}.")
+        if "accepted" in best
+        else later("{among} the most answered one is not the most profitable one: {liked} is answered most, {earns} "
+                   "nominally has the highest net{third}.")
+    )  # fmt: skip
+    return say(said, among=among, liked=liked, earns=earns, third=third)
 
 
 # Pairs: is there any difference between two offers?

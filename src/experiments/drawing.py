@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from experiments.words import money, share
+from experiments.language import numerals
+from experiments.words import count, money, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,10 +104,10 @@ def axis(ax: Axes, unit: str, currency: str = "", *, which: str = "x", ticks: in
 
     def words(value: float, _: int | None = None) -> str:
         if unit == "money":
-            return money(value, currency, digits=0 if value == round(value) else 2)
+            return money(value, currency, digits=0 if value == round(value) else None)
         if unit == "count":
-            return f"{value:,.0f}"
-        return f"{value:g}" if unit in ("months", "times") else share(value, digits=_digits(100 * value))
+            return count(value)
+        return numerals(f"{value:g}") if unit in ("months", "times") else share(value, digits=_digits(100 * value))
 
     chosen = ax.xaxis if which == "x" else ax.yaxis
     chosen.set_major_locator(MaxNLocator(ticks))

@@ -20,6 +20,7 @@ from experiments.estimate import (
     simultaneous_quantile,
     t_quantile,
 )
+from experiments.language import later, say
 from experiments.plan import Sheet
 
 if TYPE_CHECKING:
@@ -32,49 +33,89 @@ if TYPE_CHECKING:
 class Metric:
     """A column of the readout: its name on the page, its unit, what it means."""
 
-    label: str
+    english: str  # its name in English
     unit: str
-    help: str
+    meaning: str  # in English
+
+    @property
+    def label(self) -> str:
+        """Its name on the page."""
+        return say(self.english)
+
+    @property
+    def help(self) -> str:
+        """What it means, with the method of its interval."""
+        return say(self.meaning)
 
 
 METRICS = {
-    "reached": Metric(label="Reached", unit="share", help="Share of assigned customers a contact reached. Wilson."),
-    "accepted": Metric(label="Accepted", unit="share", help="Share of assigned customers who said yes. Wilson."),
-    "returned": Metric(label="Returned", unit="share", help="Share who bought again within the return window, of "
-                       "those watched to its end. Wilson."),
-    "lift": Metric(label="Lift", unit="share", help="Returned minus returned in the holdout. Newcombe, simultaneous "
-                   "over offers."),
-    "incremental": Metric(label="Incremental share", unit="share", help="Part of the returned who would not have come "
-                          "back without the offer: 1 - p0 / p. Fieller."),
-    "months": Metric(label="Months retained", unit="months", help="Months with a purchase per assigned customer up "
-                     "to the horizon: the sum over months of the share active among those watched. Jackknife."),
-    "months_gained": Metric(label="Months gained", unit="months", help="Months retained minus those of the holdout. "
-                            "Jackknife, simultaneous."),
-    "active": Metric(label="Active at the horizon", unit="share", help="Share of assigned customers active in the last "
-                     "month of the horizon: market share. Jackknife."),
-    "active_gained": Metric(label="Active gained", unit="share", help="Active at the horizon minus that of the "
-                            "holdout. Jackknife, simultaneous."),
-    "value": Metric(label="Value", unit="money", help="Discounted margin per assigned customer. Jackknife."),
-    "value_gained": Metric(label="Value gained", unit="money", help="Value minus that of the holdout. Jackknife, "
-                           "simultaneous."),
-    "cost": Metric(label="Cost", unit="money", help="All costs per assigned customer, discounted. Jackknife."),
-    "cost_added": Metric(label="Cost added", unit="money", help="Cost minus that of the holdout. Jackknife, "
-                         "simultaneous."),
-    "net": Metric(label="Net", unit="money", help="Value gained minus cost added, per assigned customer. Jackknife, "
-                  "simultaneous."),
-    "net_winsorised": Metric(label="Net, winsorised", unit="money", help="Net with the value of each customer capped "
-                             "at the 99 % quantile of all assigned: less noise, another question. Jackknife."),
-    "net_adjusted": Metric(label="Net, adjusted", unit="money", help="Net adjusted for what was known before the "
-                           "assignment (value of the first lifetime, strata): the same question, less noise. "
-                           "Jackknife."),
-    "roi": Metric(label="Incremental ROI", unit="ratio", help="Net divided by cost added: ratio of sums. Fieller; "
-                  "open where the cost may be zero."),
-    "gross_roi": Metric(label="Gross ROI", unit="ratio", help="What acceptors brought minus the cost, divided by the "
-                        "cost. Not incremental: it counts customers who would have come back anyway. Fieller."),
-    "cost_per_return": Metric(label="Cost of one more return", unit="money", help="Cost added divided by lift. "
-                              "Fieller."),
-    "break_even": Metric(label="Break-even", unit="months", help="Month in which the value gained so far reaches the "
-                         "cost added so far. Jackknife; none where it is not reached within the horizon."),
+    "reached": Metric(
+        english=later("Reached"), unit="share",
+        meaning=later("Share of assigned customers a contact reached. Wilson.")),
+    "accepted": Metric(
+        english=later("Accepted"), unit="share",
+        meaning=later("Share of assigned customers who said yes. Wilson.")),
+    "returned": Metric(
+        english=later("Returned"), unit="share",
+        meaning=later("Share who bought again within the return window, of those watched to its end. Wilson.")),
+    "lift": Metric(
+        english=later("Lift"), unit="share",
+        meaning=later("Returned minus returned in the holdout. Newcombe, simultaneous over offers.")),
+    "incremental": Metric(
+        english=later("Incremental share"), unit="share",
+        meaning=later("Part of the returned who would not have come back without the offer: 1 - p0 / p. "
+                      "Fieller.")),
+    "months": Metric(
+        english=later("Months retained"), unit="months",
+        meaning=later("Months with a purchase per assigned customer up to the horizon: the sum over months of "
+                      "the share active among those watched. Jackknife.")),
+    "months_gained": Metric(
+        english=later("Months gained"), unit="months",
+        meaning=later("Months retained minus those of the holdout. Jackknife, simultaneous.")),
+    "active": Metric(
+        english=later("Active at the horizon"), unit="share",
+        meaning=later("Share of assigned customers active in the last month of the horizon: market share. "
+                      "Jackknife.")),
+    "active_gained": Metric(
+        english=later("Active gained"), unit="share",
+        meaning=later("Active at the horizon minus that of the holdout. Jackknife, simultaneous.")),
+    "value": Metric(
+        english=later("Value"), unit="money",
+        meaning=later("Discounted margin per assigned customer. Jackknife.")),
+    "value_gained": Metric(
+        english=later("Value gained"), unit="money",
+        meaning=later("Value minus that of the holdout. Jackknife, simultaneous.")),
+    "cost": Metric(
+        english=later("Cost"), unit="money",
+        meaning=later("All costs per assigned customer, discounted. Jackknife.")),
+    "cost_added": Metric(
+        english=later("Cost added"), unit="money",
+        meaning=later("Cost minus that of the holdout. Jackknife, simultaneous.")),
+    "net": Metric(
+        english=later("Net"), unit="money",
+        meaning=later("Value gained minus cost added, per assigned customer. Jackknife, simultaneous.")),
+    "net_winsorised": Metric(
+        english=later("Net, winsorised"), unit="money",
+        meaning=later("Net with the value of each customer capped at the 99 % quantile of all assigned: less "
+                      "noise, another question. Jackknife.")),
+    "net_adjusted": Metric(
+        english=later("Net, adjusted"), unit="money",
+        meaning=later("Net adjusted for what was known before the assignment (value of the first lifetime, "
+                      "strata): the same question, less noise. Jackknife.")),
+    "roi": Metric(
+        english=later("Incremental ROI"), unit="ratio",
+        meaning=later("Net divided by cost added: ratio of sums. Fieller; open where the cost may be zero.")),
+    "gross_roi": Metric(
+        english=later("Gross ROI"), unit="ratio",
+        meaning=later("What acceptors brought minus the cost, divided by the cost. Not incremental: it counts "
+                      "customers who would have come back anyway. Fieller.")),
+    "cost_per_return": Metric(
+        english=later("Cost of one more return"), unit="money",
+        meaning=later("Cost added divided by lift. Fieller.")),
+    "break_even": Metric(
+        english=later("Break-even"), unit="months",
+        meaning=later("Month in which the value gained so far reaches the cost added so far. Jackknife; none "
+                      "where it is not reached within the horizon.")),
 }  # fmt: skip
 GAINED = {"returned": "lift", "months": "months_gained", "active": "active_gained", "value": "value_gained",
           "cost": "cost_added"}  # fmt: skip

@@ -18,6 +18,7 @@ import yaml
 from experiments.cells import literal, quote
 from experiments.errors import WinbackError, did_you_mean
 from experiments.keep import write_text
+from experiments.language import later, say
 from experiments.offers import Offer
 from experiments.plan import SEPARATOR, Sheet, read_sheet
 from experiments.tables import Account, columns_of, complete, connect, read
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE = "plan.yml"
-FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep")  # may come or change after the lock
+FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 
@@ -112,14 +113,16 @@ def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list
     """Return what is not as planned, in words: settings of the sheet, and customers more or fewer."""
     other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
     if assigned is not None and assigned != plan.customers:
-        other.append(f"{assigned:,} customers assigned instead of {plan.customers:,}")
+        instead = later("{n} customers assigned instead of {planned}")
+        other.append(say(instead, n=assigned, planned=plan.customers))
     return other
 
 
 def differences(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
     """Return the settings that differ, in words, but for those that may come after the lock."""
     names = [name for name in now if name not in FREE and now[name] != then.get(name)]
-    return [f"{name} {now[name]} instead of {then.get(name)}" for name in names]
+    told = later("{setting} {now} instead of {then}")
+    return [say(told, setting=name, now=str(now[name]), then=str(then.get(name))) for name in names]
 
 
 def settings_of(sheet: Sheet) -> dict[str, Any]:

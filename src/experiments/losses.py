@@ -11,6 +11,7 @@ from typing import Literal
 
 from experiments.estimate import Estimate, normal_quantile, wilson
 from experiments.keep import keep, kept
+from experiments.language import later
 
 NORMAL_BELOW = 0.10  # share lost a year; 9-11 % is typical of good firms
 ALARM_ABOVE = 0.20  # share lost a year; above it the loss is an alarm
@@ -21,31 +22,32 @@ Light = Literal["normal", "act", "alarm"]
 
 # The rules, in the order in which the page names them.
 RULES = {
-    "silence": "Silent for too long",
-    "cancelled": "Cancelled the contract",
-    "nps": "Would not recommend",
-    "asked": "Asked, never ordered",
-    "unreachable": "Cannot be reached",
-    "conflict": "Unresolved complaint",
+    "silence": later("Silent for too long"),
+    "cancelled": later("Cancelled the contract"),
+    "nps": later("Would not recommend"),
+    "asked": later("Asked, never ordered"),
+    "unreachable": later("Cannot be reached"),
+    "conflict": later("Unresolved complaint"),
 }
 # Why a lost customer is not contacted, in the order in which the waterfall takes them out.
 FLAGS = {
-    "natural": "Moved, died or bankrupt",
-    "deliberate": "Let go on purpose",
-    "loss_making": "Cost more than they bring",
-    "do_not_contact": "Do not want to be contacted",
-    "unreachable": "Cannot be reached",
-    "not_fixed": "Cause not removed yet",
+    "natural": later("Moved, died or bankrupt"),
+    "deliberate": later("Let go on purpose"),
+    "loss_making": later("Cost more than they bring"),
+    "do_not_contact": later("Do not want to be contacted"),
+    "unreachable": later("Cannot be reached"),
+    "not_fixed": later("Cause not removed yet"),
 }
-PRIORITIES = {"first": "First", "must": "Must", "possible": "If possible", "let_go": "Let go"}
+PRIORITIES = {"first": later("First"), "must": later("Must"), "possible": later("If possible"),
+              "let_go": later("Let go")}  # fmt: skip
 # Importance (A, B, C: share of revenue) x regularity (X, Y, Z): whom to win back first.
 PRIORITY = {
     ("A", "X"): "first", ("A", "Y"): "first", ("A", "Z"): "must",
     ("B", "X"): "must", ("B", "Y"): "possible", ("B", "Z"): "possible",
     ("C", "X"): "possible", ("C", "Y"): "let_go", ("C", "Z"): "let_go",
 }  # fmt: skip
-STAGES = {"asked": "Asked, never bought", "one": "Bought once", "two": "Bought twice", "regular": "Bought three times "
-          "or more"}  # fmt: skip
+STAGES = {"asked": later("Asked, never bought"), "one": later("Bought once"), "two": later("Bought twice"),
+          "regular": later("Bought three times or more")}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.estimate import Estimate, jackknife_covariance, jackknife_ratio, missing, root_of
+from experiments.language import later
 from experiments.plan import Sheet
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Replicates = NDArray[np.float64]
     Numbers = Mapping[str, Replicates]
 
-NOTHING = "doing nothing"  # stands where an offer could: no cost, no lift
+NOTHING = later("doing nothing")  # stands where an offer could: no cost, no lift
 IN_LINE = 1e-12  # share; offers on one line do not dominate each other, whatever the last bit says
 FEWER_DRAWS = 10_000  # where every draw is a small geometry problem: Monte Carlo error .005 at .5
 
@@ -62,7 +63,7 @@ class Objective:
     unit: str
     needs: tuple[str, ...]
     score: Callable[[Numbers, Terms], Replicates]
-    unknown: str = "it cannot be estimated for every offer"  # why there may be no ranking
+    unknown: str = later("it cannot be estimated for every offer")  # why there may be no ranking
     eligible: Callable[[Numbers, Terms], NDArray[np.bool_]] = everyone
 
 
@@ -77,19 +78,20 @@ def profit_and_share(numbers: Numbers, terms: Terms) -> Replicates:
 
 OBJECTIVES: dict[str, Objective] = {
     "profit": Objective(
-        goal="net profit per customer", unit="money", needs=("net",), score=_gain("net")),
+        goal=later("net profit per customer"), unit="money", needs=("net",), score=_gain("net")),
     "roi": Objective(
-        goal="return on investment", unit="ratio", needs=("roi", "lift"), score=_gain("roi"), eligible=enough_lift,
-        unknown="an offer without cost has no return on investment, and one may be too small to count"),
+        goal=later("return on investment"), unit="ratio", needs=("roi", "lift"), score=_gain("roi"),
+        eligible=enough_lift,
+        unknown=later("an offer without cost has no return on investment, and one may be too small to count")),
     "returned": Objective(
-        goal="the extra share who returned", unit="share", needs=("lift",), score=_gain("lift")),
+        goal=later("the extra share who returned"), unit="share", needs=("lift",), score=_gain("lift")),
     "months": Objective(
-        goal="months gained", unit="months", needs=("months_gained",), score=_gain("months_gained")),
+        goal=later("months gained"), unit="months", needs=("months_gained",), score=_gain("months_gained")),
     "market_share": Objective(
-        goal="the extra share active at the horizon", unit="share", needs=("active_gained",),
+        goal=later("the extra share active at the horizon"), unit="share", needs=("active_gained",),
         score=_gain("active_gained")),
     "profit_and_share": Objective(
-        goal="net profit plus the value of customers still active", unit="money", needs=("net", "active_gained"),
+        goal=later("net profit plus the value of customers still active"), unit="money", needs=("net", "active_gained"),
         score=profit_and_share),
 }  # fmt: skip
 

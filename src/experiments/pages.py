@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from experiments.errors import WinbackError
 from experiments.keep import write_text
+from experiments.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.parts import Html, sign
+from experiments.words import day, moment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,13 +27,17 @@ HEADING = re.compile(  # the title; after it a paragraph, unless a list, a quote
     r"(?P<rest>(?:\n.*)?)",
     re.DOTALL,
 )
-TOLD = re.compile(r"<hgroup><h1>(?P<title>[^<]*)</h1><p>(?P<question>[^<]*)</p></hgroup>")
+TOLD = re.compile(
+    r'<hgroup(?: lang="(?P<language>[a-z]+)")?><h1>(?P<title>[^<]*)</h1><p>(?P<question>[^<]*)</p></hgroup>'
+)
 # A page that holds one of these could load something, run something or send something.
 FOREIGN_TAGS = frozenset(
     {"applet", "audio", "base", "embed", "form", "frame", "iframe", "link", "meta", "object", "script", "video"}
 )
 LOADING = frozenset({"action", "background", "data", "formaction", "poster", "src", "srcset", "xlink:href"})
 STATUS = {"done": "pass", "failed": "stop"}  # of a run; another word is shown with the sign of a warning
+STATES = {"done": later("Done"), "failed": later("Failed"), "unknown": later("Unknown"),
+          "unreadable": later("Run.json cannot be read")}  # fmt: skip
 
 
 def render(notebook: Path, page: Path) -> None:
@@ -39,6 +45,7 @@ def render(notebook: Path, page: Path) -> None:
 
     The first heading is the title, the paragraph after it the question. Code, logs and plain text are left out;
     so is, with a warning, what needs a script or another file, and a picture without alt text.
+    The language of the page is that in which its `heading` was told.
     A notebook that failed is refused: its page would look finished.
     """
     import nbformat
@@ -46,13 +53,14 @@ def render(notebook: Path, page: Path) -> None:
 
     book = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     _refuse_failed(book, notebook)
-    title, question = _take_heading(book, notebook)
+    title, question, spoken = _take_heading(book, notebook)
     # Its own paths only: no stock template, none of the user's.
     settings = {"template_paths": [str(TEMPLATES)], "template_file": str(TEMPLATES / "page.html.j2")}
     exporter = TemplateExporter(**settings)  # type: ignore[no-untyped-call]
     _equip(exporter.environment)
     about = {"title": title, "question": question, "date": _executed(book, notebook)}
-    write_text(page, exporter.from_notebook_node(book, resources=about)[0])
+    with speaking(spoken):
+        write_text(page, exporter.from_notebook_node(book, resources=about)[0])
 
 
 def _refuse_failed(book: "NotebookNode", notebook: Path) -> None:
@@ -65,8 +73,8 @@ def _refuse_failed(book: "NotebookNode", notebook: Path) -> None:
                 )
 
 
-def _take_heading(book: "NotebookNode", notebook: Path) -> tuple[Html, Html]:
-    """Take title and question out of the first cell that has them; what follows them there stays.
+def _take_heading(book: "NotebookNode", notebook: Path) -> tuple[Html, Html, str]:
+    """Take title and question out of the first cell that has them, with their language; what follows them stays.
 
     A `heading` among the outputs goes before: it knows what the notebook was run for.
     """
@@ -76,17 +84,18 @@ def _take_heading(book: "NotebookNode", notebook: Path) -> tuple[Html, Html]:
         if found:
             cell.source = found["rest"]
             title = re.sub("<[^>]*>", "", _prose(found["title"])).strip()
-            return told or (Html(title), _fit(_prose(found["question"] or ""), number))
-    return told or (Html(escape(str(book.metadata.get("title") or _words(notebook.stem)))), Html(""))
+            return told or (Html(title), _fit(_prose(found["question"] or ""), number), ENGLISH)
+    return told or (Html(escape(str(book.metadata.get("title") or _words(notebook.stem)))), Html(""), ENGLISH)
 
 
-def _told_heading(book: "NotebookNode") -> tuple[Html, Html] | None:
+def _told_heading(book: "NotebookNode") -> tuple[Html, Html, str] | None:
     for cell in book.cells:
         for output in cell.get("outputs", []):
             found = TOLD.fullmatch(output.get("data", {}).get("text/html", ""))
             if found:
                 cell.outputs.remove(output)
-                return Html(found["title"]), Html(f"<p>{found['question']}</p>" if found["question"] else "")
+                question = Html(f"<p>{found['question']}</p>" if found["question"] else "")
+                return Html(found["title"]), question, found["language"] or ENGLISH
     return None
 
 
@@ -150,7 +159,8 @@ def _fit(html: str, number: int) -> Html:
         return _left_out(guard.found, number)
     if 'class="dataframe"' in html:  # as pandas shows itself: may be wider than a phone
         html = html.replace("<th></th>", "<td></td>")  # a header without words says nothing to who cannot see
-        return Html(f'<div class="scroll" role="region" aria-label="Table" tabindex="0">{html}</div>')
+        name = say("Table")
+        return Html(f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{html}</div>')
     return Html(html)
 
 
@@ -178,15 +188,26 @@ def _equip(environment: "Environment") -> None:
         "shown": _shown,
         "sign": lambda s: Html(sign(s)),
     }
-    environment.filters.update(told, day=_day, time=_time)
+    environment.filters.update(told, day=day, time=moment)
+    environment.globals.update(say=say, language=language, made=_made, newest=_newest)
 
 
-def _day(moment: datetime) -> str:
-    return f"{moment.day} {moment:%B %Y}"
+def _made(at: datetime) -> Html:
+    """Return the last line of a page."""
+    about = later("Made with {winback} on {time}. This page is one file: it can be forwarded and opened without a "
+                  "network.")  # fmt: skip
+    return Html(say(about, winback="<b>winback</b>", time=_stamp(at)))
 
 
-def _time(moment: datetime) -> str:
-    return f"{_day(moment)}, {moment:%H:%M} UTC"
+def _newest(at: datetime | None) -> Html:
+    """Return the last line of the list of runs."""
+    made = say("Made with {winback}.", winback="<b>winback</b>")
+    newest = " " + say("Newest run: {time}.", time=_stamp(at)) if at else ""
+    return Html(f"{made}{newest}")
+
+
+def _stamp(at: datetime) -> str:
+    return f'<time datetime="{at.isoformat()}">{escape(moment(at))}</time>'
 
 
 def index(reports: Path) -> Path:
@@ -201,7 +222,7 @@ def index(reports: Path) -> Path:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True)
     _equip(environment)
     date = runs[0]["started"] if runs else None
-    text = environment.get_template("reports.html.j2").render(groups=groups, date=date, title="Reports")
+    text = environment.get_template("reports.html.j2").render(groups=groups, date=date, title=say("Reports"))
     write_text(reports / "index.html", text)
     return reports / "index.html"
 
@@ -213,7 +234,7 @@ def _run(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_text(encoding="utf-8"))
         status = str(told.get("status", "unknown"))
     except (OSError, ValueError, AttributeError):
-        told, status = {}, "run.json cannot be read"
+        told, status = {}, "unreadable"
     parameters = told.get("parameters")
     return {
         "experiment": experiment,
@@ -224,7 +245,7 @@ def _run(path: Path) -> dict[str, Any]:
         "parameters": parameters if isinstance(parameters, dict) else {},
         "started": _moment(told.get("started")) or datetime.fromtimestamp(0, UTC),
         "took": _took(told.get("seconds")),
-        "status": status.capitalize(),
+        "status": say(STATES[status]) if status in STATES else status.capitalize(),
         "sign": STATUS.get(status, "warn"),
     }
 
@@ -233,4 +254,6 @@ def _took(seconds: object) -> str:
     if not isinstance(seconds, int | float):
         return ""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    if minutes:
+        return say("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+    return say("{seconds} s", seconds=numerals(f"{seconds:.1f}"))

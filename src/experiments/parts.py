@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from experiments.errors import WinbackError, did_you_mean
+from experiments.language import ENGLISH, language, later, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-TONES = {"go": "Go", "wait": "Wait", "stop": "Stop"}
-STATES = {"pass": "Pass", "warn": "Warning", "stop": "Stop"}
+TONES = {"go": later("Go"), "wait": later("Wait"), "stop": later("Stop")}
+STATES = {"pass": later("Pass"), "warn": later("Warning"), "stop": later("Stop")}
 _DOT = '<path d="M12 16.8v.2"/>'
 SIGNS = {  # strokes in a 24 x 24 box; shape differs, so colour is never the only difference
     "go": '<path d="m6 12.5 4 4 8-9"/>',
@@ -27,7 +28,7 @@ SIGNS = {  # strokes in a 24 x 24 box; shape differs, so colour is never the onl
 }
 MISSING = "–"
 FONT = re.compile(r"(font-family: )[^;\"]*")  # in the styles matplotlib writes; text stays text
-NUMERAL = re.compile(r"[\s(<>=≥≤~≈+\-−–$€£¥]*(?:[A-Z]{3}\s)?[\s+\-−–$€£¥]*[\d.]")
+NUMERAL = re.compile(r"[\s(<>=≥≤~≈+\-−–$€£₽¥]*(?:[A-Z]{3}\s)?[\s+\-−–$€£₽¥]*[\d.]")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -97,7 +98,7 @@ def verdict(
     _known(tone, TONES, what="tone")
     ident = _name("verdict", word, sentence)
     more = f'<p class="detail">{_text(detail)}</p>' if str(detail) else ""
-    above = _text(over) if str(over) else f"Verdict: {TONES[tone]}"
+    above = _text(over) if str(over) else _text(say("Verdict: {tone}", tone=say(TONES[tone])))
     return Html(
         f'<section class="verdict {tone}" aria-labelledby="{ident}">{sign(mark or tone)}<div>'
         f'<p class="over">{above}</p><h2 id="{ident}">{_text(word)}</h2>'
@@ -106,8 +107,9 @@ def verdict(
 
 
 def heading(title: object, question: object = "") -> Html:
-    """Return the title and question of the page; they replace those of the notebook."""
-    return Html(f"<hgroup><h1>{_text(title)}</h1><p>{_text(question)}</p></hgroup>")
+    """Return the title and question of the page, which also tell its language; they replace those of the notebook."""
+    spoken = "" if language() == ENGLISH else f' lang="{language()}"'
+    return Html(f"<hgroup{spoken}><h1>{_text(title)}</h1><p>{_text(question)}</p></hgroup>")
 
 
 def facts(items: Iterable[tuple[object, object, object]]) -> Html:
@@ -154,10 +156,11 @@ def table(frame: "DataFrame", *, caption: object, notes: Sequence[object] = ()) 
         + "</tr>"
         for index, values in zip(rows.index, rows.itertuples(index=False, name=None), strict=True)
     )
+    label = say("Table: {caption}", caption=_label(caption))
     below = "".join(f"<p>{_text(note)}</p>" for note in notes)
     below = f'<div class="notes">{below}</div>' if below else ""
     return Html(
-        f'<div class="table"><div class="scroll" role="region" aria-label="Table: {_label(caption)}" tabindex="0">'
+        f'<div class="table"><div class="scroll" role="region" aria-label="{label}" tabindex="0">'
         f"<table><caption><span>{_text(caption)}</span></caption><thead><tr>{corner}{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>{below}</div>"
     )
@@ -186,9 +189,8 @@ def picture(figure: "Figure", *, alt: str, caption: object, narrow: "Figure | No
     address, width, height = _svg(figure)
     image = f'<img alt="{escape(alt.strip())}" width="{width}" height="{height}" src="{address}">'
     if narrow is None:  # Moved sideways on a phone, so a keyboard must reach it.
-        card = (
-            f'<div class="card scroll" role="group" aria-label="Picture: {_label(caption)}" tabindex="0">{image}</div>'
-        )
+        label = say("Picture: {caption}", caption=_label(caption))
+        card = f'<div class="card scroll" role="group" aria-label="{label}" tabindex="0">{image}</div>'
     else:
         phone = f'<source media="(max-width: 40rem)" srcset="{_svg(narrow)[0]}">'
         card = f'<div class="card"><picture>{phone}{image}</picture></div>'
@@ -216,15 +218,19 @@ def _svg(figure: "Figure") -> tuple[str, int, int]:
 
 
 def check_list(items: Iterable[tuple[object, str, object, object]], *, words: Mapping[str, str] = STATES) -> Html:
-    """Return the guards, each (name, state, reason, what to do); state is "pass", "warn" or "stop", told by `words`."""
+    """Return the guards, each (name, state, reason, what to do).
+
+    State is "pass", "warn" or "stop", told by `words`, which the catalogues know.
+    """
     return Html(f'<ul class="checks">{"".join(_check(*item, words) for item in items)}</ul>')
 
 
 def _check(name: object, state: str, reason: object, todo: object, words: Mapping[str, str]) -> str:
     _known(state, STATES, what="state of a check")
-    act = f'<p class="todo"><b>To do:</b> {_text(todo)}</p>' if str(todo) else ""
+    label = say("To do:")
+    act = f'<p class="todo"><b>{label}</b> {_text(todo)}</p>' if str(todo) else ""
     return (
-        f'<li class="{state}"><p class="state">{sign(state)}<span>{words[state]}</span></p>'
+        f'<li class="{state}"><p class="state">{sign(state)}<span>{say(words[state])}</span></p>'
         f"<div><h3>{_text(name)}</h3><p>{_text(reason)}</p>{act}</div></li>"
     )
 

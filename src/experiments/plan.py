@@ -12,12 +12,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from experiments.errors import WinbackError, did_you_mean
+from experiments.language import ENGLISH, LANGUAGES, later
 from experiments.offers import Monthly, Offer, made_of
 from experiments.rules import Caller, Channel, ContactRules
-from experiments.tables import CONTRACTS, Source, money_decimals
+from experiments.tables import CONTRACTS, Source
+from experiments.words import money_decimals
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
+QUESTION = later("Whom did we lose, and whom should we win back?")  # where the sheet asks nothing
 
 
 TIMES = 4 / 3  # buys every 3 months: lost after 4
@@ -178,10 +181,11 @@ class Sheet(BaseModel):
 
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
     question: str = Field(
-        default="Whom did we lose, and whom should we win back?", min_length=1,
+        default=QUESTION, min_length=1,
         description="what the test should answer, one sentence",
     )  # fmt: skip
     currency: str = Field(default="USD", description="ISO 4217 code")
+    language: str = Field(default=ENGLISH, description="of the pages: en, fr or ru")
     objective: Objective = Field(
         default="profit", description="what decides: profit, roi, returned, months, market_share or profit_and_share"
     )
@@ -256,6 +260,8 @@ class Sheet(BaseModel):
         """Refuse settings that do not fit together; a message begins with the setting it is about."""
         if not re.fullmatch("[A-Z]{3}", self.currency):
             raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
+        if self.language not in LANGUAGES:
+            raise ValueError(f"language: {self.language!r} is unknown. {did_you_mean(self.language, LANGUAGES)}")
         for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
             if factor not in self.strata:
                 raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
@@ -330,6 +336,11 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
         return Sheet.model_validate(content), found.parent
     except ValidationError as error:
         raise WinbackError(_explain(error, lines, found.name)) from None
+
+
+def language_of(sheet: str | Path) -> str:
+    """Return the language of a sheet's pages."""
+    return read_sheet(sheet)[0].language
 
 
 def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:

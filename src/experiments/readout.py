@@ -16,9 +16,10 @@ from experiments.estimands import Reading
 from experiments.estimate import Estimate
 from experiments.insights import Comparison, Lives, Targeting
 from experiments.keep import keep, kept
+from experiments.language import later, say
 from experiments.lock import Plan, deviations, differences, read_plan, settings_of
 from experiments.plan import Sheet, changed, read_sheet
-from experiments.words import interval, told
+from experiments.words import day, interval, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,15 +158,19 @@ def _together(sheet: Sheet, lift: Estimate | None, *, offers: int) -> str:
     """Say what all offers together bring back, where response decides and they do."""
     if sheet.objective != "returned" or offers == 1 or lift is None or lift.low is None or lift.low <= 0:
         return ""
-    shown = f"{told(lift, currency=sheet.currency)} ({interval(lift, currency=sheet.currency)})"
-    return f"Any offer beats none: together they raise the share who returned by {shown}."
+    return say(
+        "Any offer beats none: together they raise the share who returned by {lift} ({bounds}).",
+        lift=told(lift, currency=sheet.currency), bounds=interval(lift, currency=sheet.currency),
+    )  # fmt: skip
 
 
 def _faces(sheet: Sheet, arms: tuple[Arm, ...]) -> str:
     """Say where the most accepted offer is not the most profitable one: of all, or of those given to everyone."""
     offers = [arm for arm in arms if not arm.holdout]
     uniform = [arm for arm in offers if not sheet.arms[arm.name].choose]
-    return faces(_best(offers), among="Of the offers") or faces(_best(uniform), among="Of the offers made to everyone")
+    return faces(_best(offers), among=say("Of the offers")) or faces(
+        _best(uniform), among=say("Of the offers made to everyone")
+    )
 
 
 def _best(arms: Sequence[Arm]) -> dict[str, str]:
@@ -183,16 +188,18 @@ def _deviations(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) ->
     """Return what was read otherwise than registered; nothing where no sheet was registered."""
     if planned is None:
         return ()
+    name = later("As planned")
     if isinstance(planned, Plan):
-        other, where = deviations(planned, sheet, assigned=assigned), f"plan locked on {planned.locked_on}, sha256 "
-        where += f"{planned.sha256[:12]}"
+        other, locked = deviations(planned, sheet, assigned=assigned), day(planned.locked_on)
+        where = say("plan locked on {day}, sha256 {hash}", day=locked, hash=planned.sha256[:12])
     else:
-        other, where = differences(settings_of(sheet), settings_of(planned)), "sheet"
+        other, where = differences(settings_of(sheet), settings_of(planned)), say("sheet")
     if not other:
-        return (Check(name="As planned", state="pass", reason=f"Read with the settings registered in the {where}."),)
-    todo = "Decide by the settings registered before the test; take this page as an exploration."
-    return (Check(name="As planned", state="warn", reason=f"Not as planned in the {where}: {'; '.join(other)}.",
-                  todo=todo),)  # fmt: skip
+        same = say("Read with the settings registered in the {where}.", where=where)
+        return (Check(name=name, state="pass", reason=same),)
+    todo = say("Decide by the settings registered before the test; take this page as an exploration.")
+    reason = say("Not as planned in the {where}: {settings}.", where=where, settings="; ".join(other))
+    return (Check(name=name, state="warn", reason=reason, todo=todo),)
 
 
 DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock

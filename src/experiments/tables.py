@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.cells import CURES, Cell, literal, quote, readable, typed, without_missing
 from experiments.errors import WinbackError, did_you_mean
+from experiments.language import later, say
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,9 +69,11 @@ class Account:
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
         if self.kept == self.rows:
-            return f"{self.table}: kept all {self.rows:,} rows{note}"
+            return f"{self.table}: " + say("kept all {n} rows", n=self.rows) + note
         left = self.rows - self.kept
-        return f"{self.table}: kept {self.kept:,} of {self.rows:,} rows; {left:,} left out: {self.why}{note}"
+        told = say("kept {kept} of {rows} rows; {left} left out: {why}", kept=self.kept, rows=self.rows, left=left,
+                   why=self.why)  # fmt: skip
+        return f"{self.table}: {told}{note}"
 
 
 @contextmanager
@@ -326,23 +329,11 @@ def _check(
                 f"{kinds[column]}, {example}. {CURES[kinds[column]]}"
             )
     filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
-    return rows, "; ".join(f"{number:,} empty {column} filled with {text}" for (column, text), number in filled)
+    told = later("{n} empty {column} filled with {text}")
+    return rows, "; ".join(say(told, n=number, column=column, text=text) for (column, text), number in filled)
 
 
 def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:
     cell = f"CAST({quote(column)} AS VARCHAR)"
     value = con.execute(f"SELECT {cell} FROM raw_{name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
     return "an empty cell" if value is None else f"for example {value!r}"
-
-
-def money_decimals(currency: str) -> int:
-    """Return the digits after the point of a currency's minor unit (ISO 4217).
-
-    >>> money_decimals("USD"), money_decimals("JPY"), money_decimals("KWD")
-    (2, 0, 3)
-    """
-    if not re.fullmatch("[A-Z]{3}", currency):
-        raise WinbackError(f"Currency {currency!r} is no three-letter code. Write one of ISO 4217, such as USD.")
-    zero = {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF"}
-    three = {"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"}
-    return 0 if currency in zero else 3 if currency in three else 2

@@ -12,6 +12,7 @@ from experiments.audit import signs_of
 from experiments.cells import literal
 from experiments.errors import WinbackError
 from experiments.estimate import Estimate, proportion
+from experiments.language import later, plural, say
 from experiments.lock import column_of, stratum_of
 from experiments.losses import (
     FLAGS,
@@ -39,6 +40,7 @@ from experiments.losses import (
 )
 from experiments.plan import Limit, Lost, Sheet
 from experiments.tables import columns_of
+from experiments.words import day, short
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,6 +55,7 @@ GROUPS = {  # of customers: the table and column without which there are none
     "complaint": ("customers", "complaint"),
     "referrer": ("customers", "referrals"),
 }
+SILENCE = later("no purchase for more than {limit}")  # every rule of silence begins so
 OTHER_LIMITS = (  # other silence rules, for comparison
     Limit(silent_days=60), Limit(silent_days=90), Limit(silent_days=120), Limit(times=4 / 3), Limit(times=2),
     Limit(times=3),
@@ -165,16 +168,23 @@ def _strata(of: Tally) -> tuple[tuple[str, int], ...]:
 
 def _rules(of: Tally) -> tuple[Rule, ...]:
     """Return the rules in use, in words, with how many customers they call lost."""
-    rule, day = of.rule, of.rule.as_of
+    rule = of.rule
     used = {
         "silence": ("silence", silence_in_words(rule)) if not rule.contractual else None,
-        "cancelled": ("cancelled IS NOT NULL", f"contract cancelled by {day}")
+        "cancelled": ("cancelled IS NOT NULL", say("contract cancelled by {day}", day=day(of.rule.as_of)))
         if rule.cancelled and of.knows("customers", "cancelled_at")
         else None,
-        "nps": ("nps_low", f"would recommend with {rule.nps} of 10 or less") if rule.nps is not None else None,
-        "asked": ("asks", f"asked {rule.asked} times or more, never ordered") if rule.asked else None,
-        "unreachable": ("gone", "cannot be reached") if rule.unreachable else None,
-        "conflict": ("conflict", "complaint not resolved") if rule.conflict else None,
+        "nps": ("nps_low", say("would recommend with {score} of 10 or less", score=rule.nps))
+        if rule.nps is not None
+        else None,
+        "asked": (
+            "asks",
+            plural("asked {n} time or more, never ordered", "asked {n} times or more, never ordered", rule.asked),
+        )
+        if rule.asked
+        else None,
+        "unreachable": ("gone", say("cannot be reached")) if rule.unreachable else None,
+        "conflict": ("conflict", say("complaint not resolved")) if rule.conflict else None,
     }
     found = []
     for name in RULES:
@@ -192,13 +202,18 @@ def silence_in_words(rule: Lost) -> str:
 
 def _limit_in_words(limit: Limit, rule: Lost) -> str:
     if limit.times is None:
-        return f"no purchase for more than {limit.silent_days} days"
-    least = f", {rule.minimum_days} days at least" if rule.minimum_days else ""
-    few = f"for more than {limit.silent_days} days" if limit.silent_days else "not judged"
-    return (
-        f"no purchase for more than {limit.times:.3g} times the customer's own {rule.interval} interval{least}; "
-        f"with fewer than {rule.minimum_purchases} purchase days {few}"
-    )
+        days = plural("{n} day", "{n} days", limit.silent_days or 0)
+        return say(SILENCE, limit=days)
+    own = later("{times} times the customer's own mean interval")
+    own = later("{times} times the customer's own median interval") if rule.interval == "median" else own
+    told = say(SILENCE, limit=say(own, times=short(limit.times, digits=3)))
+    if rule.minimum_days:
+        told += plural(", {n} day at least", ", {n} days at least", rule.minimum_days)
+    few = say("not judged")
+    if limit.silent_days:
+        few = plural("for more than {n} day", "for more than {n} days", limit.silent_days)
+    with_few = say("with fewer than {purchases} purchase days {few}", purchases=rule.minimum_purchases, few=few)
+    return f"{told}; {with_few}"
 
 
 def _waterfall(of: Tally, lost: int) -> tuple[Step, ...]:
@@ -422,13 +437,16 @@ def _changes(of: Tally) -> tuple[Change, ...]:
 def _oddities(of: Tally, too_early: int | None) -> Iterable[str]:
     """Yield what is odd about customers, though nothing is left out for it."""
     if too_early:
-        yield f"customers: {int(too_early):,} bought before their `since`; their first purchase counts"
+        early = later("{n} bought before their `since`; their first purchase counts")
+        yield f"customers: {say(early, n=int(too_early))}"
     strangers, never = of.con.execute(
         "SELECT count(*) - count(c.customer_id), (SELECT count(*) FROM full_customers AS f WHERE NOT EXISTS "
         "(SELECT 1 FROM history AS h WHERE h.customer_id = f.customer_id)) FROM history AS h "
         "LEFT JOIN full_customers AS c ON h.customer_id = c.customer_id"
     ).fetchall()[0]
     if "customers" in of.sheet.tables and strangers:
-        yield f"purchases: {strangers:,} who bought are not in the table customers; nothing more is known of them"
+        unknown = later("{n} who bought are not in the table customers; nothing more is known of them")
+        yield f"purchases: {say(unknown, n=strangers)}"
     if never:
-        yield f"customers: {never:,} never bought up to {of.rule.as_of}; they count only where a rule calls them lost"
+        silent = later("{n} never bought up to {day}; they count only where a rule calls them lost")
+        yield f"customers: {say(silent, n=never, day=str(of.rule.as_of))}"

@@ -1,27 +1,58 @@
-"""Numbers as people read them: money, shares, months, intervals, lists."""
+"""Numbers as people read them, in the language spoken: money, shares, months, days, intervals, lists."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import date, datetime
 
+from experiments.errors import WinbackError
 from experiments.estimate import Estimate
+from experiments.language import ENGLISH, language, later, numerals, say, style
 
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "RUB": "₽", "JPY": "¥"}
-SCALES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+SCALES = ((1e12, later("trillion")), (1e9, later("billion")), (1e6, later("million")))
+LISTS = {"and": later("{names} and {last}"), "or": later("{names} or {last}")}
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+FIRST_OF_MONTH = {"fr": "1er"}  # where it is no plain 1
 NO_NUMBER = "–"
 MINUS = "−"
 SMALL_SHARE = 0.1  # a share below it needs a digit more
 MANY = 10  # units of money between two bounds that make cents noise
+WITHOUT_MINOR = frozenset(  # ISO 4217
+    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF"}
+)
+THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
-def money(value: float, currency: str, *, digits: int = 2) -> str:
-    """Return an amount of money.
+def money_decimals(currency: str) -> int:
+    """Return the digits after the point of a currency's minor unit (ISO 4217).
 
-    >>> money(-1234.5, "USD"), money(3, "CHF", digits=0)
-    ('−$1,234.50', '3 CHF')
+    >>> money_decimals("USD"), money_decimals("JPY"), money_decimals("KWD")
+    (2, 0, 3)
     """
-    sign, text = (MINUS if round(value, digits) < 0 else ""), f"{abs(value):,.{digits}f}"
-    return f"{sign}{SYMBOLS[currency]}{text}" if currency in SYMBOLS else f"{sign}{text} {currency}"
+    if not re.fullmatch("[A-Z]{3}", currency):
+        raise WinbackError(f"Currency {currency!r} is no three-letter code. Write one of ISO 4217, such as USD.")
+    return 0 if currency in WITHOUT_MINOR else 3 if currency in THOUSANDTHS else 2
+
+
+def money(value: float, currency: str, *, digits: int | None = None) -> str:
+    """Return an amount of money; `digits` after the point, else those of the currency.
+
+    >>> money(-1234.5, "USD"), money(3, "CHF", digits=0), money(1234.5, "JPY")
+    ('−$1,234.50', '3 CHF', '¥1,234')
+    """
+    text = number(value, digits=money_decimals(currency) if digits is None else digits)
+    symbol = SYMBOLS.get(currency)
+    if symbol and style().symbol_first:
+        return f"{MINUS}{symbol}{text[1:]}" if text.startswith(MINUS) else f"{symbol}{text}"
+    return f"{text}{behind(currency)}"
+
+
+def behind(currency: str) -> str:
+    """Return what stands behind an amount of money; nothing where the symbol stands before it."""
+    symbol = SYMBOLS.get(currency)
+    return "" if symbol and style().symbol_first else f"{style().space}{symbol or currency}"
 
 
 def large(value: float, currency: str) -> str:
@@ -32,8 +63,8 @@ def large(value: float, currency: str) -> str:
     """
     scale, word = next(((scale, word) for scale, word in SCALES if abs(value) >= scale), (1.0, ""))
     left = len(f"{abs(value) / scale:.0f}") if word else 3
-    text, unit = money(value / scale, currency, digits=max(0, 3 - left)), "" if currency in SYMBOLS else f" {currency}"
-    return f"{text.removesuffix(unit)} {word}{unit}" if word else text
+    text, unit = money(value / scale, currency, digits=max(0, 3 - left)), behind(currency)
+    return f"{text.removesuffix(unit)} {say(word)}{unit}" if word else text
 
 
 def share(value: float, *, digits: int = 1) -> str:
@@ -42,8 +73,7 @@ def share(value: float, *, digits: int = 1) -> str:
     >>> share(0.0449), share(-0.5, digits=0)
     ('4.5 %', '−50 %')
     """
-    sign = MINUS if round(100 * value, digits) < 0 else ""
-    return f"{sign}{abs(100 * value):,.{digits}f} %"
+    return number(100 * value, digits=digits) + style().percent
 
 
 def number(value: float, *, digits: int = 2) -> str:
@@ -52,7 +82,25 @@ def number(value: float, *, digits: int = 2) -> str:
     >>> number(-6.789)
     '−6.79'
     """
-    return f"{MINUS if round(value, digits) < 0 else ''}{abs(value):,.{digits}f}"
+    return f"{MINUS if round(value, digits) < 0 else ''}{numerals(f'{abs(value):,.{digits}f}')}"
+
+
+def count(value: float) -> str:
+    """Return how many.
+
+    >>> count(40_000)
+    '40,000'
+    """
+    return number(value, digits=0)
+
+
+def short(value: float, *, digits: int) -> str:
+    """Return a number to so many digits that count, without zeros behind them.
+
+    >>> short(0.00123456, digits=2), short(4.0, digits=3)
+    ('0.0012', '4')
+    """
+    return numerals(f"{value:.{digits}g}")
 
 
 def amount(value: float, unit: str, *, currency: str) -> str:
@@ -80,20 +128,22 @@ def interval(estimate: Estimate, *, currency: str) -> str:
     if estimate.value is None:
         return ""
     if estimate.low is None or estimate.high is None:
-        return "no bounds"
+        return say("no bounds")
     return between(estimate.low, estimate.high, estimate.unit, currency=currency)
 
 
 def between(low: float, high: float, unit: str, *, currency: str) -> str:
     """Return two bounds as a reader wants them: as many digits as their distance needs."""
+    last = style().percent
     if unit == "money":
-        digits = 0 if high - low > MANY else 2
-        return f"{money(low, currency, digits=digits)} to {money(high, currency, digits=digits)}"
-    first, second = amount(low, unit, currency=currency), amount(high, unit, currency=currency)
-    if unit == "share":
+        digits, last = 0 if high - low > MANY else None, behind(currency)
+        first, second = (money(bound, currency, digits=digits) for bound in (low, high))
+    elif unit == "share":
         digits = 2 if max(abs(low), abs(high)) < SMALL_SHARE else 1
-        first, second = share(low, digits=digits), share(high, digits=digits)
-    return f"{first.removesuffix(' %')} to {second}"
+        first, second = (share(bound, digits=digits) for bound in (low, high))
+    else:
+        first, second = (amount(bound, unit, currency=currency) for bound in (low, high))
+    return say("{low} to {high}", low=first.removesuffix(last), high=second)
 
 
 def listed(names: Sequence[str], *, last: str = "and") -> str:
@@ -102,4 +152,63 @@ def listed(names: Sequence[str], *, last: str = "and") -> str:
     >>> listed(["a", "b", "c"], last="or")
     'a, b or c'
     """
-    return f" {last} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+    *others, final = names or [""]
+    return say(LISTS[last], names=", ".join(others), last=final) if others else final
+
+
+def named(name: str, text: str) -> str:
+    """Return a text with what it is about before it.
+
+    >>> named("telecom", "4 offers")
+    'telecom: 4 offers'
+    """
+    return say("{name}: {text}", name=name, text=text)
+
+
+# ---- the calendar
+
+
+def day(at: date, *, short: bool = False) -> str:
+    """Return a day as people write it.
+
+    >>> day(date(2025, 5, 1)), day(date(2023, 11, 1), short=True)
+    ('1 May 2025', '1 Nov 2023')
+    """
+    if language() == ENGLISH:
+        return f"{at.day} {MONTHS[at.month - 1] if short else f'{at:%B}'} {at.year}"
+    from babel.dates import format_date
+
+    text = format_date(at, format="d MMM y" if short else "d MMMM y", locale=language())
+    first = FIRST_OF_MONTH.get(language())
+    return f"{first}{text.removeprefix('1')}" if at.day == 1 and first else text
+
+
+def moment(at: datetime) -> str:
+    """Return a day and the time of it.
+
+    >>> moment(datetime(2025, 5, 1, 9, 30))
+    '1 May 2025, 09:30 UTC'
+    """
+    return f"{day(at)}, {at:%H:%M} UTC"
+
+
+def month_name(place: int) -> str:
+    """Return the short name of a month, 1 to 12, as it stands alone.
+
+    >>> month_name(5)
+    'May'
+    """
+    if language() == ENGLISH:
+        return MONTHS[place - 1]
+    from babel.dates import get_month_names
+
+    return str(get_month_names("abbreviated", "stand-alone", locale=language())[place])
+
+
+def month(text: str) -> str:
+    """Return a month as people write it.
+
+    >>> month("2023-05")
+    'May 2023'
+    """
+    return f"{month_name(int(text[5:]))} {text[:4]}"

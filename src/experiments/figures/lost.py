@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import nan
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.drawing import (
@@ -26,21 +27,22 @@ from experiments.drawing import (
     title,
 )
 from experiments.estimate import Estimate, proportion
+from experiments.language import later, plural, say
 from experiments.losses import ALARM_ABOVE, FLAGS, NORMAL_BELOW, PRIORITIES, YEAR, Cell, Cohort, Group, Reason
-from experiments.words import interval, large, listed, share, told
+from experiments.words import behind, count, interval, large, listed, month, month_name, share, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 FEWEST = 20  # customers at risk, below whom a month's share says nothing
 SMALL = 5  # customers, below whom those who began together are too few to follow
 MARKS = 8  # changes that are marked on the curve
 WORDS = 4  # changes up to which the marks are named, else numbered
 STARTS = 24  # rows of the triangle; more months are joined to quarters, then to years
 BARS = 10  # reasons with a bar
+LABEL = 20  # letters of a line of the name of a bar on a phone
 HEIGHT = 4.2  # inches of the curve
 WARN = "#7d5200"
 FAMILIES = {"company": COLOURS[0], "competitor": COLOURS[1], "customer": COLOURS[2]}
@@ -51,8 +53,9 @@ CLASSES = {
     "possible": ("#dcecf2", INK),
     "let_go": ("#f7f5f0", INK),
 }
-IMPORTANCE = {"A": "A: most revenue", "B": "B", "C": "C: least revenue"}
-REGULARITY = {"X": "X: regular", "Y": "Y", "Z": "Z: seldom"}
+IMPORTANCE = {"A": later("A: most revenue"), "B": "B", "C": later("C: least revenue")}
+REGULARITY = {"X": later("X: regular"), "Y": "Y", "Z": later("Z: seldom")}
+WHOSE = {"company": later("company"), "competitor": later("competitor"), "customer": later("customer")}
 
 
 def plain(text: str, *, at_most: int = 26) -> str:
@@ -95,7 +98,7 @@ def by_month(cohort: Cohort) -> Picture:
         _limits(ax, cohort, narrow=narrow)
         _changes(ax, marked, narrow=narrow)
         _ticks(ax, [month.month for month in cohort.months], narrow=narrow)
-        title(ax, "Share of customers lost in each month", narrow=narrow)
+        title(ax, say("Share of customers lost in each month"), narrow=narrow)
         axis(ax, "share", which="y", ticks=5)
         ax.set_yticks([tick for tick in ax.get_yticks() if tick <= _roof(shares)])
         return figure
@@ -142,14 +145,15 @@ def _monthly(yearly: float) -> float:
 def _limits(ax: Axes, cohort: Cohort, *, narrow: bool) -> None:
     """Draw where the traffic light changes, and the pace of the last months; name them beside the axes."""
     ends, (right, top) = [], (ax.get_xlim()[1], ax.get_ylim()[1])
-    for yearly, word, colour in ((ALARM_ABOVE, "alarm", LOSS), (NORMAL_BELOW, "act", WARN)):
+    for yearly, word, colour in ((ALARM_ABOVE, say("alarm"), LOSS), (NORMAL_BELOW, say("act"), WARN)):
         ax.axhline(_monthly(yearly), color=colour, lw=1.2, ls="--", zorder=1)
-        label = word if narrow else f"{word}: over {share(yearly, digits=0)} a year"
+        label = word if narrow else say("{light}: over {share} a year", light=word, share=share(yearly, digits=0))
         ends.append(End(_monthly(yearly), label, colour))
     pace, until = cohort.pace.monthly.value, len(cohort.months) - cohort.pace.unsettled - 0.5
     if pace is not None and pace <= top:
         ax.plot([max(-0.5, until - cohort.pace.months), until], [pace, pace], color=INK, lw=1.6)
-        ends.append(End(pace, f"now {share(pace)}" if narrow else f"now: {share(pace)} a month", INK))
+        now = later("now {share}") if narrow else later("now: {share} a month")
+        ends.append(End(pace, say(now, share=share(pace)), INK))
     for height, end in apart(ends, 0.075 * top):
         ax.annotate(end.label, (right, height), xytext=(6, 0), textcoords="offset points", color=end.colour,
                     va="center", fontweight="bold", fontsize=10, annotation_clip=False)  # fmt: skip
@@ -238,47 +242,49 @@ def _ticks(ax: Axes, months: Sequence[str], *, narrow: bool) -> None:
     wanted = [place for place, month in enumerate(months) if (_number(month) - 1) % step == 0] or [0]
     labels: list[str] = []
     for place in wanted:
-        name = MONTHS[int(months[place][5:]) - 1]
-        labels.append(f"{name}\n{months[place][:4]}" if not labels or name == MONTHS[0] else name)
+        here = int(months[place][5:])
+        labels.append(month_name(here) + (f"\n{months[place][:4]}" if not labels or here == 1 else ""))
     ax.set_xticks(wanted, labels)
 
 
 def _told_months(cohort: Cohort, marked: Sequence[Mark]) -> str:
     known = [month for month in cohort.months if month.at_risk]
     if not known:
-        return "A picture without a line: in no whole month was a customer at risk of being lost."
-    worst, pace = max(known, key=lambda month: month.ratio), cohort.pace
+        return say("A picture without a line: in no whole month was a customer at risk of being lost.")
+    worst, pace = max(known, key=lambda one: one.ratio), cohort.pace
     changes = listed([f"{mark.number} {mark.what}" for mark in marked])
-    return (
-        f"Line of the share of customers lost in each month from {in_words(known[0].month)} to "
-        f"{in_words(known[-1].month)}: highest in {in_words(worst.month)} with {share(worst.ratio)}, over "
-        f"{pace.months} months {told(pace.monthly, currency=cohort.currency)} a month."
-        + (f" Marked changes: {changes}." if marked else "")
-    )
-
-
-def in_words(month: str) -> str:
-    """Return a month as people write it.
-
-    >>> in_words("2023-05")
-    'May 2023'
-    """
-    return f"{MONTHS[int(month[5:]) - 1]} {month[:4]}"
+    return plural(
+        "Line of the share of customers lost in each month from {first} to {last}: highest in {worst} with {most}, "
+        "over {n} month {pace} a month.",
+        "Line of the share of customers lost in each month from {first} to {last}: highest in {worst} with {most}, "
+        "over {n} months {pace} a month.",
+        pace.months, first=month(known[0].month), last=month(known[-1].month), worst=month(worst.month),
+        most=share(worst.ratio), pace=told(pace.monthly, currency=cohort.currency),
+    ) + (" " + say("Marked changes: {changes}.", changes=changes) if marked else "")  # fmt: skip
 
 
 def _about_months(cohort: Cohort, marked: Sequence[Mark], *, young: int) -> str:
     few = sum(1 for one, month in zip(_shares(cohort), cohort.months, strict=True)
               if one.value is None and month.at_risk)  # fmt: skip
     late = cohort.pace.unsettled
-    numbers = f"; numbers: {'the last ' if len(marked) == MARKS else ''}changes of the company" if marked else ""
+    numbers = later("; numbers: changes of the company")
+    numbers = later("; numbers: the last changes of the company") if len(marked) == MARKS else numbers
     normal, alarm = (share(limit, digits=0) for limit in (NORMAL_BELOW, ALARM_ABOVE))
-    return (
-        f"Of those who were customers in the month. Light: {share(cohort.level, digits=0)} intervals; dashed: what "
-        f"makes {normal} and {alarm} a year{numbers}."
-        + (f" Dotted: the last {late} months, in which some are only late; the pace leaves them out." if late else "")
-        + (f" Left out: {young} months before the first loss." if young > 1 else "")
-        + (f" Months with fewer than {FEWEST} customers are not drawn ({few})." if few else "")
-    )
+    about = [say(
+        "Of those who were customers in the month. Light: {level} intervals; dashed: what makes {normal} and {alarm} a "
+        "year{numbers}.",
+        level=share(cohort.level, digits=0), normal=normal, alarm=alarm, numbers=say(numbers) if marked else "",
+    )]  # fmt: skip
+    if late:
+        about.append(plural("Dotted: the last {n} month, in which some are only late; the pace leaves them out.",
+                            "Dotted: the last {n} months, in which some are only late; the pace leaves them out.",
+                            late))  # fmt: skip
+    if young > 1:
+        about.append(plural("Left out: {n} month before the first loss.",
+                            "Left out: {n} months before the first loss.", young))  # fmt: skip
+    if few:
+        about.append(say("Months with fewer than {fewest} customers are not drawn ({n}).", fewest=FEWEST, n=few))
+    return " ".join(about)
 
 
 # ---- from lost to contactable
@@ -286,8 +292,8 @@ def _about_months(cohort: Cohort, marked: Sequence[Mark], *, young: int) -> str:
 
 def waterfall(cohort: Cohort) -> Picture:
     """Show how many of the lost can be contacted, and why the others cannot."""
-    taken = [(FLAGS.get(step.name, step.name), step.customers, step.left) for step in cohort.steps if step.customers]
-    rows = [("Lost", cohort.lost, 0), *taken, ("Can be contacted now", cohort.contactable, 0)]
+    taken = [(say(FLAGS[step.name]), step.customers, step.left) for step in cohort.steps if step.customers]
+    rows = [(say("Lost"), cohort.lost, 0), *taken, (say("Can be contacted now"), cohort.contactable, 0)]
     paint = [COLOURS[0], *[QUIET] * len(taken), BEST]
 
     def draw(*, narrow: bool) -> Figure:
@@ -295,24 +301,27 @@ def waterfall(cohort: Cohort) -> Picture:
         ax = figure.subplots()
         for place, ((_, customers, left), colour) in enumerate(zip(rows, paint, strict=True)):
             ax.barh(place, customers, left=left, height=0.62, color=colour)
-            label = f"− {customers:,}" if colour == QUIET else f"{customers:,}"
+            label = f"− {count(customers)}" if colour == QUIET else count(customers)
             ax.annotate(label, (left + customers, place), xytext=(5, 0), textcoords="offset points", va="center",
                         color=colour, fontweight="bold")  # fmt: skip
-        ax.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=9 if narrow else 11)
+        names = [fill(name, LABEL) if narrow else name for name, *_ in rows]
+        ax.set_yticks(range(len(rows)), names, fontsize=9 if narrow else 11)
         ax.invert_yaxis()
         ax.set_xlim(0, max(cohort.lost, 1) * (1.45 if narrow else 1.12))
-        ax.set_title("Lost customers")
+        ax.set_title(say("Lost customers"))
         axis(ax, "count", ticks=2 if narrow else 5)
         return figure
 
-    out = listed([f"{name.lower()} {customers:,}" for name, customers, _ in taken])
+    out = listed([f"{name.lower()} {count(customers)}" for name, customers, _ in taken])
     kept = share(cohort.contactable / cohort.lost if cohort.lost else 0.0)
+    bars = say("Bars from {lost} lost customers down to {contactable} who can be contacted now.", lost=cohort.lost,
+               contactable=cohort.contactable)  # fmt: skip
     return both(
         draw,
-        alt=f"Bars from {cohort.lost:,} lost customers down to {cohort.contactable:,} who can be contacted now. "
-        + (f"Not contacted: {out}." if taken else "Nobody is taken out."),
-        caption=f"{kept} of the lost can be contacted now. Taken out for several reasons: counted at the first.",
-    )
+        alt=bars + " " + (say("Not contacted: {names}.", names=out) if taken else say("Nobody is taken out.")),
+        caption=say("{share} of the lost can be contacted now. Taken out for several reasons: counted at the first.",
+                    share=kept),
+    )  # fmt: skip
 
 
 # ---- whom first
@@ -330,8 +339,8 @@ def matrix(cohort: Cohort) -> Picture:
                 if (abc, xyz) in cells:
                     _cell(ax, cells[abc, xyz], at=(column, row), cohort=cohort, narrow=narrow)
         ax.set(xlim=(-0.5, 2.5), ylim=(2.5, -0.5))
-        ax.set_xticks(range(3), REGULARITY.values())
-        ax.set_yticks(range(3), IMPORTANCE if narrow else IMPORTANCE.values())
+        ax.set_xticks(range(3), [_either(text) for text in REGULARITY.values()])
+        ax.set_yticks(range(3), IMPORTANCE if narrow else [_either(text) for text in IMPORTANCE.values()])
         ax.xaxis.tick_top()
         ax.tick_params(length=0, colors=INK)
         for side in ax.spines.values():
@@ -342,14 +351,23 @@ def matrix(cohort: Cohort) -> Picture:
     for name, label in PRIORITIES.items():
         of_class = [cell for cell in cohort.matrix if cell.priority == name]
         worth = large(sum(cell.worth for cell in of_class), cohort.currency)
-        words.append(f"{label}: {sum(cell.lost for cell in of_class):,} lost, {worth} a year")
+        words.append(say("{label}: {n} lost, {worth} a year", label=say(label),
+                         n=sum(cell.lost for cell in of_class), worth=worth))  # fmt: skip
     return both(
         draw,
-        alt=f"Nine cells of importance (A to C) by regularity (X to Z), in four classes. {'; '.join(words)}.",
-        caption="In each cell its class, its lost customers, and the money they brought a year. The darker, "
-        "the earlier: 1 First, 2 Must, 3 If possible, 4 Let go. A brings most revenue, C least. Money in "
-        f"{cohort.currency}.",
-    )
+        alt=say("Nine cells of importance (A to C) by regularity (X to Z), in four classes. {classes}.",
+                classes="; ".join(words)),
+        caption=say(
+            "In each cell its class, its lost customers, and the money they brought a year. The darker, the earlier: "
+            "1 First, 2 Must, 3 If possible, 4 Let go. A brings most revenue, C least. Money in {currency}.",
+            currency=cohort.currency,
+        ),
+    )  # fmt: skip
+
+
+def _either(text: str) -> str:
+    """Return the words of a row or column; a letter alone is the same in every language."""
+    return say(text) if len(text) > 1 else text
 
 
 def _cell(ax: Axes, cell: Cell, *, at: tuple[int, int], cohort: Cohort, narrow: bool) -> None:
@@ -360,10 +378,11 @@ def _cell(ax: Axes, cell: Cell, *, at: tuple[int, int], cohort: Cohort, narrow: 
     ax.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=ground, edgecolor="#b9c4ca", lw=0.8))
     place = list(PRIORITIES).index(cell.priority) + 1
     worth = plain(large(cell.worth, cohort.currency))
+    lost = later("{lost} lost") if narrow else later("{lost} of {customers} lost")
     lines = (
-        (f"{place} {PRIORITIES[cell.priority]}", "bold"),
-        (f"{cell.lost:,} lost" if narrow else f"{cell.lost:,} of {cell.customers:,} lost", "normal"),
-        (worth.removesuffix(f" {cohort.currency}") if narrow else f"{worth} a year", "normal"),
+        (f"{place} {say(PRIORITIES[cell.priority])}", "bold"),
+        (say(lost, lost=cell.lost, customers=cell.customers), "normal"),
+        (worth.removesuffix(behind(cohort.currency)) if narrow else say("{worth} a year", worth=worth), "normal"),
     )
     for down, (words, weight) in zip((-0.27, 0.02, 0.28), lines, strict=True):
         ax.text(
@@ -392,31 +411,34 @@ def reasons(cohort: Cohort) -> Picture:
         ax.invert_yaxis()
         most = max([reason.worth for reason in rows], default=0.0) or 1.0
         ax.set_xlim(0, most * (1.75 if narrow else 1.2))
-        ax.set_title("Money lost a year")
+        ax.set_title(say("Money lost a year"))
         ax.xaxis.set_visible(False)  # each bar has its number
         ax.spines["bottom"].set_visible(False)
         return figure
 
     texts = [f"{reason.name} ({whose(reason)}) {large(reason.worth, cohort.currency)}" for reason in rows]
-    more = f" The {len(rows)} that cost most of {len(cohort.reasons)}." if len(cohort.reasons) > len(rows) else ""
+    more = ""
+    if len(cohort.reasons) > len(rows):
+        more = " " + say("The {shown} that cost most of {all}.", shown=len(rows), all=len(cohort.reasons))
+    about = say("Money that the customers brought a year, and whose doing the reason is. A customer with several "
+                "reasons is in several bars, so they add up to more than all.")  # fmt: skip
     return both(
         draw,
-        alt=f"Bars of the money a year that left, by reason: {'; '.join(texts)}.",
-        caption="Money that the customers brought a year, and whose doing the reason is. A customer with several "
-        f"reasons is in several bars, so they add up to more than all.{more}",
+        alt=say("Bars of the money a year that left, by reason: {reasons}.", reasons="; ".join(texts)),
+        caption=f"{about}{more}",
     )
 
 
 def whose(reason: Reason) -> str:
     """Return the family of a reason in a word."""
-    return reason.family or "not known"
+    return say(WHOSE.get(reason.family, "not known"))
 
 
 # ---- where
 
 
-def spread(cohort: Cohort, groups: Sequence[Group], *, who: str) -> Picture:
-    """Show the share lost of every group with its interval, the highest first, against the whole company."""
+def spread(cohort: Cohort, groups: Sequence[Group]) -> Picture:
+    """Show the share lost of every manager with its interval, the highest first, against the whole company."""
     rows, mean = sorted(groups, key=lambda group: -(group.ratio.value or 0.0)), cohort.lost_share.value or 0.0
     unlike = {group.name for group in rows if differs(group, mean, of=len(rows))}
 
@@ -428,12 +450,12 @@ def spread(cohort: Cohort, groups: Sequence[Group], *, who: str) -> Picture:
             ax.plot([ratio.low or 0.0, ratio.high or 0.0], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
             ax.plot(ratio.value or 0.0, place, "o", color=colour, ms=7)
         ax.axvline(mean, color=COLOURS[1], lw=1.5, zorder=1)
-        ax.annotate(f"all customers {share(mean)}", (mean, -0.6), xytext=(0, 3), textcoords="offset points",
-                    va="bottom", color=COLOURS[1], fontweight="bold", fontsize=10,
+        ax.annotate(say("all customers {share}", share=share(mean)), (mean, -0.6), xytext=(0, 3),
+                    textcoords="offset points", va="bottom", color=COLOURS[1], fontweight="bold", fontsize=10,
                     ha=_side(mean, ax.get_xlim()))  # fmt: skip
         ax.set_yticks(range(len(rows)), [plain(group.name, at_most=17 if narrow else 32) for group in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
-        ax.set_title(f"Share lost, by {who}", pad=22)
+        ax.set_title(say("Share lost, by manager"), pad=22)
         axis(ax, "share", ticks=3 if narrow else 6)
         return figure
 
@@ -444,9 +466,10 @@ def spread(cohort: Cohort, groups: Sequence[Group], *, who: str) -> Picture:
     ]
     return both(
         draw,
-        alt=f"Dots with intervals of the share lost by {who}, all customers {share(mean)}: {'; '.join(texts)}.",
-        caption=_honest(cohort, rows, unlike, who=who),
-    )
+        alt=say("Dots with intervals of the share lost by manager, all customers {share}: {rows}.", share=share(mean),
+                rows="; ".join(texts)),
+        caption=_honest(cohort, rows, unlike),
+    )  # fmt: skip
 
 
 def differs(group: Group, mean: float, *, of: int) -> bool:
@@ -455,16 +478,18 @@ def differs(group: Group, mean: float, *, of: int) -> bool:
     return bounds.low is not None and bounds.high is not None and not bounds.low <= mean <= bounds.high
 
 
-def _honest(cohort: Cohort, rows: Sequence[Group], unlike: Collection[str], *, who: str) -> str:
+def _honest(cohort: Cohort, rows: Sequence[Group], unlike: Collection[str]) -> str:
     found = (
-        f"Dark: {len(unlike)} whose share differs from the company's even when all {len(rows)} are looked at at once."
+        say("Dark: {n} whose share differs from the company's even when all {all} are looked at at once.",
+            n=len(unlike), all=len(rows))
         if unlike
-        else f"No {who} differs from the company when all {len(rows)} are looked at at once."
-    )
-    return (
-        f"Bars are {share(cohort.level, digits=0)} intervals. {found} Where intervals overlap, the order says nothing; "
-        f"and a {who} with harder customers loses more."
-    )
+        else say("No manager differs from the company when all {all} are looked at at once.", all=len(rows))
+    )  # fmt: skip
+    return say(
+        "Bars are {level} intervals. {found} Where intervals overlap, the order says nothing; and a manager with "
+        "harder customers loses more.",
+        level=share(cohort.level, digits=0), found=found,
+    )  # fmt: skip
 
 
 def _side(x: float, ends: tuple[float, float]) -> str:
@@ -500,11 +525,11 @@ def survival(cohort: Cohort) -> Picture:
         low = min(0.9, float(np.floor(10 * np.nanmin(shares)) / 10))
         image = ax.imshow(shares, cmap="cividis", vmin=low, vmax=1, aspect="auto", interpolation="none")
         _numbers(ax, shares, low=low, narrow=narrow)
-        names = [row.name if narrow else f"{row.name} ({row.customers:,})" for row in rows]
+        names = [row.name if narrow else f"{row.name} ({count(row.customers)})" for row in rows]
         ax.set_yticks(range(len(rows)), names, fontsize=9)
         ax.set_xticks(range(0, width, _stride(width, narrow=narrow)))
-        ax.set_xlabel("Months since they began")
-        ax.set_title("Share not lost")
+        ax.set_xlabel(say("Months since they began"))
+        ax.set_title(say("Share not lost"))
         bar = figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02, orientation="horizontal" if narrow else "vertical")
         axis(bar.ax, "share", which="x" if narrow else "y", ticks=2 if narrow else 4)
         bar.ax.grid(visible=False)
@@ -527,7 +552,7 @@ def _numbers(ax: Axes, shares: NDArray[Any], *, low: float, narrow: bool) -> Non
         if column and column % stride == 0:
             light, last = shares[row, column] > (low + 1) / 2, column == np.isfinite(shares[row]).sum() - 1
             within = last and shares.shape[1] > STARTS  # a number is wider than such a cell
-            ax.text(column + (0.4 if within else 0), row, f"{100 * shares[row, column]:.0f}", va="center", fontsize=8,
+            ax.text(column + (0.4 if within else 0), row, count(100 * shares[row, column]), va="center", fontsize=8,
                     ha="right" if within else "center", color=INK if light else "#ffffff")  # fmt: skip
 
 
@@ -539,7 +564,7 @@ def joined(cohort: Cohort) -> list[Start]:
     triangle = cohort.triangle
     starts = [Start(*row) for row in zip(triangle.starts, triangle.customers, triangle.staying, strict=True) if row[2]]
     rows: list[Start] = []
-    for name in (in_words, _quarter, _year):
+    for name in (month, _quarter, _year):
         groups = [(key, list(group)) for key, group in groupby(starts, key=lambda start: name(start.name))]
         rows = [row for key, group in groups if (row := _together(key, group)).customers >= SMALL]
         if len(rows) <= STARTS:
@@ -555,7 +580,7 @@ def _together(name: str, starts: Sequence[Start]) -> Start:
 
 def _quarter(month: str) -> str:
     first = (int(month[5:]) - 1) // 3 * 3
-    return f"{MONTHS[first]}–{MONTHS[first + 2]} {month[:4]}"
+    return f"{month_name(first + 1)}–{month_name(first + 3)} {month[:4]}"
 
 
 def _year(month: str) -> str:
@@ -563,18 +588,28 @@ def _year(month: str) -> str:
 
 
 def _told_survival(rows: Sequence[Start]) -> str:
-    about = "Heat map of the share of customers not lost, by when they began."
+    about = say("Heat map of the share of customers not lost, by when they began.")
     after = min(YEAR, max(len(row.staying) for row in rows) - 1)
     known = [(row.name, share(row.staying[after] / row.customers)) for row in rows if len(row.staying) > after]
     (first, early), (last, late) = known[0], known[-1]
-    more = f", {late} of those who began in {last}" if last != first else ""
-    return f"{about} After {after} months {early} of those who began in {first} are not lost{more}."
+    if last == first:
+        more = plural("After {n} month {early} of those who began in {first} are not lost.",
+                      "After {n} months {early} of those who began in {first} are not lost.",
+                      after, early=early, first=first)  # fmt: skip
+    else:
+        more = plural(
+            "After {n} month {early} of those who began in {first} are not lost, {late} of those who began in {last}.",
+            "After {n} months {early} of those who began in {first} are not lost, {late} of those who began in {last}.",
+            after, early=early, first=first, late=late, last=last,
+        )  # fmt: skip
+    return f"{about} {more}"
 
 
 def _about_survival(cohort: Cohort, rows: Sequence[Start]) -> str:
     rest = sum(cohort.triangle.customers) - sum(row.customers for row in rows)
-    return (
+    about = say(
         "Each row: customers who began together, and how many they were. Numbers: percent of them not lost so many "
         "months later. A column from top to bottom tells whether newer customers stay longer."
-        + (f" Not shown, for they began earlier or are too few: {rest:,}." if rest else "")
     )
+    more = " " + say("Not shown, for they began earlier or are too few: {n}.", n=rest) if rest else ""
+    return f"{about}{more}"

@@ -24,9 +24,10 @@ from experiments.drawing import (
     zero,
 )
 from experiments.estimands import METRICS
+from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES
 from experiments.readout import Arm, Readout
-from experiments.words import amount, interval, listed, share, told
+from experiments.words import amount, interval, listed, named, number, share, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,20 +54,22 @@ def faces_of_success(readout: Readout) -> Picture:
             _dots(ax, readout, metric, ticks=2 if narrow else 3)
         return figure
 
-    told_best = [f"{METRICS[metric].label}: {_best(readout, metric).label}" for metric in metrics]
+    told_best = [named(METRICS[metric].label, _best(readout, metric).label) for metric in metrics]
+    level = share(readout.level, digits=0)
     lines = [
-        f"{arm.label}: " + ", ".join(
+        named(arm.label, ", ".join(
             f"{METRICS[metric].label.lower()} {told(arm.estimates[metric], currency=readout.currency)} "
             f"({interval(arm.estimates[metric], currency=readout.currency)})"
             for metric in metrics
-        )
+        ))
         for arm in readout.offers
     ]  # fmt: skip
     return both(
         draw,
-        alt=f"Dot plots of every offer with {share(readout.level, digits=0)} intervals. " + "; ".join(lines) + ".",
-        caption=f"Highest on {'; on '.join(told_best)} (dark). Bars are {share(readout.level, digits=0)} intervals.",
-    )
+        alt=say("Dot plots of every offer with {level} intervals. {offers}.", level=level, offers="; ".join(lines)),
+        caption=say("Highest on {offers} (dark). Bars are {level} intervals.", level=level,
+                    offers=say("; on ").join(told_best)),
+    )  # fmt: skip
 
 
 def _best(readout: Readout, metric: str) -> Arm:
@@ -94,7 +97,8 @@ def _dots(ax: Axes, readout: Readout, metric: str, *, ticks: int) -> None:
                     color=colour, fontsize=10, fontweight="bold" if arm is best else "normal")  # fmt: skip
     ax.set_yticks(range(len(offers)), [arm.label for arm in offers])
     ax.set_ylim(-0.5, len(offers) - 0.3)
-    ax.set_title(METRICS[metric].label + (" ◂ decides" if OBJECTIVES[readout.objective].needs[0] == metric else ""))
+    decides = say("{metric} ◂ decides", metric=METRICS[metric].label)
+    ax.set_title(decides if OBJECTIVES[readout.objective].needs[0] == metric else METRICS[metric].label)
     ax.margins(x=0.2)
     axis(ax, METRICS[metric].unit, readout.currency, ticks=ticks)
     zero(ax)
@@ -113,23 +117,25 @@ def return_against_cost(readout: Readout) -> Picture:
         size = figure.get_figwidth(), figure.get_figheight()
         flags(ax, [Flag(x, high, label, colour) for x, _, (_, high), label, colour in points], size=size)
         _break_even(ax)
-        ax.set_xlabel("Cost added per customer assigned")
-        ax.set_ylabel("Value gained per customer assigned")
+        ax.set_xlabel(say("Cost added per customer assigned"))
+        ax.set_ylabel(say("Value gained per customer assigned"))
         axis(ax, "money", readout.currency, ticks=3 if narrow else 4)
         axis(ax, "money", readout.currency, which="y")
         ax.grid(axis="x", visible=False)
         return figure
 
     texts = [
-        f"{arm.label} gains {told(arm.estimates['value_gained'], currency=readout.currency)} for "
-        f"{told(arm.estimates['cost_added'], currency=readout.currency)}"
+        say("{offer} gains {value} for {cost}", offer=arm.label,
+            value=told(arm.estimates["value_gained"], currency=readout.currency),
+            cost=told(arm.estimates["cost_added"], currency=readout.currency))
         for arm in readout.offers
-    ]
+    ]  # fmt: skip
     return both(
         draw,
-        alt="Value gained against cost added, each offer a dot with its interval. " + "; ".join(texts) + ".",
-        caption="Above the dashed line an offer earns more than it costs; the distance to the line is the net.",
-    )
+        alt=say("Value gained against cost added, each offer a dot with its interval. {offers}.",
+                offers="; ".join(texts)),
+        caption=say("Above the dashed line an offer earns more than it costs; the distance to the line is the net."),
+    )  # fmt: skip
 
 
 def _points(readout: Readout) -> Iterator[tuple[float, float, tuple[float, float], str, str]]:
@@ -146,7 +152,8 @@ def _break_even(ax: Axes) -> None:
     end = min(right, top)
     ax.plot([low, end], [low, end], color=LOSS, lw=1.2, ls="--")
     beside = end == right
-    ax.annotate("breaks\neven" if beside else "breaks even", (end, end), xytext=(5, 0) if beside else (0, 4),
+    text = say("breaks even")
+    ax.annotate(text.replace(" ", "\n") if beside else text, (end, end), xytext=(5, 0) if beside else (0, 4),
                 textcoords="offset points", ha="left" if beside else "center", va="center" if beside else "bottom",
                 color=LOSS, fontsize=10, annotation_clip=False)  # fmt: skip
     ax.set(xlim=(low, right), ylim=(bottom, top))
@@ -168,24 +175,42 @@ def active_by_month(readout: Readout) -> Picture:
         for height, end in apart(ends, 0.06 * ax.get_ylim()[1]):
             ax.annotate(end.label, (ax.get_xlim()[1], height), xytext=(6, 0), textcoords="offset points",
                         color=end.colour, va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
-        ax.set_xlabel("Months since assignment")
-        title(ax, "Share of assigned customers who are active", narrow=narrow)
+        ax.set_xlabel(say("Months since assignment"))
+        title(ax, say("Share of assigned customers who are active"), narrow=narrow)
         axis(ax, "share", which="y")
         return figure
 
     last = [f"{arm.label} {share(arm.active[-1])}" for arm in readout.arms]
     return both(
         draw,
-        alt=f"Lines of the share active in each of {readout.horizon_months} months. In the last month: {listed(last)}.",
-        caption="Each month counts only customers watched to its end, so unseen months are not taken for lost ones.",
-    )
+        alt=plural("Lines of the share active in {n} month. In the last month: {arms}.",
+                   "Lines of the share active in each of {n} months. In the last month: {arms}.",
+                   readout.horizon_months, arms=listed(last)),
+        caption=say("Each month counts only customers watched to its end, so unseen months are not taken for lost "
+                    "ones."),
+    )  # fmt: skip
 
 
 QUESTIONS = {
-    "returned": ("Who returns", "difference of the share returned", 0.0),
-    "leaving": ("Who leaves again", "ratio of the rate of leaving", 1.0),
-    "value": ("Who pays more a month", "ratio of value a month", 1.0),
+    "returned": (later("Who returns"), later("difference of the share returned"), 0.0),
+    "leaving": (later("Who leaves again"), later("ratio of the rate of leaving"), 1.0),
+    "value": (later("Who pays more a month"), later("ratio of value a month"), 1.0),
 }
+# Factors and levels that are ours; others are the company's own words.
+FACTORS = {
+    "arm": later("arm"),
+    "complaint": later("complaint"),
+    "referred": later("referred"),
+    "first_value": later("first_value"),
+    "absent": later("absent"),
+}
+LEVELS = {
+    "complaint": {"none": later("none"), "resolved": later("resolved"), "unresolved": later("unresolved")},
+    "referred": {"yes": later("yes"), "no": later("no")},
+    "first_value": {"low": later("low"), "middle": later("middle"), "high": later("high")},
+    "absent": {"under 1 year": later("under 1 year"),
+               "1 to 2 years": later("1 to 2 years"), "over 2 years": later("over 2 years")},
+}  # fmt: skip
 
 
 def driver_effects(drivers: Sequence[Driver]) -> Picture:
@@ -202,23 +227,34 @@ def driver_effects(drivers: Sequence[Driver]) -> Picture:
         grid = (len(asked), 1) if narrow else (1, len(asked))
         for ax, question in zip(figure.subplots(*grid, squeeze=False, sharey=not narrow).ravel(), asked, strict=True):
             _effects(ax, [by.get((question, factor, level)) for factor, level, _ in rows], question)
-            labels = [f"{factor}: {level}" for factor, level, _ in rows]
+            labels = [named(_factor(factor), _level(factor, level)) for factor, level, _ in rows]
             ax.set_yticks(range(len(rows)), labels, fontsize=9)
             ax.invert_yaxis()
         return figure
 
     told_rows = [
-        f"{factor} {level} against {reference}: "
-        + ", ".join(f"{QUESTIONS[q][1]} {_times(by[q, factor, level])}" for q in asked if (q, factor, level) in by)
+        say("{factor} {level} against {reference}: {effects}", factor=_factor(factor), level=_level(factor, level),
+            reference=_level(factor, reference), effects=", ".join(
+                f"{say(QUESTIONS[q][1])} {_times(by[q, factor, level])}" for q in asked if (q, factor, level) in by))
         for factor, level, reference in rows
-    ]
-    references = listed([f"{factor} {reference}" for factor, reference in
+    ]  # fmt: skip
+    references = listed([f"{_factor(factor)} {_level(factor, reference)}" for factor, reference in
                          dict.fromkeys((factor, reference) for factor, _, reference in rows)])  # fmt: skip
     return both(
         draw,
-        alt="Dot plots with intervals. " + "; ".join(told_rows) + ".",
-        caption=f"All other factors held. Compared with: {references}. Dark where the interval excludes no difference.",
-    )
+        alt=say("Dot plots with intervals. {rows}.", rows="; ".join(told_rows)),
+        caption=say("All other factors held. Compared with: {references}. Dark where the interval excludes no "
+                    "difference.", references=references),
+    )  # fmt: skip
+
+
+def _factor(name: str) -> str:
+    return say(FACTORS[name]) if name in FACTORS else name
+
+
+def _level(factor: str, level: str) -> str:
+    known = {"unknown": later("unknown"), **LEVELS[factor]} if factor in LEVELS else {}
+    return say(known[level]) if level in known else level
 
 
 def _effects(ax: Axes, effects: Sequence[Estimate | None], question: str) -> None:
@@ -230,13 +266,13 @@ def _effects(ax: Axes, effects: Sequence[Estimate | None], question: str) -> Non
         ax.plot([effect.low, effect.high], [place, place], color=colour, lw=2, solid_capstyle="butt")
         ax.plot(effect.value, place, "o", color=colour, ms=5)
     ax.axvline(nothing, color=INK, lw=1)
-    ax.set_title(name)
+    ax.set_title(say(name))
     axis(ax, "share" if nothing == 0 else "times", "USD", ticks=3)
 
 
 def _times(effect: Estimate) -> str:
     value = effect.value or 0.0
-    return share(value) if effect.unit == "share" else f"× {value:.2f}"
+    return share(value) if effect.unit == "share" else f"× {number(value)}"
 
 
 def acceptors_staying(readout: Readout) -> Picture:
@@ -251,8 +287,8 @@ def acceptors_staying(readout: Readout) -> Picture:
                     label=readout.arm(life.offer).label)  # fmt: skip
         ax.set_ylim(0)
         ax.set_xlim(0)
-        ax.set_xlabel("Months since the first purchase")
-        title(ax, "Share of acceptors who are still customers", narrow=narrow)
+        ax.set_xlabel(say("Months since the first purchase"))
+        title(ax, say("Share of acceptors who are still customers"), narrow=narrow)
         axis(ax, "share", which="y")
         ax.legend(frameon=False)
         return figure
@@ -261,9 +297,10 @@ def acceptors_staying(readout: Readout) -> Picture:
     until = readout.lives.horizon_months if readout.lives else 0
     return both(
         draw,
-        alt=f"Falling steps, one line an offer. Mean months up to {until}: {'; '.join(texts)}.",
-        caption="Kaplan-Meier, standardised to the mix of all assigned. Descriptive: acceptors chose themselves.",
-    )
+        alt=say("Falling steps, one line an offer. Mean months up to {until}: {offers}.", until=until,
+                offers="; ".join(texts)),
+        caption=say("Kaplan-Meier, standardised to the mix of all assigned. Descriptive: acceptors chose themselves."),
+    )  # fmt: skip
 
 
 def hazard_by_month(readout: Readout) -> Picture:
@@ -284,23 +321,32 @@ def hazard_by_month(readout: Readout) -> Picture:
             for month, rate in marks:
                 ax.plot(month, rate, "o", color=colour, ms=9)
         ax.set_ylim(0)
-        ax.set_xlabel("Months since the first purchase")
-        title(ax, "Share of those still there who leave", narrow=narrow)
+        ax.set_xlabel(say("Months since the first purchase"))
+        title(ax, say("Share of those still there who leave"), narrow=narrow)
         axis(ax, "share", which="y")
         ax.legend(frameon=False)
         return figure
 
     ends = [
-        f"{readout.arm(life.offer).label} {told(hazard.rate, currency=readout.currency)} at {hazard.months:.0f} months"
+        plural("{offer} {rate} at {n} month", "{offer} {rate} at {n} months", round(hazard.months),
+               offer=readout.arm(life.offer).label, rate=told(hazard.rate, currency=readout.currency))
         for life in lives
         for hazard in life.hazards
         if hazard.promotion_ends
-    ]
+    ]  # fmt: skip
     return both(
         draw,
-        alt=f"Lines of the monthly share leaving. When a promotion ends: {'; '.join(ends) or 'no promotion ended'}.",
-        caption="Dots: the month in which the promotion ends.",
-    )
+        alt=say("Lines of the monthly share leaving. When a promotion ends: {ends}.",
+                ends="; ".join(ends) or say("no promotion ended")),
+        caption=say("Dots: the month in which the promotion ends."),
+    )  # fmt: skip
+
+
+GAINS = {  # unit: the title of the picture, and what its words begin with
+    "money": (later("Net gain per customer by {factor}"), later("Net gain by {factor}.")),
+    "share": (later("Lift per customer by {factor}"), later("Lift by {factor}.")),
+    "months": (later("Months gained per customer by {factor}"), later("Months gained by {factor}.")),
+}
 
 
 def best_by_segment(readout: Readout, factor: str) -> Picture:
@@ -308,7 +354,7 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
     table = next(table for table in (readout.targeting.tables if readout.targeting else ()) if table.factor == factor)
     names = [arm.name for arm in readout.offers if any(cell.offer == arm.name for cell in table.cells)]
     unit = table.cells[0].gain.unit
-    what = {"money": "Net gain", "share": "Lift", "months": "Months gained"}[unit]
+    what = GAINS[unit]
 
     def draw(*, narrow: bool) -> Figure:
         figure = canvas(narrow=narrow, height=0.26 * len(table.segments) * len(names) + 1.2)
@@ -323,7 +369,7 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
                         label=readout.arm(name).label if place == 0 else None)  # fmt: skip
         ax.set_yticks(range(len(table.segments)), table.segments)
         ax.invert_yaxis()
-        title(ax, f"{what} per customer by {factor}", narrow=narrow)
+        title(ax, say(what[0], factor=factor), narrow=narrow)
         axis(ax, unit, readout.currency, ticks=3 if narrow else 5)
         zero(ax)
         ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2 if narrow else 4)
@@ -334,9 +380,9 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
                   for name in names]
         for segment in table.segments
     }  # fmt: skip
-    texts = [f"{segment}: {', '.join(told_gains)}" for segment, told_gains in gains.items()]
+    texts = [named(segment, ", ".join(told_gains)) for segment, told_gains in gains.items()]
     return both(
         draw,
-        alt=f"{what} by {factor}. {'; '.join(texts)}.",
-        caption="Gains over the holdout, drawn to the offer's main effect as far as segments differ by chance.",
+        alt=f"{say(what[1], factor=factor)} {'; '.join(texts)}.",
+        caption=say("Gains over the holdout, drawn to the offer's main effect as far as segments differ by chance."),
     )

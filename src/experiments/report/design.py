@@ -9,8 +9,7 @@ from experiments.figures import design as figures
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.report import shared
-from experiments.report.lost_rows import day
-from experiments.words import NO_NUMBER, amount, large, listed, money, share
+from experiments.words import NO_NUMBER, amount, day, large, listed, money, share
 
 if TYPE_CHECKING:
     from experiments.design import Design

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import TYPE_CHECKING
 
 from experiments.estimate import proportion
-from experiments.figures.lost import MONTHS
+from experiments.language import later, plural, say
 from experiments.losses import STAGES, Cohort, Group
 from experiments.report import shared
-from experiments.words import NO_NUMBER, large, money, share
+from experiments.words import NO_NUMBER, count, large, money, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,19 +18,12 @@ FEWEST = 5  # customers, below whom groups are joined: one customer is nobody's 
 ROWS = 15  # groups, reasons or changes that get a row of their own
 NAMES = {
     "stage": STAGES,
-    "complaint": {"none": "No complaint", "resolved": "Complaint resolved", "unresolved": "Complaint not resolved"},
-    "referrer": {"yes": "Recommended us", "no": "Recommended us to nobody"},
-    "reason": {"both": "Two reasons", "several": "Three reasons or more", "unknown": "Nobody knows why"},
-}
-
-
-def day(at: date, *, short: bool = False) -> str:
-    """Return a day as people write it.
-
-    >>> day(date(2025, 5, 1)), day(date(2023, 11, 1), short=True)
-    ('1 May 2025', '1 Nov 2023')
-    """
-    return f"{at.day} {MONTHS[at.month - 1] if short else f'{at:%B}'} {at.year}"
+    "complaint": {"none": later("No complaint"), "resolved": later("Complaint resolved"),
+                  "unresolved": later("Complaint not resolved")},
+    "referrer": {"yes": later("Recommended us"), "no": later("Recommended us to nobody")},
+    "reason": {"both": later("Two reasons"), "several": later("Three reasons or more"),
+               "unknown": later("Nobody knows why")},
+}  # fmt: skip
 
 
 def percent(part: float, whole: float) -> str:
@@ -48,7 +40,7 @@ def rate(part: int | None, whole: int, cohort: Cohort) -> str:
 
 def counted(part: int | None, whole: int) -> str:
     """Return a number of customers and, small below it, their share."""
-    return NO_NUMBER if part is None else f"{part:,}\n{percent(part, whole)}"
+    return NO_NUMBER if part is None else f"{count(part)}\n{percent(part, whole)}"
 
 
 def amount(value: float | None, cohort: Cohort) -> str:
@@ -80,17 +72,22 @@ def tidy(groups: Sequence[Group], cohort: Cohort, *, kind: str) -> tuple[list[Gr
 
     Everyone is in a row but groups that even together stay below FEWEST customers: a note counts them.
     """
-    words = NAMES.get(kind, {})
+    words = {name: say(text) for name, text in NAMES.get(kind, {}).items()}
     known = [group for group in groups if group.name != "unknown"]
     known = known if kind == "stage" else sorted(known, key=lambda group: -group.worth)
     enough, small = ([group for group in known if (group.customers >= FEWEST) is many] for many in (True, False))
     rest, few = enough[ROWS:], sum(group.customers for group in small)
     rows = [_joined([group], words.get(group.name, group.name), cohort) for group in enough[:ROWS]]
-    rows += [_joined(rest, f"All others ({len(rest)})", cohort)] if rest else []
-    rows += [_joined(small, f"Others (groups under {FEWEST} customers)", cohort)] if few >= FEWEST else []
-    rows += [_joined([group], words.get("unknown", "Not known"), cohort) for group in groups if group.name == "unknown"]
-    notes = [f"The {ROWS} with the most money lost; {len(rest)} more are summed as “All others”."] if rest else []
-    notes += [f"Groups with {few} customers together are too small to be shown."] if 0 < few < FEWEST else []
+    rows += [_joined(rest, say("All others ({n})", n=len(rest)), cohort)] if rest else []
+    joined = say("Others (groups under {fewest} customers)", fewest=FEWEST)
+    rows += [_joined(small, joined, cohort)] if few >= FEWEST else []
+    unknown = words.get("unknown", say("Not known"))
+    rows += [_joined([group], unknown, cohort) for group in groups if group.name == "unknown"]
+    most = later("The {rows} with the most money lost; {n} more are summed as “All others”.")
+    notes = [say(most, rows=ROWS, n=len(rest))] if rest else []
+    if 0 < few < FEWEST:
+        notes.append(plural("Groups with {n} customer together are too small to be shown.",
+                            "Groups with {n} customers together are too small to be shown.", few))  # fmt: skip
     return rows, notes
 
 

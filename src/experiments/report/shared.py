@@ -9,9 +9,16 @@ from pathlib import Path
 from experiments import parts
 from experiments.drawing import Picture
 from experiments.estimate import Estimate
+from experiments.language import say
 from experiments.parts import Html
+from experiments.plan import QUESTION
 from experiments.readout import Arm
 from experiments.words import NO_NUMBER, interval, told
+
+
+def asked(question: str) -> str:
+    """Return the question of a sheet; where it asks nothing of its own, ours in the language spoken."""
+    return say(question) if question == QUESTION else question
 
 
 def picture(drawn: Picture) -> Html:
@@ -36,9 +43,11 @@ def metric(arm: Arm, name: str, currency: str) -> str:
 def provenance(accounts: Sequence[str], sheet: str | Path) -> Html:
     """Return where the numbers come from, and where each row went."""
     rows = {
-        "Rows": "; ".join(accounts),
-        "Sheet": Path(sheet).as_posix(),
-        "Version": f"winback-experiments {version('winback-experiments')}",
-        "Inputs and parameters": "run.json beside this page has the sha256 of every input file and all parameters.",
+        say("Rows"): "; ".join(accounts),
+        say("Sheet"): Path(sheet).as_posix(),
+        say("Version"): f"winback-experiments {version('winback-experiments')}",
+        say("Inputs and parameters"): say(
+            "run.json beside this page has the sha256 of every input file and all parameters."
+        ),
     }
-    return parts.section("Provenance", parts.definitions(rows), open=False)
+    return parts.section(say("Provenance"), parts.definitions(rows), open=False)

@@ -150,6 +150,7 @@ def test_numbers_and_dates_are_written_as_the_language_writes_them(code):
 def test_a_number_does_not_break_across_lines_in_another_language():
     with speaking("fr"):
         assert words.money(1_234_567.5, "EUR") == "1\u202f234\u202f567,50\u00a0€"
+        assert words.date_told(date(2025, 5, 2)) == "2 mai 2025"
         assert words.moment(datetime(2025, 5, 2, 9, 30, tzinfo=UTC)) == "2 mai 2025, 09:30 UTC"
 
 

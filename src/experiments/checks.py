@@ -16,7 +16,7 @@ from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES, scores, terms_of
 from experiments.offers import made_of, own_costs
 from experiments.plan import Sheet
-from experiments.words import amount, count, day, listed, number, share, short
+from experiments.words import amount, count, date_told, listed, number, share, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +151,7 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
             reason=say("The sheet registers no read date, so nothing keeps a test from being read when it looks good."),
             todo=say("Write `read_date:` before the next test starts."),
         )
-    registered = day(sheet.read_date)
+    registered = date_told(sheet.read_date)
     if sheet.followed_until is None:
         unsaid = later("The registered read date is {day}; how far the results reach is not said.")
         return Check(
@@ -165,7 +165,7 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
         return Check(
             name=name,
             state="stop",
-            reason=say(early, until=day(sheet.followed_until), day=registered),
+            reason=say(early, until=date_told(sheet.followed_until), day=registered),
             todo=say("Do not decide yet. Looking 20 times turns 5 % false alarms into 25 %."),
         )
     reason = say("Read on or after the registered day, {day}.", day=registered)

@@ -19,7 +19,7 @@ from experiments.keep import keep, kept
 from experiments.language import later, say
 from experiments.lock import Plan, deviations, differences, read_plan, settings_of
 from experiments.plan import Sheet, changed, read_sheet
-from experiments.words import day, interval, told
+from experiments.words import date_told, interval, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +190,7 @@ def _deviations(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) ->
         return ()
     name = later("As planned")
     if isinstance(planned, Plan):
-        other, locked = deviations(planned, sheet, assigned=assigned), day(planned.locked_on)
+        other, locked = deviations(planned, sheet, assigned=assigned), date_told(planned.locked_on)
         where = say("plan locked on {day}, sha256 {hash}", day=locked, hash=planned.sha256[:12])
     else:
         other, where = differences(settings_of(sheet), settings_of(planned)), say("sheet")

@@ -40,7 +40,7 @@ from experiments.losses import (
 )
 from experiments.plan import Limit, Lost, Sheet
 from experiments.tables import columns_of
-from experiments.words import day, short
+from experiments.words import date_told, short
 
 if TYPE_CHECKING:
     import duckdb
@@ -171,7 +171,7 @@ def _rules(of: Tally) -> tuple[Rule, ...]:
     rule = of.rule
     used = {
         "silence": ("silence", silence_in_words(rule)) if not rule.contractual else None,
-        "cancelled": ("cancelled IS NOT NULL", say("contract cancelled by {day}", day=day(of.rule.as_of)))
+        "cancelled": ("cancelled IS NOT NULL", say("contract cancelled by {day}", day=date_told(of.rule.as_of)))
         if rule.cancelled and of.knows("customers", "cancelled_at")
         else None,
         "nps": ("nps_low", say("would recommend with {score} of 10 or less", score=rule.nps))

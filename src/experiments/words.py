@@ -183,6 +183,15 @@ def day(at: date, *, short: bool = False) -> str:
     return f"{first}{text.removeprefix('1')}" if at.day == 1 and first else text
 
 
+def date_told(at: date) -> str:
+    """Return a day as a check or a rule tells it: in English as the sheet writes it.
+
+    >>> date_told(date(2025, 5, 1))
+    '2025-05-01'
+    """
+    return at.isoformat() if language() == ENGLISH else day(at)
+
+
 def moment(at: datetime) -> str:
     """Return a day and the time of it.
 

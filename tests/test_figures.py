@@ -246,3 +246,10 @@ def test_a_picture_tells_its_numbers_in_words(about):
     picture = draw(told)
     assert len(picture.alt) > 60
     assert picture.caption.endswith(".")
+
+
+def test_the_frontier_joins_what_no_offer_and_no_mix_dominates():
+    upgrade, discount, tailored, bundle = (45, 362), (50, 385), (55, 413), (97, 400)
+    joined = read._on_frontier([discount, upgrade, bundle, tailored])
+    assert joined == [(0.0, 0.0), upgrade, tailored]  # the discount lies below the line between its neighbours
+    assert read._on_frontier([(10, -5)]) == [(0.0, 0.0)]

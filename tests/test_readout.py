@@ -750,7 +750,7 @@ def test_a_gift_is_charged_to_everybody_who_returned_where_nobody_knows_who_acce
 def test_no_money_and_no_lifetime_stand_on_an_interim_page(telecom, telecom_sheet):
     sheet = changed(telecom_sheet, {"read_date": "2026-12-01"})
     interim, found = read_out(sheet, telecom), find_drivers(sheet, telecom)
-    parts = (report.verdict, report.faces, report.offers, report.separable, report.economics, report.segments,
+    parts = (report.verdict, report.picture, report.offers, report.faces, report.separable, report.segments,
              report.lifetime, report.price_of_a_return, report.checks)  # fmt: skip
     page = "".join(str(part(interim)) for part in parts) + str(report.drivers(interim, found))
     text = re.sub("<[^>]*>", " ", page)

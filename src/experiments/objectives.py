@@ -158,7 +158,7 @@ def frontier(
     stands at 0, 0.
     """
     points = np.stack([np.pad(sums, ((0, 0), (1, 0))) for sums in (cost, lift)])  # the first point is doing nothing
-    by = [_dominators(points[0, 0], points[1, 0], i) for i in range(len(offers) + 1)]
+    by = [dominators(points[0, 0], points[1, 0], i) for i in range(len(offers) + 1)]
     often = _often_on_frontier(cost, lift, seed=seed)
     cheap_to_dear = sorted(range(1, len(offers) + 1), key=lambda i: (points[0, 0, i], -points[1, 0, i]))
     names, sizes = (NOTHING, *offers), (0, *n)
@@ -192,8 +192,11 @@ def _previous(costs: Replicates, by: Sequence[tuple[int, ...]], i: int) -> int |
     return max(cheaper, key=lambda j: costs[j], default=None)
 
 
-def _dominators(costs: Replicates, lifts: Replicates, i: int) -> tuple[int, ...]:
-    """Return the point, or else the two points of the best mix, that dominate point i; () on the frontier."""
+def dominators(costs: Replicates, lifts: Replicates, i: int) -> tuple[int, ...]:
+    """Return the point, or else the two points of the best mix, that dominate point i; () on the frontier.
+
+    `costs`, `lifts`: (points,), doing nothing among them; a lift is a share, or any gain of the size of 1.
+    """
     better = (costs <= costs[i]) & (lifts >= lifts[i]) & ((costs < costs[i]) | (lifts > lifts[i]))
     if better.any():
         return (max(np.flatnonzero(better).tolist(), key=lambda j: (lifts[j], -costs[j])),)

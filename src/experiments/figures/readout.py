@@ -25,7 +25,7 @@ from experiments.drawing import (
 )
 from experiments.estimands import METRICS
 from experiments.language import later, plural, say
-from experiments.objectives import OBJECTIVES
+from experiments.objectives import OBJECTIVES, dominators
 from experiments.readout import Arm, Readout
 from experiments.words import amount, interval, listed, named, number, share, told
 
@@ -110,8 +110,11 @@ def return_against_cost(readout: Readout) -> Picture:
     def draw(*, narrow: bool) -> Figure:
         figure = canvas(narrow=narrow, height=4.2 if narrow else 4.4)
         ax, points = figure.subplots(), list(_points(readout))
+        on = _on_frontier([(x, y) for x, y, *_ in points])
+        ax.plot(*zip(*on, strict=True), color=QUIET, lw=1, zorder=1)
         for x, y, (low, high), _, colour in points:
-            ax.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", color=colour, ms=8, lw=2, capsize=0)
+            face = colour if (x, y) in on else "white"
+            ax.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", color=colour, mfc=face, mew=2, ms=8, lw=2)
         ax.set_xlim(min(0.0, ax.get_xlim()[0]), ax.get_xlim()[1] * 1.12)
         ax.set_ylim(min(0.0, ax.get_ylim()[0]))
         size = figure.get_figwidth(), figure.get_figheight()
@@ -134,8 +137,21 @@ def return_against_cost(readout: Readout) -> Picture:
         draw,
         alt=say("Value gained against cost added, each offer a dot with its interval. {offers}.",
                 offers="; ".join(texts)),
-        caption=say("Above the dashed line an offer earns more than it costs; the distance to the line is the net."),
+        caption=say(
+            "Above the dashed line an offer earns more than it costs; the distance to the line is the net. Joined: the "
+            "offers that bring most for their cost. Hollow: another, or two mixed, brings more for no more."
+        ),
     )  # fmt: skip
+
+
+def _on_frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return doing nothing and the (cost, value) that no other point and no mix of two dominates, by cost."""
+    import numpy as np
+
+    everything = [(0.0, 0.0), *points]
+    costs, values = np.array(everything).T
+    gains = values / max(1e-12, np.abs(values).max())
+    return sorted(point for i, point in enumerate(everything) if not dominators(costs, gains, i))
 
 
 def _points(readout: Readout) -> Iterator[tuple[float, float, tuple[float, float], str, str]]:

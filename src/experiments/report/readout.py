@@ -79,10 +79,27 @@ def _facts(readout: Readout) -> list[tuple[str, str, str]]:
     return rows
 
 
+def picture(readout: Readout) -> Html:
+    """Return the one picture: value gained against cost added; where nobody knows them, the offers side by side."""
+    if not _gains_known(readout):
+        return _side_by_side(readout)
+    return parts.section(say("Value against cost"), shared.picture(figures.return_against_cost(readout)))
+
+
 def faces(readout: Readout) -> Html:
-    """Return the picture of the offers on every face of success."""
-    title = say("The offers side by side")
-    return parts.section(title, shared.picture(figures.faces_of_success(readout))) + interim(readout)
+    """Return the picture of the offers on every face of success, where it is not the one picture already."""
+    return _side_by_side(readout) if _gains_known(readout) else Html("")
+
+
+def _side_by_side(readout: Readout) -> Html:
+    known = readout.interim or _gains_known(readout)
+    missing = () if known else (say("Without a holdout nobody knows what the offers added."),)
+    shown = parts.section(say("The offers side by side"), shared.picture(figures.faces_of_success(readout)), *missing)
+    return shown + interim(readout)
+
+
+def _gains_known(readout: Readout) -> bool:
+    return not readout.interim and all("cost_added" in arm.estimates for arm in readout.offers)
 
 
 def offers(readout: Readout) -> Html:
@@ -177,16 +194,6 @@ def separable(readout: Readout) -> Html:
         "choosing this offer costs on average against the truly best."
     )
     return parts.section(title, parts.table(frame, caption=say("Offers by the declared objective"), notes=[note]))
-
-
-def economics(readout: Readout) -> Html:
-    """Return the picture of value gained against cost added."""
-    title = say("Value against cost")
-    if readout.interim:
-        return Html("")
-    if not all("cost_added" in arm.estimates for arm in readout.offers):
-        return parts.section(title, say("Without a holdout nobody knows what the offers added."))
-    return parts.section(title, shared.picture(figures.return_against_cost(readout)))
 
 
 def lifetime(readout: Readout) -> Html:

@@ -15,7 +15,7 @@ import pytest
 
 from experiments import cli
 from experiments.losses import read_cohort
-from experiments.notebooks import runs
+from experiments.registry import runs
 
 PAGES = {
     "lost": "telecom/1-lost",
@@ -144,9 +144,8 @@ def test_a_failed_run_leaves_the_good_page(demo, tmp_path, monkeypatch, capsys):
     assert len(complaint.splitlines()) <= 15
     failed = Path("reports/telecom/3-readout/failed.ipynb")
     assert f"The failed notebook: {failed}" in complaint
-    assert {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()} == kept | {
-        failed: failed.read_bytes()
-    }
+    left = {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()}
+    assert left == kept | {path: path.read_bytes() for path in (failed, failed.with_suffix(".json"))}
 
 
 # In a real browser

@@ -17,12 +17,20 @@ from experiments import cli
 from experiments.losses import read_cohort
 from experiments.registry import runs
 
+ROOT = Path(__file__).parents[1]
+DONORS = ROOT.parent / "shared/data/donor_match_offers.csv.gz"
 PAGES = {
     "lost": "telecom/1-lost",
     "design": "telecom/2-design",
     "readout": "telecom/3-readout",
     "north": "telecom-north/3-readout",
     "compare": "compare/4-compare",
+}
+OTHERS = {  # page: where it lies, and the command that makes it beside the demo
+    "sweep": ("telecom/sweep", ["sweep", "data/telecom/sheet.yml", "--over", "horizon_months=12,24"]),
+    "russian": ("ru/telecom/3-readout", ["readout", "data/telecom/sheet.yml", "--lang", "ru"]),
+    "french": ("fr/telecom/2-design", ["design", "data/telecom/sheet.yml", "--lang", "fr"]),
+    "donors": ("donors/3-readout", ["readout", str(ROOT / "data/donors/sheet.yml")]),
 }
 PICTURES = {"lost": 6, "design": 1, "readout": 8, "north": 8, "compare": 1, "list": 0}
 LARGEST = 400_000  # bytes of a page
@@ -56,7 +64,27 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="session")
 def files(demo):
     reports = demo[0] / "reports"
-    return {name: reports / place / "page.html" for name, place in PAGES.items()} | {"list": reports / "index.html"}
+    others = {name: demo[0] / "other" / place / "page.html" for name, (place, _) in OTHERS.items()}
+    return (
+        {name: reports / place / "page.html" for name, place in PAGES.items()}
+        | {"list": reports / "index.html"}
+        | others
+    )
+
+
+@pytest.fixture
+def other(demo, files, request):
+    """Return the name of a page that is not of the demo, made once for all workers."""
+    name, home = request.param, demo[0]
+    if name == "donors" and not DONORS.is_file():
+        pytest.skip("the donors' data are not there")
+    with alone(home.parent / "other.lock"):
+        if not files[name].is_file():
+            folder = Path("other", *Path(OTHERS[name][0]).parts[:-2])
+            command = [Path(sys.executable).with_name("winback"), *OTHERS[name][1], "--reports", str(folder)]
+            answer = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+            assert (answer.returncode, answer.stderr) == (0, "")
+    return name
 
 
 def outputs_of(folder):
@@ -172,3 +200,25 @@ class TestInBrowser:
         pictures = browsing.pictures_of(visit(name, width))
         assert len(pictures) == PICTURES[name]
         assert all(len(words) > 60 and drawn for words, drawn in pictures)
+
+    @pytest.mark.parametrize("other", OTHERS, indirect=True)
+    @every_width
+    def test_a_page_beside_the_demo_is_as_good(self, visit, files, other, width):
+        assert files[other].stat().st_size < LARGEST
+        assert browsing.faults_of(visit(other, width), files[other]) == []
+        assert browsing.barriers_of(visit(other, width, bypass_csp=True)) == []
+        pictures = browsing.pictures_of(visit(other, width))
+        assert pictures
+        assert all(len(words) > 60 and drawn for words, drawn in pictures)
+
+    @every_page
+    def test_a_page_survives_the_mail(self, browser, files, name, tmp_path):
+        """Alone in a folder, without a network, without scripts: verdict, pictures and tables are there."""
+        alone = shutil.copyfile(files[name], tmp_path / "Fwd of the page.html")
+        context = browser.new_context(java_script_enabled=False, offline=True)
+        page = context.new_page()
+        page.goto(alone.as_uri())
+        assert page.locator("h1").is_visible()
+        assert name == "list" or page.locator(".verdict h2").first.is_visible()
+        assert page.locator("img").count() == PICTURES[name]
+        context.close()

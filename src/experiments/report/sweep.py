@@ -43,11 +43,8 @@ def verdict(sweep: Sweep) -> Html:
 def _sure(clear: int, of: int) -> str:
     """Return in how many settings the test is large enough."""
     if clear in (0, of):
-        none, every = (
-            later("In none of them the test is large enough to choose."),
-            later("In all of them the test is large enough to choose."),
-        )
-        return say(every if clear else none)
+        every = later("In all of them the test is large enough to choose.")
+        return say(every if clear else later("In none of them the test is large enough to choose."))
     return say("In {n} of them the test is large enough to choose.", n=clear)
 
 
@@ -112,8 +109,10 @@ def _leader(setting: Setting, sweep: Sweep) -> dict[str, str]:
 def provenance(sweep: Sweep, settings: list[str]) -> Html:
     """Return where the numbers come from."""
     rows = {
-        say("Settings"): plural("{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}",
-                                len(sweep.settings), folders="; ".join(settings)),
+        say("Settings"): plural(
+            "{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}",
+            len(sweep.settings), folders="; ".join(settings),
+        ),
         say("Rows"): say("sweep.csv and sweep.parquet beside this page: one row a setting, offer and metric."),
         say("Inputs and parameters"): say("run.json beside this page has the sha256 of the readout of every setting."),
     }  # fmt: skip

@@ -89,6 +89,7 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         PARAMETER, FRESH,
         _arg("--notebook", default="3-readout", metavar="NOTEBOOK", help="what to run (3-readout)"),
         _arg("--workers", type=int, default=2, choices=range(1, 17), metavar="N", help="how many run at once (2)"),
+        LANG,
         _arg("--name", default="sweep", metavar="NAME", help="folder of the sweep inside the experiment's"),
         WHERE,
     ),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from experiments.arguments import parser_of
 from experiments.errors import WinbackError, short
+from experiments.language import ENGLISH
 
 # Every other import stands in the command that needs it: `winback --help` answers at once.
 
@@ -137,11 +138,12 @@ def sweep(args: argparse.Namespace) -> None:
 
     sheet = read_sheet(args.sheet)[0]
     over = {name: str(values).split(",") for name, values in map(_pair, args.over)} or sheet.sweep
-    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter)}
+    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter), **_spoken(args)}
+    spoken = str(parameters.get("language", sheet.language))
     out = args.reports / sheet.experiment / args.name
     swept = carry_out(args.notebook, parameters, over=over, out=out, inputs=inputs_of(args.sheet), workers=args.workers,
-                      progress=sys.stderr.isatty(), fresh=args.fresh)  # fmt: skip
-    index(args.reports)
+                      progress=sys.stderr.isatty(), fresh=args.fresh, language=spoken)  # fmt: skip
+    index(args.reports, spoken=spoken)
     for run in swept.runs:
         print(f"  {run.out.name}: {run.headline or run.page}{' (reused)' if run.reused else ''}")
     if swept.page:
@@ -385,15 +387,17 @@ def _run(
     from experiments.notebooks import run
     from experiments.pages import index
 
+    spoken = str(parameters.get("language", ENGLISH))
     if sheet is not None:
         from experiments.plan import read_sheet
         from experiments.registry import inputs_of
 
-        experiment = experiment or read_sheet(sheet)[0].experiment
+        content = read_sheet(sheet)[0]
+        experiment, spoken = experiment or content.experiment, str(parameters.get("language", content.language))
         inputs = inputs_of(sheet)
     out = reports / (experiment or "own") / stage
     done = run(source or stage, parameters, out=out, inputs=inputs, progress=sys.stderr.isatty(), fresh=fresh)
-    index(reports)
+    index(reports, spoken=spoken)
     how = "nothing changed since, reused; --fresh runs it again" if done.reused else f"{done.seconds:.1f} s"
     print(f"  {stage}: {done.page} ({how})", flush=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from experiments.errors import WinbackError
 from experiments.fits import fits
 from experiments.keep import keep, kept
+from experiments.language import later, plural, say
 from experiments.limits import Asked, Largest, Limits, largest, refuse_too_small, sentence
 from experiments.lock import deviations, read_plan
 from experiments.losses import Cohort
@@ -18,7 +19,7 @@ from experiments.objectives import OBJECTIVES
 from experiments.plan import Sheet, read_sheet
 from experiments.prospects import Known, known_before
 from experiments.sizing import MOST, Difference, PlannedArm, Size, Sizing, counts_of
-from experiments.words import interval, listed, money, share, told
+from experiments.words import count, date_told, interval, listed, money, number, share, told
 
 ROUGH = 0.25  # relative error of a variance above which a size is only a rough one
 WEEK = 7  # days
@@ -156,8 +157,8 @@ def design_test(
         power=power,
         level=content.level,
         correction=content.design.correction,
-        said=sentence(asked, sizing.counts) + sizing.unknown,
-        asked=(*(one.tells for one in asked), *([MOST[content.objective]] if sizing.unknown else [])),
+        said=f"{sentence(asked, sizing.counts)} {sizing.unknown}".rstrip(),
+        asked=(*(one.tells for one in asked), *([say(MOST[content.objective])] if sizing.unknown else [])),
         answers=(*(one.answered(sizing.counts) for one in asked), *([False] if sizing.unknown else [])),
         too_small=_too_small(asked, largest_test, limits),
         differences=sizing.differences(),
@@ -216,15 +217,21 @@ def _calendar(sheet: Sheet, design: Design) -> tuple[Event, ...]:
     if not known:
         return ()
     first = known if contacts.first_day else known + timedelta(days=1)
-    events = [Event(what="First contact", day=first)]
+    events = [Event(what=say("First contact"), day=first)]
     if design.weeks and math.isfinite(design.weeks):
-        events.append(Event(what="Last contact", day=first + timedelta(days=math.ceil(WEEK * design.weeks) - 1)))
+        last = first + timedelta(days=math.ceil(WEEK * design.weeks) - 1)
+        events.append(Event(what=say("Last contact"), day=last))
     if contacts.deadline_days is not None:
-        events.append(Event(what="Offers end", day=first + timedelta(days=contacts.deadline_days)))
-    events.append(Event(what=f"{sheet.horizon_months} months are over", day=_later(first, sheet.horizon_months)))
+        events.append(Event(what=say("Offers end"), day=first + timedelta(days=contacts.deadline_days)))
+    events.append(Event(what=_over(sheet), day=_later(first, sheet.horizon_months)))
     if sheet.read_date:
-        events.append(Event(what="Registered readout", day=sheet.read_date))
+        events.append(Event(what=say("Registered readout"), day=sheet.read_date))
     return tuple(sorted(events, key=lambda event: event.day))
+
+
+def _over(sheet: Sheet) -> str:
+    """Return what the day is called on which the horizon ends."""
+    return plural("{n} month is over", "{n} months are over", sheet.horizon_months)
 
 
 def _later(day: date, months: int) -> date:
@@ -257,88 +264,105 @@ def _risks(sheet: Sheet, design: Design, known: Known, *, limits: Limits, cohort
 
 def _holdout_risk(sheet: Sheet) -> Risk:
     if sheet.holdout is None:
-        return Risk(name="Holdout", state="stop", reason="No arm is left alone, so nobody will know who had come back "
-                    "without an offer: no net, no return on investment, no verdict.",
-                    todo="Add an arm without an offer and name it `holdout:`.")  # fmt: skip
-    return Risk(name="Holdout", state="pass", reason=f"{sheet.arms[sheet.holdout].label or sheet.holdout} gets "
-                "nothing: what would have happened anyway is known.")  # fmt: skip
+        return Risk(name=say("Holdout"), state="stop", todo=say("Add an arm without an offer and name it `holdout:`."),
+                    reason=say("No arm is left alone, so nobody will know who had come back without an offer: no net, "
+                               "no return on investment, no verdict."))  # fmt: skip
+    reason = say("{holdout} gets nothing: what would have happened anyway is known.",
+                 holdout=sheet.arms[sheet.holdout].label or sheet.holdout)  # fmt: skip
+    return Risk(name=say("Holdout"), state="pass", reason=reason)
 
 
 def _size_risk(design: Design) -> Risk:
+    name = say("Size")
     if design.decides:
-        return Risk(name="Size", state="pass", reason=design.said)
-    todo = design.too_small or "Assign more, drop an arm, or be content with “not separable” among the nearest offers."
-    return Risk(name="Size", state="warn" if any(design.answers) else "stop", reason=design.said, todo=todo)
+        return Risk(name=name, state="pass", reason=design.said)
+    todo = design.too_small or say(
+        "Assign more, drop an arm, or be content with “not separable” among the nearest offers."
+    )
+    return Risk(name=name, state="warn" if any(design.answers) else "stop", reason=design.said, todo=todo)
 
 
 def _source_risk(design: Design, known: Known) -> Risk:
+    name, rests = say("What is known"), say("The sizes rest on {source}.", source=known.source)
     if known.evidence is None:
-        more = (
-            " Money and months vary far more than responses, so a test that tells responses apart is many times too "
-            "small to rank offers on them."
-        )
-        money_too = "" if design.objective == "returned" else more
-        return Risk(name="What is known", state="warn", reason=f"The sizes rest on {known.source}.{money_too}",
-                    todo="Name a past test (`design: {past: sheet.yml}`), or state `accepted:` rates.")  # fmt: skip
+        more = say("Money and months vary far more than responses, so a test that tells responses apart is many times "
+                   "too small to rank offers on them.")  # fmt: skip
+        todo = say("Name a past test (`design: {past: sheet.yml}`), or state `accepted:` rates.")
+        reason = rests if design.objective == "returned" else f"{rests} {more}"
+        return Risk(name=name, state="warn", reason=reason, todo=todo)
     error = known.evidence.error
     if error > ROUGH:
-        return Risk(name="What is known", state="warn", reason=f"The sizes rest on {known.source}, few of whom bring "
-                    f"much of the money: they may easily be {share(error, digits=0)} off.",
-                    todo="Plan more customers than needed, or name a larger past test.")  # fmt: skip
-    return Risk(name="What is known", state="pass", reason=f"The sizes rest on {known.source}.")
+        few = later("The sizes rest on {source}, few of whom bring much of the money: they may easily be {error} off.")
+        return Risk(name=name, state="warn", reason=say(few, source=known.source, error=share(error, digits=0)),
+                    todo=say("Plan more customers than needed, or name a larger past test."))  # fmt: skip
+    return Risk(name=name, state="pass", reason=rests)
 
 
 def _past_risk(design: Design, known: Known) -> Risk | None:
     """Return how widely the true effect of each offer differs from test to test."""
-    expected = known.expected.get(design.objective, {})
-    labels = {arm.name: arm.label for arm in design.arms}
-    goal, told_of = OBJECTIVES[design.objective].goal, []
-    for name, one in expected.items():
-        bounds = f" ({interval(one, currency=design.currency)} in the next test)" if one.low is not None else ""
-        told_of.append(f"{labels[name]} {told(one, currency=design.currency)}{bounds}")
+    labels, told_of = {arm.name: arm.label for arm in design.arms}, []
+    for name, one in known.expected.get(design.objective, {}).items():
+        said = f"{labels[name]} {told(one, currency=design.currency)}"
+        if one.low is not None:
+            bounds = interval(one, currency=design.currency)
+            said = say("{expected} ({bounds} in the next test)", expected=said, bounds=bounds)
+        told_of.append(said)
     if not told_of:
         return None
-    return Risk(name="Past tests", state="pass", reason=f"Expected by all tests so far, on {goal}: {listed(told_of)}.")
+    reason = say("Expected by all tests so far, on {goal}: {offers}.", goal=say(OBJECTIVES[design.objective].goal),
+                 offers=listed(told_of))  # fmt: skip
+    return Risk(name=say("Past tests"), state="pass", reason=reason)
 
 
 def _budget_risk(design: Design, limits: Limits) -> Risk:
-    words = [money(amount, design.currency, digits=0) for amount in (design.expected, design.worst)]
-    said = f"The test is expected to cost {words[0]} and costs {words[1]} at most."
+    name = say("Budget")
+    expected, worst = (money(amount, design.currency, digits=0) for amount in (design.expected, design.worst))
+    costs = say("The test is expected to cost {expected} and costs {worst} at most.", expected=expected, worst=worst)
     if limits.budget is None:
-        return Risk(name="Budget", state="pass", reason=f"{said} The sheet sets no limit (`design: {{budget: ...}}`).")
-    budget = money(limits.budget, design.currency, digits=0)
+        unlimited = say("The sheet sets no limit (`design: {budget: ...}`).")
+        return Risk(name=name, state="pass", reason=f"{costs} {unlimited}")
+    budget = say("The budget is {budget}.", budget=money(limits.budget, design.currency, digits=0))
+    said = f"{costs} {budget}"
     if design.expected > limits.budget:
-        paid = f" It pays for {design.possible:,} customers." if design.bound == "budget" else ""
-        return Risk(name="Budget", state="stop", reason=f"{said} The budget is {budget}.{paid}",
-                    todo=f"Set `customers: {design.possible}`, or raise the budget.")  # fmt: skip
+        paid = plural("It pays for {n} customer.", "It pays for {n} customers.", design.possible)
+        todo = say("Set `customers: {customers}`, or raise the budget.", customers=str(design.possible))
+        return Risk(name=name, state="stop", reason=f"{said} {paid}" if design.bound == "budget" else said, todo=todo)
     if design.worst > limits.budget:
-        return Risk(name="Budget", state="warn", reason=f"{said} The budget is {budget}.",
-                    todo="Keep the difference in reserve: if everybody accepts, it is short.")  # fmt: skip
-    return Risk(name="Budget", state="pass", reason=f"{said} The budget is {budget}.")
+        todo = say("Keep the difference in reserve: if everybody accepts, it is short.")
+        return Risk(name=name, state="warn", reason=said, todo=todo)
+    return Risk(name=name, state="pass", reason=said)
 
 
 def _calls_risk(design: Design, limits: Limits) -> Risk | None:
+    name = say("Calls")
     if design.weeks is None:
-        return Risk(name="Calls", state="warn", reason="The sheet names no callers, so nobody knows how long the calls "
-                    "take.", todo="Name them: `contacts: {callers: {Ann: {}}}`.")  # fmt: skip
-    said = f"The calls take {design.weeks:,.1f} weeks at {limits.calls_a_week:,.0f} a week"
+        return Risk(name=name, state="warn",
+                    reason=say("The sheet names no callers, so nobody knows how long the calls take."),
+                    todo=say("Name them: `contacts: {callers: {Ann: {}}}`."))  # fmt: skip
+    takes = {"weeks": number(design.weeks, digits=1), "calls": count(limits.calls_a_week or 0)}
     if limits.weeks is not None and design.weeks > limits.weeks:
-        return Risk(name="Calls", state="stop", reason=f"{said}; there are {limits.weeks:,.1f}.",
-                    todo=f"Add callers, lengthen `deadline_days`, or set `customers: {design.possible}`.")  # fmt: skip
-    return Risk(name="Calls", state="pass", reason=f"{said}.")
+        short = later("The calls take {weeks} weeks at {calls} a week; there are {there}.")
+        todo = later("Add callers, lengthen `deadline_days`, or set `customers: {customers}`.")
+        return Risk(name=name, state="stop", reason=say(short, there=number(limits.weeks, digits=1), **takes),
+                    todo=say(todo, customers=str(design.possible)))  # fmt: skip
+    return Risk(name=name, state="pass", reason=say("The calls take {weeks} weeks at {calls} a week.", **takes))
 
 
 def _day_risk(sheet: Sheet, design: Design) -> Risk:
+    name = say("Day of the readout")
     if sheet.read_date is None:
-        return Risk(name="Day of the readout", state="warn", reason="No day is registered. Whoever looks again and "
-                    "again until it pleases finds a winner among equal offers in one test of four.",
-                    todo="Set `read_date:`.")  # fmt: skip
-    whole = next((event.day for event in design.calendar if event.what.endswith("are over")), None)
+        return Risk(name=name, state="warn", todo=say("Set `read_date:`."),
+                    reason=say("No day is registered. Whoever looks again and again until it pleases finds a winner "
+                               "among equal offers in one test of four."))  # fmt: skip
+    whole = next((event.day for event in design.calendar if event.what == _over(sheet)), None)
     if whole and sheet.read_date < whole:
-        return Risk(name="Day of the readout", state="warn", reason=f"On {sheet.read_date} the {sheet.horizon_months} "
-                    f"months of the horizon are not over; they are on {whole}.",
-                    todo="Register a later day, or a shorter horizon.")  # fmt: skip
-    return Risk(name="Day of the readout", state="pass", reason=f"Registered: {sheet.read_date}.")
+        reason = plural(
+            "On {day} the {n} month of the horizon is not over; it is on {whole}.",
+            "On {day} the {n} months of the horizon are not over; they are on {whole}.",
+            sheet.horizon_months, day=date_told(sheet.read_date), whole=date_told(whole),
+        )  # fmt: skip
+        return Risk(name=name, state="warn", reason=reason, todo=say("Register a later day, or a shorter horizon."))
+    return Risk(name=name, state="pass", reason=say("Registered: {day}.", day=date_told(sheet.read_date)))
 
 
 def _offer_risks(sheet: Sheet, known: Known) -> list[Risk]:
@@ -346,11 +370,10 @@ def _offer_risks(sheet: Sheet, known: Known) -> list[Risk]:
     found = fits(sheet.every_offer, second_value=known.second_value, monthly_value=known.monthly_value,
                  currency=sheet.currency)  # fmt: skip
     labels = {name: offer.label or name for name, offer in sheet.every_offer.items()}
-    risks = [Risk(name=f"Offer {labels[fit.offer]}", state="warn", reason=fit.what[:1].upper() + fit.what[1:],
-                  todo=fit.cure) for fit in found]  # fmt: skip
-    return risks or [
-        Risk(name="Offers", state="pass", reason="Each gives something, and costs less than it may bring.")
-    ]
+    risks = [Risk(name=say("Offer {offer}", offer=labels[fit.offer]), state="warn",
+                  reason=fit.what[:1].upper() + fit.what[1:], todo=fit.cure) for fit in found]  # fmt: skip
+    fine = say("Each gives something, and costs less than it may bring.")
+    return risks or [Risk(name=say("Offers"), state="pass", reason=fine)]
 
 
 def _strata_risk(sheet: Sheet, cohort: Cohort | None) -> Risk | None:
@@ -358,24 +381,24 @@ def _strata_risk(sheet: Sheet, cohort: Cohort | None) -> Risk | None:
         return None
     small = [name for name, customers in cohort.strata if customers < len(sheet.arms)]
     if small:
-        return Risk(name="Strata", state="warn", reason=f"{len(small)} of {len(cohort.strata)} strata have fewer "
-                    f"customers than the test has arms, such as {listed(small[:3])}: not every offer is given there.",
-                    todo="Use fewer or coarser `strata`.")  # fmt: skip
-    return Risk(
-        name="Strata", state="pass", reason=f"Each of {len(cohort.strata)} strata has a customer for every arm."
-    )
+        reason = say(
+            "{small} of {all} strata have fewer customers than the test has arms, such as {names}: not every offer is "
+            "given there.", small=len(small), all=len(cohort.strata), names=listed(small[:3]),
+        )  # fmt: skip
+        return Risk(name=say("Strata"), state="warn", reason=reason, todo=say("Use fewer or coarser `strata`."))
+    each = later("Each of {n} strata has a customer for every arm.")
+    return Risk(name=say("Strata"), state="pass", reason=say(each, n=len(cohort.strata)))
 
 
 def _plan_risk(design: Design) -> Risk:
-    plan = design.plan
+    name, plan = say("Plan"), design.plan
     if plan is None:
-        return Risk(
-            name="Plan",
-            state="warn",
-            reason="The plan is not locked: what was meant can be changed later without a trace.",
-            todo="Lock it before anybody is assigned: `winback design <sheet> --lock`.",
-        )
+        return Risk(name=name, state="warn",
+                    reason=say("The plan is not locked: what was meant can be changed later without a trace."),
+                    todo=say("Lock it before anybody is assigned: `winback design <sheet> --lock`."))  # fmt: skip
     if plan.deviations:
-        return Risk(name="Plan", state="stop", reason=f"The sheet is not as locked on {plan.locked_on}: "
-                    f"{'; '.join(plan.deviations)}.", todo="Put it back, or choose another name.")  # fmt: skip
-    return Risk(name="Plan", state="pass", reason=f"Locked on {plan.locked_on}, sha256 {plan.sha256[:12]}….")
+        reason = say("The sheet is not as locked on {day}: {settings}.", day=date_told(plan.locked_on),
+                     settings="; ".join(plan.deviations))  # fmt: skip
+        return Risk(name=name, state="stop", reason=reason, todo=say("Put it back, or choose another name."))
+    reason = say("Locked on {day}, sha256 {hash}….", day=date_told(plan.locked_on), hash=plan.sha256[:12])
+    return Risk(name=name, state="pass", reason=reason)

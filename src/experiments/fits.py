@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from experiments.kinds import KINDS
+from experiments.language import later, say
 from experiments.offers import NO_END, Offer, costs_of
 from experiments.words import money, share
 
 LEAST_DISCOUNT = 0.05  # of what a customer pays; for 2 % nobody comes back
 LEAST_DAYS = 7  # to accept: a week, so that a caller can try again
-EXPIRES = "Give the customer a month: `expires_days: 30`."
+EXPIRES = later("Give the customer a month: `expires_days: 30`.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +77,8 @@ def bare_apology(case: Case) -> Warnings:
     company = {part for other in case.offers.values() if case.name in other.bundle for part in other.bundle}
     alone = all(case.offers[part].kind == "apology" for part in company)
     if case.offer.kind == "apology" and not case.offer.worth and alone:
-        what = "an apology that gives nothing is words, and may anger once more."
-        yield what, "Add a gesture, such as `worth: 15`, or bundle it with an offer."
+        what = say("an apology that gives nothing is words, and may anger once more.")
+        yield what, say("Add a gesture, such as `worth: 15`, or bundle it with an offer.")
 
 
 def small_discount(case: Case) -> Warnings:
@@ -88,24 +89,25 @@ def small_discount(case: Case) -> Warnings:
     elif offer.kind in ("discount", "subscription") and offer.given_per == "month" and case.monthly_value:
         part = float(offer.worth or 0) / case.monthly_value
     if 0 < part < LEAST_DISCOUNT:
-        what = f"it takes off {share(part)} of what the customer pays: nobody comes back for that."
-        yield what, f"Give {share(LEAST_DISCOUNT, digits=0)} or more, for fewer months if it must not cost more."
+        what = say("it takes off {share} of what the customer pays: nobody comes back for that.", share=share(part))
+        cure = later("Give {least} or more, for fewer months if it must not cost more.")
+        yield what, say(cure, least=share(LEAST_DISCOUNT, digits=0))
 
 
 def nothing_given(case: Case) -> Warnings:
     """Warn of a worth, a cost or a use of zero."""
     for setting in ("worth", "percent", "take_up", "marginal_share"):
         if getattr(case.offer, setting) == 0:
-            what = f"with `{setting}: 0` it is worth nothing, is never used, or is free for the company."
-            yield what, f"Correct `{setting}`, or leave the offer out."
+            what = later("with `{setting}: 0` it is worth nothing, is never used, or is free for the company.")
+            yield say(what, setting=setting), say("Correct `{setting}`, or leave the offer out.", setting=setting)
 
 
 def too_dear(case: Case) -> Warnings:
     """Warn of an offer that costs more than the customer brings, if it is used in full."""
     if case.second_value is not None and case.most > case.second_value:
-        brings = case.money(case.second_value)
-        what = f"at full take-up it costs {case.money(case.most)} a customer; a returned customer brings {brings}."
-        yield what, "Give less, or for fewer months, or only to those who bring more (`kind: tailored`)."
+        what = say("at full take-up it costs {cost} a customer; a returned customer brings {brings}.",
+                   cost=case.money(case.most), brings=case.money(case.second_value))  # fmt: skip
+        yield what, say("Give less, or for fewer months, or only to those who bring more (`kind: tailored`).")
 
 
 def dear_month(case: Case) -> Warnings:
@@ -113,9 +115,9 @@ def dear_month(case: Case) -> Warnings:
     costs = costs_of(case.name, case.offers, factors=None, decimals=0, full=True)
     monthly = sum(cost for cost, _ in costs.monthly)
     if case.monthly_value is not None and monthly > case.monthly_value:
-        brings = case.money(case.monthly_value)
-        what = f"it costs {case.money(monthly)} a month, and a customer brings {brings}: every month of it is a loss."
-        yield what, "Give less a month, for longer."
+        what = say("it costs {cost} a month, and a customer brings {brings}: every month of it is a loss.",
+                   cost=case.money(monthly), brings=case.money(case.monthly_value))  # fmt: skip
+        yield what, say("Give less a month, for longer.")
 
 
 def no_expiry(case: Case) -> Warnings:
@@ -123,38 +125,49 @@ def no_expiry(case: Case) -> Warnings:
     bundled = any(case.name in other.bundle and other.expires_days for other in case.offers.values())
     kind = case.offer.kind
     if kind and KINDS[kind].expires and case.offer.expires_days is None and not bundled:
-        yield "it has no last day: nothing hurries the customer, and it may be used years later.", EXPIRES
+        what = say("it has no last day: nothing hurries the customer, and it may be used years later.")
+        yield what, say(EXPIRES)
 
 
 def short_expiry(case: Case) -> Warnings:
     """Warn of a last day that comes before a caller could try again."""
     days = case.offer.expires_days
     if days is not None and days < LEAST_DAYS:
-        yield f"it expires within a week ({days} of {LEAST_DAYS} days): many hear of it too late.", EXPIRES
+        what = say("it expires within a week ({days} of {least} days): many hear of it too late.", days=days,
+                   least=LEAST_DAYS)  # fmt: skip
+        yield what, say(EXPIRES)
 
 
 def bound_for_nothing(case: Case) -> Warnings:
     """Warn of a lock-in without anything given in return."""
     gives = ("worth", "percent", "gift", "monthly", "value_share", "bundle", "choose")
     if case.offer.lock_in_months and not any(getattr(case.offer, setting) for setting in gives):
-        yield "it binds the customer and gives nothing for it.", "Say what it is `worth`, or drop `lock_in_months`."
+        what = say("it binds the customer and gives nothing for it.")
+        yield what, say("Say what it is `worth`, or drop `lock_in_months`.")
 
 
 def bound_longer(case: Case) -> Warnings:
     """Warn of a lock-in that outlasts what is given for it."""
     bound, given = case.offer.lock_in_months, case.offer.months
     if bound and given and bound > given:
-        what = f"it binds for {bound} months and gives for {given}: the customer finds out, and tells others."
-        yield what, f"Set `months: {bound}` at a smaller worth, or `lock_in_months: {given}`."
+        what = say("it binds for {bound} months and gives for {given}: the customer finds out, and tells others.",
+                   bound=bound, given=given)  # fmt: skip
+        cure = later("Set `months: {bound}` at a smaller worth, or `lock_in_months: {given}`.")
+        yield what, say(cure, bound=bound, given=given)
 
 
 def bundle_of_one(case: Case) -> Warnings:
     """Warn of a bundle that bundles nothing, or one thing twice."""
     parts = case.offer.bundle
     if len(parts) == 1:
-        yield f"it is a bundle of {parts[0]!r} alone.", f"Add a second offer, or use {parts[0]!r} itself."
+        only = repr(parts[0])
+        yield (
+            say("it is a bundle of {part} alone.", part=only),
+            say("Add a second offer, or use {part} itself.", part=only),
+        )
     for part in dict.fromkeys(part for part in parts if parts.count(part) > 1):
-        yield f"it has {part!r} {parts.count(part)} times, and costs it as often.", "Keep one."
+        what = later("it has {part} {times} times, and costs it as often.")
+        yield say(what, part=repr(part), times=parts.count(part)), say("Keep one.")
 
 
 def one_target(case: Case) -> Warnings:
@@ -162,29 +175,32 @@ def one_target(case: Case) -> Warnings:
     targets = set(case.offer.choose.values())
     if len(targets) == 1:
         (target,) = targets
-        what = f"it gives {target!r} whatever the {case.offer.by} is: nothing is tailored."
-        yield what, f"Choose at least two offers, or use {target!r} itself."
+        what = later("it gives {target} whatever the {factor} is: nothing is tailored.")
+        cure = say("Choose at least two offers, or use {target} itself.", target=repr(target))
+        yield say(what, target=repr(target), factor=str(case.offer.by)), cure
 
 
 def at_list_price(case: Case) -> Warnings:
     """Warn where nobody said what the company's own goods cost it."""
     offer = case.offer
     if offer.kind and not KINDS[offer.kind].full_cost and offer.worth and offer.marginal_share is None:
-        what = f"it is counted at its list price, {case.money(float(offer.worth))}; your own goods cost you less."
-        yield what, "Say what part of it you pay: `marginal_share: 0.4`, or `marginal_share: 1` if it is all."
+        what = say("it is counted at its list price, {price}; your own goods cost you less.",
+                   price=case.money(float(offer.worth)))  # fmt: skip
+        yield what, say("Say what part of it you pay: `marginal_share: 0.4`, or `marginal_share: 1` if it is all.")
 
 
 def everybody_claims(case: Case) -> Warnings:
     """Warn of a guarantee that is counted as if everybody claimed it."""
     if case.offer.kind == "guarantee" and case.offer.take_up == 1:
-        yield "it is counted as if every customer claimed it.", "Say how many will, such as `take_up: 0.05`."
+        what = say("it is counted as if every customer claimed it.")
+        yield what, say("Say how many will, such as `take_up: 0.05`.")
 
 
 def without_end(case: Case) -> Warnings:
     """Warn of a percentage that never ends."""
     if case.offer.percent and case.offer.months is None:
-        what = "the percentage has no end: it is given as long as the customer buys."
-        yield what, "Say for how long, such as `months: 6`."
+        what = say("the percentage has no end: it is given as long as the customer buys.")
+        yield what, say("Say for how long, such as `months: 6`.")
 
 
 FITS: dict[str, Callable[[Case], Warnings]] = {

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.errors import WinbackError
+from experiments.language import later, numerals, plural, say
 from experiments.power import PLAIN, Rule, Sizes, detectable
 from experiments.question import FEWEST, Question, fractions
 from experiments.words import listed, money
@@ -143,20 +144,24 @@ def sentence(asked: Sequence[Asked], customers: Mapping[str, int]) -> str:
     able = [one.tells for one in asked if one.answered(customers)]
     unable = [one for one in asked if not one.answered(customers)]
     even = max(customers.values()) - min(customers.values()) <= 1
-    start = f"With {min(customers.values()):,} {'a group' if even else 'in the smallest group'} you "
+    start = say(SIZES[even], n=min(customers.values()))
     if not unable:
-        return f"{start}can tell {listed(able)}."
+        return say("{start} you can tell {able}.", start=start, able=listed(able))
     if len(unable) == 1:
-        missing = f"{unable[0].tells}: for that {unable[0].sizes.smallest:,}"
+        missing = say("{tells}: for that {n}", tells=unable[0].tells, n=unable[0].sizes.smallest)
     else:
-        missing = listed([f"{one.tells} (for that {one.sizes.smallest:,})" for one in unable], last="or")
-    return f"{start}can tell {listed(able)} but not {missing}." if able else f"{start}cannot tell {missing}."
+        each = later("{tells} (for that {n})")
+        missing = listed([say(each, tells=one.tells, n=one.sizes.smallest) for one in unable], last="or")
+    if not able:
+        return say("{start} you cannot tell {missing}.", start=start, missing=missing)
+    return say("{start} you can tell {able} but not {missing}.", start=start, able=listed(able), missing=missing)
 
 
+SIZES = {True: later("With {n} a group"), False: later("With {n} in the smallest group")}  # whether groups are equal
 CURES = {
-    "customers": "Widen the cohort",
-    "budget": "Raise the budget",
-    "calls": "Add callers or weeks",
+    "customers": later("Widen the cohort, drop an arm, or ask for a larger difference."),
+    "budget": later("Raise the budget, drop an arm, or ask for a larger difference."),
+    "calls": later("Add callers or weeks, drop an arm, or ask for a larger difference."),
 }
 
 
@@ -165,21 +170,27 @@ def refuse_too_small(asked: Sequence[Asked], found: Largest, *, limits: Limits) 
     if found.smallest >= FEWEST and any(one.answered(found.customers) for one in asked):
         return
     easiest = min(asked, key=lambda one: one.sizes.total)
-    takes, weeks = [f"{easiest.sizes.smallest:,} in the smallest group"], limits.duration(easiest.sizes.customers)
+    takes = [say("{n} in the smallest group", n=easiest.sizes.smallest)]
+    weeks = limits.duration(easiest.sizes.customers)
     if limits.budget is not None:
         takes.append(money(limits.cost(easiest.sizes.customers), limits.currency, digits=0))
     if weeks is not None and math.isfinite(weeks):
-        takes.append(f"{math.ceil(weeks):,} {'week' if weeks <= 1 else 'weeks'} of calls")
-    raise WinbackError(
-        f"{_words(found, limits)} {found.smallest:,} customers in the smallest group: too few to tell anything that is "
-        f"asked. To tell {easiest.tells} takes {listed(takes)}. {CURES[found.bound]}, drop an arm, or ask for a "
-        "larger difference."
-    )
+        takes.append(plural("{n} week of calls", "{n} weeks of calls", max(1, math.ceil(weeks))))
+    needs = say("To tell {tells} takes {needs}.", tells=easiest.tells, needs=listed(takes))
+    raise WinbackError(f"{_too_few(found, limits)} {needs} {say(CURES[found.bound])}")
 
 
-def _words(found: Largest, limits: Limits) -> str:
-    return {
-        "customers": f"A cohort of {limits.customers or 0:,} makes",
-        "budget": f"A budget of {money(limits.budget or 0, limits.currency, digits=0)} pays for",
-        "calls": f"{limits.calls_a_week or 0:,.10g} calls a week for {limits.weeks or 0:,.10g} weeks reach",
-    }[found.bound]
+TOO_FEW = {
+    "customers": later("A cohort of {cohort} makes {n} customers in the smallest group: too few to tell anything that "
+                       "is asked."),
+    "budget": later("A budget of {budget} pays for {n} customers in the smallest group: too few to tell anything that "
+                    "is asked."),
+    "calls": later("{calls} calls a week for {weeks} weeks reach {n} customers in the smallest group: too few to tell "
+                   "anything that is asked."),
+}  # fmt: skip
+
+
+def _too_few(found: Largest, limits: Limits) -> str:
+    calls, weeks = (numerals(f"{value or 0:,.10g}") for value in (limits.calls_a_week, limits.weeks))
+    return say(TOO_FEW[found.bound], n=found.smallest, cohort=limits.customers or 0, calls=calls, weeks=weeks,
+               budget=money(limits.budget or 0, limits.currency, digits=0))  # fmt: skip

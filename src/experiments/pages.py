@@ -35,6 +35,8 @@ FOREIGN_TAGS = frozenset(
     {"applet", "audio", "base", "embed", "form", "frame", "iframe", "link", "meta", "object", "script", "video"}
 )
 LOADING = frozenset({"action", "background", "data", "formaction", "poster", "src", "srcset", "xlink:href"})
+TITLES = {"1-lost": later("Lost"), "2-design": later("Design"), "3-readout": later("Readout"),
+          "4-compare": later("Compare"), "sweep": later("Sweep")}  # fmt: skip
 STATUS = {"done": "pass", "failed": "stop"}  # of a run; another word is shown with the sign of a warning
 STATES = {"done": later("Done"), "failed": later("Failed"), "unknown": later("Unknown"),
           "unreadable": later("Run.json cannot be read")}  # fmt: skip
@@ -210,8 +212,17 @@ def _stamp(at: datetime) -> str:
     return f'<time datetime="{at.isoformat()}">{escape(moment(at))}</time>'
 
 
-def index(reports: Path) -> Path:
-    """Write `reports/index.html`: every run in `reports/<experiment>/<stage>/run.json`, the newest first."""
+def index(reports: Path, *, spoken: str = ENGLISH) -> Path:
+    """Write `reports/index.html`: every run in `reports/<experiment>/<stage>/run.json`, the newest first.
+
+    `spoken`: the language of the list; what a run said stays in its own.
+    """
+    with speaking(spoken):
+        write_text(reports / "index.html", _index(reports))
+    return reports / "index.html"
+
+
+def _index(reports: Path) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = [path for path in reports.glob("*/*/run.json") if not any(p.startswith(".") for p in path.parts[-3:])]
@@ -222,9 +233,7 @@ def index(reports: Path) -> Path:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True)
     _equip(environment)
     date = runs[0]["started"] if runs else None
-    text = environment.get_template("reports.html.j2").render(groups=groups, date=date, title=say("Reports"))
-    write_text(reports / "index.html", text)
-    return reports / "index.html"
+    return environment.get_template("reports.html.j2").render(groups=groups, date=date, title=say("Reports"))
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -238,7 +247,7 @@ def _run(path: Path) -> dict[str, Any]:
     parameters = told.get("parameters")
     return {
         "experiment": experiment,
-        "title": _words(stage) or stage,
+        "title": say(TITLES[stage]) if stage in TITLES else _words(stage) or stage,
         "link": f"{quote(experiment)}/{quote(stage)}/page.html" if path.with_name("page.html").exists() else "",
         "headline": str(told.get("headline") or ""),
         "notebook": Path(str(told.get("notebook") or "")).name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
+from experiments.language import later, plural, say
 from experiments.pooled import ANYWHERE, Knowledge, Pooled, pool
 from experiments.words import listed, share
 
@@ -23,6 +24,7 @@ class Pooling:
     within: tuple[float, float] = ANYWHERE
 
 
+ANY = "any "  # before the name of a kind
 MONEY = ("dated", "horizon_months", "discount_rate")
 POOLED = {
     "returned": Pooling(alike=("dated", "window_months"), within=(0.0, 1.0)),
@@ -34,13 +36,16 @@ POOLED = {
 SETTINGS: dict[
     str, tuple[str, Callable[[Readout], str]]
 ] = {  # of a readout: its name in a sentence, and its value in words
-    "objective": ("Objective", lambda readout: readout.objective),
-    "currency": ("Currency", lambda readout: readout.currency),
-    "dated": ("Results with dates", lambda readout: "yes" if readout.dated else "no"),
-    "horizon_months": ("Horizon", lambda readout: f"{readout.horizon_months} months" if readout.dated else "none"),
-    "window_months": ("Return window", lambda readout: f"{readout.window_months} months" if readout.dated else "none"),
-    "discount_rate": ("Discount rate", lambda readout: f"{share(readout.discount_rate)} a year"),
-    "level": ("Confidence", lambda readout: share(readout.level, digits=0)),
+    "objective": (later("Objective"), lambda readout: readout.objective),
+    "currency": (later("Currency"), lambda readout: readout.currency),
+    "dated": (later("Results with dates"), lambda readout: say("yes") if readout.dated else say("no")),
+    "horizon_months": (later("Horizon"), lambda readout: _months(readout, readout.horizon_months)),
+    "window_months": (later("Return window"), lambda readout: _months(readout, readout.window_months)),
+    "discount_rate": (
+        later("Discount rate"),
+        lambda readout: say("{share} a year", share=share(readout.discount_rate)),
+    ),
+    "level": (later("Confidence"), lambda readout: share(readout.level, digits=0)),
 }
 CURES = {  # settings that another readout of the same data can change
     "horizon_months": "-p horizon_months={}",
@@ -65,14 +70,15 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
     refused: dict[str, dict[str, list[str]]] = {}  # reason -> offer -> metrics
     offers = _offers(usable)
     for offer, found in (offers | _kinds(offers)).items():
-        label = found[0][1].label if offer in offers else offer.capitalize()
+        label = found[0][1].label if offer in offers else say("Any {kind}", kind=offer.removeprefix(ANY))
         for metric in POOLED:
             told = _pool(offer, metric, found, label=label, level=level)
             if isinstance(told, Pooled):
                 pooled.append(told)
             elif told:
                 refused.setdefault(told, {}).setdefault(label, []).append(METRICS[metric].label)
-    notes += [f"{_what(by)}, since {reason}" for reason, by in refused.items()]
+    notes += [say("Not pooled: {metrics}, since {reason}", metrics=_what(by), reason=reason)
+              for reason, by in refused.items()]  # fmt: skip
     notes += list(_absent(usable))
     names = tuple(readout.experiment for readout in usable)
     return Knowledge(experiments=names, level=level, pooled=tuple(pooled), notes=tuple(notes))
@@ -85,11 +91,11 @@ def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[str]]:
     for readout in readouts:
         stops = [check for check in readout.checks if check.state == "stop"]
         if stops:
-            notes.append(f"{readout.experiment} does not count: {stops[0].name}. {stops[0].reason}")
+            left_out = later("{experiment} does not count: {check}. {reason}")
+            notes.append(say(left_out, experiment=readout.experiment, check=stops[0].name, reason=stops[0].reason))
         elif readout.experiment in {other.experiment for other in usable}:
-            notes.append(
-                f"{readout.experiment} is there more than once: its first readout counts, customers only once."
-            )
+            twice = later("{experiment} is there more than once: its first readout counts, customers only once.")
+            notes.append(say(twice, experiment=readout.experiment))
         else:
             usable.append(readout)
     return usable, notes
@@ -108,7 +114,7 @@ def _kinds(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, lis
     """Return each kind that has several names and of which no test has two offers, with the tests that tried it."""
     found: dict[str, list[tuple[Readout, Arm]]] = {}
     for readout, arm in (one for tests in offers.values() for one in tests if one[1].kind):
-        found.setdefault(f"any {arm.kind}".replace("_", " "), []).append((readout, arm))
+        found.setdefault(f"{ANY}{arm.kind}".replace("_", " "), []).append((readout, arm))
     return {
         kind: tests
         for kind, tests in found.items()
@@ -121,7 +127,7 @@ def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, labe
     known = [(readout, arm) for readout, arm in found if metric in arm.estimates]
     blind = [readout.experiment for readout, arm in known if not _known(arm, metric)]
     if blind:
-        return f"in {listed(blind)} it has no bounds, no spread, or was read by an older version."
+        return say("in {tests} it has no bounds, no spread, or was read by an older version.", tests=listed(blind))
     if not known:
         return ""
     different = [name for name in POOLED[metric].alike if len({getattr(readout, name) for readout, _ in known}) > 1]
@@ -148,8 +154,10 @@ def _absent(readouts: Sequence[Readout]) -> Iterator[str]:
         told = {metric for other in others for metric in has[other.experiment]}
         absent = [METRICS[metric].label for metric in POOLED if metric in told - has[readout.experiment]]
         if absent:
-            why = "no holdout" if not any(arm.holdout for arm in readout.arms) else "no dates"
-            yield f"{readout.experiment} had {why}: it does not count in {listed(absent)}."
+            why = later("{experiment} had no dates: it does not count in {metrics}.")
+            if not any(arm.holdout for arm in readout.arms):
+                why = later("{experiment} had no holdout: it does not count in {metrics}.")
+            yield say(why, experiment=readout.experiment, metrics=listed(absent))
 
 
 def _known(arm: Arm, metric: str) -> bool:
@@ -161,10 +169,13 @@ def _differ(names: Sequence[str], readouts: Sequence[Readout]) -> str:
     told = []
     for name in names:
         label, shown = SETTINGS[name]
-        told.append(f"{label.lower()} ({', '.join(f'{r.experiment} {shown(r)}' for r in readouts)})")
+        told.append(f"{say(label).lower()} ({', '.join(f'{r.experiment} {shown(r)}' for r in readouts)})")
     cures = [CURES[name].format(min(getattr(r, name) for r in readouts)) for name in names if name in CURES]
-    todo = f" Read them out alike: {' '.join(cures)}." if len(cures) == len(names) else ""
-    return f"the tests differ in {listed(told)}.{todo}"
+    said = say("the tests differ in {settings}.", settings=listed(told))
+    if len(cures) < len(names):
+        return said
+    todo = say("Read them out alike: {parameters}.", parameters=" ".join(cures))
+    return f"{said} {todo}"
 
 
 def _what(refused: dict[str, list[str]]) -> str:
@@ -172,10 +183,15 @@ def _what(refused: dict[str, list[str]]) -> str:
     by: dict[tuple[str, ...], list[str]] = {}
     for offer, metrics in refused.items():
         by.setdefault(tuple(metrics), []).append(offer)
-    return "Not pooled: " + "; ".join(f"{listed(metrics)} of {listed(offers)}" for metrics, offers in by.items())
+    one = later("{metrics} of {offers}")
+    return "; ".join(say(one, metrics=listed(metrics), offers=listed(offers)) for metrics, offers in by.items())
 
 
 def differences(readouts: Sequence[Readout]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each setting in words and its value in every readout."""
     for label, shown in SETTINGS.values():
-        yield label, tuple(shown(readout) for readout in readouts)
+        yield say(label), tuple(shown(readout) for readout in readouts)
+
+
+def _months(readout: Readout, months: int) -> str:
+    return plural("{n} month", "{n} months", months) if readout.dated else say("none")

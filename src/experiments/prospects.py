@@ -18,6 +18,7 @@ from experiments.evidence import (
     question_of,
     simulated_evidence,
 )
+from experiments.language import later, say
 from experiments.objectives import terms_of
 from experiments.offers import costs_of
 from experiments.plan import Sheet, changed, read_sheet
@@ -99,12 +100,12 @@ def known_before(sheet: Sheet, folder: Path, *, expected_returned: float) -> Kno
     if rules.past is not None:
         found, source = _past(sheet, folder / rules.past)
     elif rules.accepted:
-        found, source = _simulated(sheet), "the simulated telecom, calibrated to the rates of the sheet"
+        found, source = _simulated(sheet), say("the simulated telecom, calibrated to the rates of the sheet")
     else:
         rates = rules.rates or _guess(sheet, expected_returned)
         groups = tuple(share_group(name, rate) for name, rate in rates.items())
-        said = "the rates of the sheet" if rules.rates else "a guess: nothing is known before this test"
-        return Known(sheet=sheet, source=said, groups=groups)
+        said = later("the rates of the sheet") if rules.rates else later("a guess: nothing is known before this test")
+        return Known(sheet=sheet, source=say(said), groups=groups)
     if rules.reached < 1:
         contact = {name: float(offer.contact) for name, offer in sheet.arms.items()}
         found = diluted_evidence(found, reached=rules.reached, contact=max(contact.values()))
@@ -142,7 +143,8 @@ def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
                            "Name a past test in the same currency.")  # fmt: skip
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
-    return _as_planned(evidence_of(make_cube(past, home), past), sheet), f"the customers of the test {past.experiment}"
+    source = say("the customers of the test {experiment}", experiment=past.experiment)
+    return _as_planned(evidence_of(make_cube(past, home), past), sheet), source
 
 
 def _simulated(sheet: Sheet) -> Evidence:

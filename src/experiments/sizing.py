@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from experiments.errors import WinbackError
+from experiments.language import later, say
 from experiments.limits import GRID, Asked, Limits, curve
 from experiments.objectives import OBJECTIVES
 from experiments.offers import fixed_of
@@ -19,12 +20,12 @@ from experiments.question import Question
 from experiments.words import share
 
 MOST = {  # objective: what it is to be the best offer
-    "profit": "which offer earns most",
-    "roi": "which offer earns most on its cost",
-    "returned": "which offer brings most back",
-    "months": "which offer keeps customers longest",
-    "market_share": "which offer keeps most customers to the horizon",
-    "profit_and_share": "which offer is worth most",
+    "profit": later("which offer earns most"),
+    "roi": later("which offer earns most on its cost"),
+    "returned": later("which offer brings most back"),
+    "months": later("which offer keeps customers longest"),
+    "market_share": later("which offer keeps most customers to the horizon"),
+    "profit_and_share": later("which offer is worth most"),
 }
 
 
@@ -110,7 +111,8 @@ class Sizing:
         """What nobody can know before a test, in a sentence; "" where what decides is known."""
         if self.known.evidence is not None or self.sheet.objective == "returned":
             return ""
-        return f" Which size tells {MOST[self.sheet.objective]} nobody knows before a first test."
+        most = say(MOST[self.sheet.objective])
+        return say("Which size tells {most} nobody knows before a first test.", most=most)
 
     @property
     def returned(self) -> Question:
@@ -227,18 +229,19 @@ class Sizing:
             sign = np.array([1 if contrast.second == self.sheet.holdout else -1 for contrast in gains.contrasts])
             best = int(np.argmax(sign * gains.effects))
             offer = gains.contrasts[best].first if sign[best] > 0 else gains.contrasts[best].second
-            found.append((f"{self._label(offer)} from doing nothing", gains, [best]))
+            found.append((say("{offer} from doing nothing", offer=self._label(offer)), gains, [best]))
         returned = self.returned
         widest = int(np.argmax(returned.effects))
         high, low = (self.known.rates[getattr(returned.contrasts[widest], end)] for end in ("first", "second"))
-        found.append((f"{_percent(high)} from {_percent(low)} returned", returned, [widest]))
+        returns = say("{high} from {low} returned", high=_percent(high), low=_percent(low))
+        found.append((returns, returned, [widest]))
         ranking = self.ask(objective, holdout=False) if self.sheet.design.compare == "offers" else None
         if gains is not None and self.sheet.design.compare == "holdout":
-            found.append(("every offer from doing nothing", gains, list(range(len(gains.contrasts)))))
+            found.append((say("every offer from doing nothing"), gains, list(range(len(gains.contrasts)))))
         if len(self.sheet.offers) > 1 and ranking is not None:
             firsts = [contrast.first for contrast in ranking.contrasts]
             top = max(set(firsts), key=lambda name: (firsts.count(name), name))
-            found.append((MOST[objective], ranking, [i for i, name in enumerate(firsts) if name == top]))
+            found.append((say(MOST[objective]), ranking, [i for i, name in enumerate(firsts) if name == top]))
         asked = []
         for tells, question, places in found:
             needed = self._needed(question)

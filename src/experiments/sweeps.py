@@ -16,6 +16,7 @@ from pathlib import Path
 from experiments.errors import WinbackError
 from experiments.folders import alone
 from experiments.forks import preloaded
+from experiments.language import ENGLISH
 from experiments.notebooks import Order, carry_out, find_notebook, finished, order
 from experiments.notebooks import run as run_notebook
 from experiments.parameters import Value, as_json, parameters_of
@@ -50,11 +51,12 @@ def sweep(
     workers: int = WORKERS,
     progress: bool = True,
     fresh: bool = False,
+    language: str = ENGLISH,
 ) -> Swept:
     """Run a notebook once for each combination of the values in `over`, below out/settings, and make a page of all.
 
     Every setting is checked before anything starts. A setting that fails stops no other. Interrupted, what is
-    finished stays, and the same sweep goes on from there. Raises WinbackError.
+    finished stays, and the same sweep goes on from there. `language`: of the page of all. Raises WinbackError.
     """
     orders = _orders(notebook, parameters, over=over, out=out, inputs=tuple(inputs))
     with alone(out / SETTINGS, wait=False) as held:
@@ -62,7 +64,7 @@ def sweep(
             raise WinbackError(f"Another sweep writes into '{out}'. Wait for it, or give this one another name.")
         done, failed = _carry_out_all(orders, workers=workers, progress=progress, fresh=fresh)
         runs = tuple(done[name] for name in orders if name in done)
-        page = _page(runs, failed, over=[*over], out=out, fresh=fresh) if runs else None
+        page = _page(runs, failed, over=[*over], out=out, fresh=fresh, language=language) if runs else None
     return Swept(page=page, runs=runs, failed=failed)
 
 
@@ -154,7 +156,9 @@ def _carry_out(asked: Order, *, fresh: bool, stop: threading.Event) -> Run | Win
         ensure_event_loop().close()  # Jupyter gives each thread its own, and leaves it open
 
 
-def _page(runs: Sequence[Run], failed: Mapping[str, str], *, over: Sequence[str], out: Path, fresh: bool) -> Run | None:
+def _page(
+    runs: Sequence[Run], failed: Mapping[str, str], *, over: Sequence[str], out: Path, fresh: bool, language: str
+) -> Run | None:
     """Make the page of all settings, where they have a readout."""
     readouts = [run.out / "readout.json" for run in runs]
     if not all(path.is_file() for path in readouts):
@@ -165,5 +169,6 @@ def _page(runs: Sequence[Run], failed: Mapping[str, str], *, over: Sequence[str]
         "failed": [
             f"{name}: {message.splitlines()[min(1, message.count(chr(10)))]}" for name, message in failed.items()
         ],
+        "language": language,
     }
     return run_notebook(PAGE, told, out=out, inputs=readouts, progress=False, fresh=fresh)

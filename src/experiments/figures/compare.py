@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.drawing import INK, Picture, axis, both, canvas, colours, zero
 from experiments.estimands import METRICS
-from experiments.words import interval, share, told
+from experiments.language import later, plural, say
+from experiments.words import interval, named, share, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,8 @@ class Row(NamedTuple):
 def forest(known: Sequence[Pooled]) -> Picture:
     """Show what each test found of each offer, all together as a diamond, and what to expect of the next test."""
     rows, (low, high) = list(_rows(known)), _limits(known)
-    heading = METRICS[known[0].metric].label + (" per customer" if known[0].unit in {"money", "months"} else "")
+    label = METRICS[known[0].metric].label
+    heading = say("{metric} per customer", metric=label) if known[0].unit in {"money", "months"} else label
 
     def draw(*, narrow: bool) -> Figure:
         labels = [fill(row.label, LONGEST) if narrow else row.label for row in rows]
@@ -54,10 +56,10 @@ def forest(known: Sequence[Pooled]) -> Picture:
 
     return both(
         draw,
-        alt=f"{METRICS[known[0].metric].label} of each offer in each test, a dot with its interval, and of all tests "
-        f"together. {' '.join(map(_words, known))}",
+        alt=say("{metric} of each offer in each test, a dot with its interval, and of all tests together. {offers}",
+                metric=label, offers=" ".join(map(_words, known))),
         caption=_caption(known, low, high),
-    )
+    )  # fmt: skip
 
 
 def _rows(known: Sequence[Pooled]) -> Iterator[Row]:
@@ -65,9 +67,10 @@ def _rows(known: Sequence[Pooled]) -> Iterator[Row]:
     for pooled, colour in zip(known, colours(len(known)), strict=True):
         yield Row(pooled.label, colour)
         for experiment, estimate in zip(pooled.experiments, pooled.estimates, strict=True):
-            yield Row(f"{experiment}: {told(estimate, currency=pooled.currency)}", colour, estimate=estimate)
+            yield Row(named(experiment, told(estimate, currency=pooled.currency)), colour, estimate=estimate)
         if pooled.k > 1:
-            yield Row(f"all {pooled.k} tests: {told(pooled.mean, currency=pooled.currency)}", colour, together=pooled)
+            label = plural("all {n} test", "all {n} tests", pooled.k)
+            yield Row(named(label, told(pooled.mean, currency=pooled.currency)), colour, together=pooled)
 
 
 def _limits(known: Sequence[Pooled]) -> tuple[float, float]:
@@ -112,20 +115,25 @@ def _words(pooled: Pooled) -> str:
         f"{experiment} {both_of(estimate)}"
         for experiment, estimate in zip(pooled.experiments, pooled.estimates, strict=True)
     )
-    together = f"; all together {both_of(pooled.mean)}" if pooled.k > 1 else ""
-    following = f"; next test {interval(pooled.next, currency=pooled.currency)}" if pooled.next else ""
-    return f"{pooled.label}: {tests}{together}{following}."
+    found = [tests]
+    if pooled.k > 1:
+        found.append(say("all together {mean}", mean=both_of(pooled.mean)))
+    if pooled.next:
+        found.append(say("next test {bounds}", bounds=interval(pooled.next, currency=pooled.currency)))
+    said = "; ".join(found)
+    return named(pooled.label, f"{said}.")
 
 
 def _caption(known: Sequence[Pooled], low: float, high: float) -> str:
     own = share(known[0].estimates[0].level, digits=0)
     level = share(next((pooled.mean.level for pooled in known if pooled.k > 1), 0.0), digits=0)
-    shown = [f"Dots are tests, bars their {own} intervals."]
+    shown = [say("Dots are tests, bars their {level} intervals.", level=own)]
     if any(pooled.k > 1 for pooled in known):
-        shown.append(f"Diamonds: the mean of all tests and its {level} interval.")
+        shown.append(say("Diamonds: the mean of all tests and its {level} interval.", level=level))
     if any(pooled.next for pooled in known):
-        shown.append(f"Thin lines: where the true effect in the next test lies with {level} confidence.")
+        following = later("Thin lines: where the true effect in the next test lies with {level} confidence.")
+        shown.append(say(following, level=level))
     pooled_ends = [_ends(estimate) for pooled in known for estimate in (pooled.mean, pooled.next or pooled.mean)]
     if any(left < low or right > high for left, right in pooled_ends):
-        shown.append("An arrow: it goes on.")
+        shown.append(say("An arrow: it goes on."))
     return " ".join(shown)

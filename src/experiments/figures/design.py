@@ -6,8 +6,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from experiments.drawing import BEST, COLOURS, LINE, QUIET, Picture, axis, both, canvas, title
+from experiments.language import plural, say
 from experiments.objectives import OBJECTIVES
-from experiments.words import amount, share
+from experiments.words import amount, count, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ WORDS = 0.3  # of the height of the curve, kept free above it for words
 def tell_apart(design: Design) -> Picture:
     """Show the smallest difference that a test of each size can tell, beside those that are hoped for."""
     metric = design.objective if design.prices else "returned"
-    unit, goal = OBJECTIVES[metric].unit, OBJECTIVES[metric].goal
+    unit, goal = OBJECTIVES[metric].unit, say(OBJECTIVES[metric].goal)
     found = [(size.smallest, size.returned if metric == "returned" else size.objective) for size in design.sizes]
     points = [(smallest, value) for smallest, value in found if value is not None]
     here = next(value for n, value in points if n == design.smallest_arm)
@@ -42,26 +43,38 @@ def tell_apart(design: Design) -> Picture:
         ax.set_xlim(points[0][0], max(points[-1][0], *(one.needed or 1 for one in hoped), 1))
         for one in hoped:
             _line(ax, one, narrow=narrow)
-        _here(ax, design.smallest_arm, here, f"this test: {design.smallest_arm:,},\ntells {words(here)}")
+        _here(ax, design.smallest_arm, here, _this_test(design, words(here)))
         sizes = (100, 10_000, 1_000_000) if narrow else (100, 1_000, 10_000, 100_000, 1_000_000)
         axis(ax, unit, design.currency, which="y")
         shown = [*(value for _, value in points), *(one.hoped for one in hoped)]
         _decades(ax, min(shown), max(shown))
-        ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        ax.set_xticks(sizes, [count(size) for size in sizes])
         ax.minorticks_off()
-        ax.set_xlabel("Customers in the smallest arm")
-        title(ax, f"Smallest difference the test can tell: {goal}", narrow=narrow)
+        ax.set_xlabel(say("Customers in the smallest arm"))
+        title(ax, say("Smallest difference the test can tell: {goal}", goal=goal), narrow=narrow)
         return figure
 
-    beside = "; ".join(f"{one.first} less {one.second} is hoped to be {words(one.hoped)}, which takes {one.needed:,}"
-                       for one in hoped if one.needed)  # fmt: skip
+    beside = "; ".join(
+        say("{one} less {other} is hoped to be {value}, which takes {n}", one=one.first, other=one.second,
+            value=words(one.hoped), n=one.needed)
+        for one in hoped if one.needed
+    )  # fmt: skip
+    curve = plural(
+        "A falling curve. With {n} customer in the smallest arm the test can tell a difference of {value} in {goal}.",
+        "A falling curve. With {n} customers in the smallest arm the test can tell a difference of {value} in {goal}.",
+        design.smallest_arm, value=words(here), goal=goal,
+    )  # fmt: skip
     return both(
         draw,
-        alt=f"A falling curve. With {design.smallest_arm:,} customers in the smallest arm the test can tell a "
-        f"difference of {words(here)} in {goal}. {beside}",
-        caption=f"Power {share(design.power, digits=0)}, level {share(design.level, digits=0)}; known from "
-        f"{design.source}. Dashed: differences hoped for, each with the customers it takes.",
-    )
+        alt=f"{curve} {beside}",
+        caption=say("Power {power}, level {level}; known from {source}. Dashed: differences hoped for, each with the "
+                    "customers it takes.", power=share(design.power, digits=0), level=share(design.level, digits=0),
+                    source=design.source),
+    )  # fmt: skip
+
+
+def _this_test(design: Design, value: str) -> str:
+    return say("this test: {n},\ntells {value}", n=design.smallest_arm, value=value)
 
 
 def _hoped(design: Design, metric: str) -> list[Difference]:
@@ -75,13 +88,12 @@ def _hoped(design: Design, metric: str) -> list[Difference]:
 
 def _line(ax: Axes, one: Difference, *, narrow: bool) -> None:
     """Draw a difference that is hoped for, and where it meets the curve; below it on the left the curve never runs."""
-    said = f"{one.first} less {one.second}"
-    needs = f"\nneeds {one.needed:,}"
+    said = say("{one} less {other}", one=one.first, other=one.second)
+    needs = say("needs {n}", n=one.needed or 0)
     ax.axhline(one.hoped, color=QUIET, lw=1, ls=(0, (4, 3)))
     ax.plot(one.needed or 1, one.hoped, "o", color=QUIET, ms=6, clip_on=False)
-    ax.annotate(f"{said}{needs if narrow else needs.replace(chr(10), ', ')}", (0, one.hoped),
-                xycoords=("axes fraction", "data"), xytext=(4, -3), textcoords="offset points", color=QUIET,
-                va="top", fontsize=9)  # fmt: skip
+    ax.annotate(("\n" if narrow else ", ").join((said, needs)), (0, one.hoped), xycoords=("axes fraction", "data"),
+                xytext=(4, -3), textcoords="offset points", color=QUIET, va="top", fontsize=9)  # fmt: skip
 
 
 def _here(ax: Axes, x: float, y: float, words: str) -> None:

@@ -9,19 +9,30 @@ from typing import TYPE_CHECKING
 from experiments.drawing import Picture, axis, both, canvas, colours, title
 from experiments.estimands import METRICS
 from experiments.grid import Setting, Sweep
-from experiments.words import interval, listed, told
+from experiments.language import later, numerals, plural, say
+from experiments.words import interval, listed, named, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PANELS = 6  # more cannot be read; the table has them all
+NAMES = {  # of the parameters that are swept most; others stand as they are written
+    "objective": later("objective"),
+    "horizon_months": later("horizon months"),
+    "window_months": later("window months"),
+    "discount_rate": later("discount rate"),
+    "retained_value": later("retained value"),
+    "minimum_returned": later("minimum returned"),
+    "tolerance": later("tolerance"),
+    "level": later("level"),
+}
 SIDE = 0.08  # of the way to the next value: offers stand beside each other
 
 
 def words(parameter: str) -> str:
     """Return a parameter's name as people write it."""
-    return parameter.replace("_", " ")
+    return say(NAMES[parameter]) if parameter in NAMES else parameter.replace("_", " ")
 
 
 def over_settings(sweep: Sweep) -> Picture:
@@ -45,19 +56,25 @@ def over_settings(sweep: Sweep) -> Picture:
         return figure
 
     texts = [
-        ", ".join(f"{words(name)} {value}" for name, value in setting.parameters.items()) + ": "
-        + ", ".join(f"{arm.label} {told(arm.estimates[sweep.metric], currency=setting.readout.currency)} "
-                    f"({interval(arm.estimates[sweep.metric], currency=setting.readout.currency)})"
-                    for arm in setting.readout.offers if sweep.metric in arm.estimates)
+        named(", ".join(f"{words(name)} {value}" for name, value in setting.parameters.items()), ", ".join(
+            f"{arm.label} {told(arm.estimates[sweep.metric], currency=setting.readout.currency)} "
+            f"({interval(arm.estimates[sweep.metric], currency=setting.readout.currency)})"
+            for arm in setting.readout.offers if sweep.metric in arm.estimates
+        ))
         for _, settings in panels for setting in settings
     ]  # fmt: skip
     label, more = METRICS[sweep.metric].label, len(_panels(sweep)) - len(panels)
-    left_out = f" {more} more panels are left out; the table has every setting." if more else ""
+    caption = [say("{metric} of every offer over {settings}. Bars are intervals, each alone.", metric=label,
+                   settings=words(sweep.over[0]))]  # fmt: skip
+    if more:
+        caption.append(plural("{n} more panel is left out; the table has every setting.",
+                              "{n} more panels are left out; the table has every setting.", more))  # fmt: skip
     return both(
         draw,
-        alt=f"{label} of every offer over {listed([*map(words, sweep.over)])}. " + "; ".join(texts) + ".",
-        caption=f"{label} of every offer over {words(sweep.over[0])}. Bars are intervals, each alone.{left_out}",
-    )
+        alt=say("{metric} of every offer over {settings}. {values}.", metric=label, values="; ".join(texts),
+                settings=listed([*map(words, sweep.over)])),
+        caption=" ".join(caption),
+    )  # fmt: skip
 
 
 def _panels(sweep: Sweep) -> list[tuple[str, list[Setting]]]:
@@ -68,6 +85,10 @@ def _panels(sweep: Sweep) -> list[tuple[str, list[Setting]]]:
 
     ordered = sorted(sweep.settings, key=lambda setting: [name(s) for s in sweep.settings].index(name(setting)))
     return [(key, list(group)) for key, group in groupby(ordered, key=name)]
+
+
+def _tick(value: object) -> str:
+    return numerals(f"{value:g}") if isinstance(value, float) else str(value)
 
 
 def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[str, str]) -> None:
@@ -86,7 +107,7 @@ def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[st
         for place, _, low, high in points:
             if low is not None and high is not None:
                 ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
-    ax.set_xticks(range(len(values)), [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
+    ax.set_xticks(range(len(values)), list(map(_tick, values)))
     ax.set_xlim(-0.4, len(values) - 0.6)
     ax.set_xlabel(words(first))
     axis(ax, metric.unit, settings[0].readout.currency, which="y")

@@ -10,16 +10,18 @@ from experiments import parts
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.figures import compare as figures
+from experiments.language import later, numerals, plural, say, style
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.pooled import Knowledge, Pooled
 from experiments.pooling import POOLED, differences
 from experiments.readout import Readout, read_readout
 from experiments.report import shared
-from experiments.words import MANY, NO_NUMBER, interval, listed, money, number, share, told
+from experiments.words import MANY, NO_NUMBER, amount, count, interval, listed, money, named, number, share, told
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
-COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"), 5: later("five"), 6: later("six"),
+          7: later("seven"), 8: later("eight"), 9: later("nine"), 10: later("ten")}  # fmt: skip
 
 
 def read_all(paths: Sequence[str]) -> list[Readout]:
@@ -47,33 +49,40 @@ def _short(value: float, currency: str) -> str:
     return money(value, currency, digits=0 if value >= MANY else 2)
 
 
-DID: dict[str, Callable[[float, str], str]] = {  # what an offer did, from its mean and the currency
-    "net": lambda value, currency: f"{'earned' if value >= 0 else 'lost'} {_short(abs(value), currency)} a customer",
-    "roi": lambda value, _: f"returned {share(value, digits=0)} of its cost on top of it",
-    "months_gained": lambda value, _: f"kept customers {number(value)} months longer than no offer",
-    "lift": lambda value, _: (
-        f"brought back {_of_100(value)} {'more' if value >= 0 else 'fewer'} of 100 customers than no offer"
+DID: dict[str, tuple[str, str, Callable[[float, str], str]]] = {  # what an offer did where its mean is >= 0 and below
+    "net": (later("earned {value} a customer"), later("lost {value} a customer"),
+            lambda value, currency: _short(abs(value), currency)),
+    "roi": (later("returned {value} of its cost on top of it"), later("returned {value} of its cost on top of it"),
+            lambda value, _: share(value, digits=0)),
+    "months_gained": (later("kept customers {value} months longer than no offer"),
+                      later("kept customers {value} months longer than no offer"), lambda value, _: number(value)),
+    "lift": (later("brought back {value} more of 100 customers than no offer"),
+             later("brought back {value} fewer of 100 customers than no offer"), lambda value, _: _of_100(value)),
+    "returned": (later("saw {value} of 100 customers return"), later("saw {value} of 100 customers return"),
+                 lambda value, _: _of_100(value)),
+}  # fmt: skip
+PAYS = (later("No offer paid so far"), later("{offer} paid, and should pay again"))
+PAID = {  # the verdict where the best did not, and where the next test should too
+    "net": PAYS,
+    "roi": PAYS,
+    "months_gained": (
+        later("No offer kept customers so far"), later("{offer} kept customers, and should keep them again")
     ),
-    "returned": lambda value, _: f"saw {_of_100(value)} of 100 customers return",
-}
-PAID = {  # of all others: brought customers back, should again
-    "net": ("paid", "pay"),
-    "roi": ("paid", "pay"),
-    "months_gained": ("kept customers", "keep them"),
-}
-BACK = ("brought customers back", "do so")
+}  # fmt: skip
+BACK = (
+    later("No offer brought customers back so far"), later("{offer} brought customers back, and should do so again")
+)  # fmt: skip
 
 
 def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
     """Return what the tests say together, and the means behind it."""
     metric = leading(readouts, known)
     pooled = sorted((p for p in known.of(metric or "") if p.k > 1), key=lambda p: -(p.mean.value or 0.0))
-    over = f"{_count(len(known.experiments), 'test')} together".capitalize()
+    over = _over(len(known.experiments))
     if not metric or not pooled:
-        why = known.notes[0] if known.notes else "No offer, by its name in the sheets, was in two of these tests."
-        return parts.verdict(
-            f"{why} Each test is shown by itself.", word="Nothing can be pooled", tone="wait", over=over
-        )
+        why = known.notes[0] if known.notes else say("No offer, by its name in the sheets, was in two of these tests.")
+        alone = say("Each test is shown by itself.")
+        return parts.verdict(f"{why} {alone}", word=say("Nothing can be pooled"), tone="wait", over=over)
     first = pooled[0]
     word, tone = _word(first, metric)
     card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=_detail(pooled, known), over=over)
@@ -82,23 +91,40 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
     """Return the verdict in a few words and its tone."""
-    (did, does), mean, following = PAID.get(metric, BACK), first.mean, first.next
+    (nobody, again), mean, following = PAID.get(metric, BACK), first.mean, first.next
     if (mean.value or 0.0) <= 0:
-        return f"No offer {did} so far", "stop" if mean.excludes_zero else "wait"
+        return say(nobody), "stop" if mean.excludes_zero else "wait"
     if following is None:
-        return f"{first.label} is ahead after {_count(first.k, 'test')}: too few to foresee the next", "wait"
+        ahead = plural(
+            "{offer} is ahead after {n} test: too few to foresee the next",
+            "{offer} is ahead after {n} tests: too few to foresee the next", first.k, n=_word_of(first.k),
+            offer=first.label,
+        )  # fmt: skip
+        return ahead, "wait"
     if following.excludes_zero:
-        return f"{first.label} {did}, and should {does} again", "go"
-    return f"{first.label} is ahead so far, but the next test may turn out otherwise", "wait"
+        return say(again, offer=first.label), "go"
+    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=first.label), "wait"
 
 
 def _sentence(first: Pooled, known: Knowledge) -> str:
     other = next((p for p in known.of("lift") if p.offer == first.offer and p.k == first.k), None)
     shown = {p.metric: p for p in (other, first) if p}.values()  # a page that leads with the lift says it once
-    did = " and ".join(DID[p.metric](p.mean.value or 0.0, p.currency) for p in shown)
+    told = {"offer": first.label, "did": listed([_did(p) for p in shown]), "n": _word_of(first.k)}
     if first.next is None:
-        return f"In {_count(first.k, 'test')} {first.label} {did}; what to expect next time takes a third test."
-    return f"In {_count(first.k, 'test')} {first.label} {did}; expect {_bounds(first)} next time."
+        return plural(
+            "In {n} test {offer} {did}; what to expect next time takes a third test.",
+            "In {n} tests {offer} {did}; what to expect next time takes a third test.", first.k, **told,
+        )  # fmt: skip
+    return plural(
+        "In {n} test {offer} {did}; expect {bounds} next time.",
+        "In {n} tests {offer} {did}; expect {bounds} next time.", first.k, bounds=_bounds(first), **told,
+    )  # fmt: skip
+
+
+def _did(pooled: Pooled) -> str:
+    gain, loss, shown = DID[pooled.metric]
+    value = pooled.mean.value or 0.0
+    return say(gain if value >= 0 else loss, value=shown(value, pooled.currency))
 
 
 def _bounds(pooled: Pooled) -> str:
@@ -106,30 +132,39 @@ def _bounds(pooled: Pooled) -> str:
 
 
 def _next(pooled: Pooled) -> str:
-    told_next = f"; next time {_bounds(pooled)}" if pooled.next else ""
-    return f"{METRICS[pooled.metric].label}, mean of {_count(pooled.k, 'test')}{told_next}"
+    mean = plural("{metric}, mean of {n} test", "{metric}, mean of {n} tests", pooled.k, n=_word_of(pooled.k),
+                  metric=METRICS[pooled.metric].label)  # fmt: skip
+    return say("{mean}; next time {bounds}", mean=mean, bounds=_bounds(pooled)) if pooled.next else mean
 
 
 def _detail(pooled: Sequence[Pooled], known: Knowledge) -> str:
     """Return what a reader of the verdict must know besides: the winner's curse, and what was left out."""
-    curse = (
+    curse = later(
         "Ahead is not proven better: the highest of several means is too high on average. Which offer is better is "
         "decided within each test, below."
     )
-    left = "Not everything could be pooled: see how the tests were set." if known.notes else ""
-    return " ".join(filter(None, (curse if len(pooled) > 1 else "", left)))
+    left = later("Not everything could be pooled: see how the tests were set.")
+    return " ".join([*([say(curse)] if len(pooled) > 1 else []), *([say(left)] if known.notes else [])])
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{COUNTS[n] if n < len(COUNTS) else n} {noun}{'' if n == 1 else 's'}"
+def _over(tests: int) -> str:
+    """Return what the verdict is told by."""
+    if not tests:
+        return say("No tests together")
+    text = plural("{n} test together", "{n} tests together", tests, n=_word_of(tests))
+    return text[:1].upper() + text[1:]
+
+
+def _word_of(n: int) -> str:
+    return say(COUNTS[n]) if n in COUNTS else count(n)
 
 
 # The sections
 def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
     """Return the forest plot of the metric the page leads with."""
-    metric, name = leading(readouts, known), "What each test found, and all together"
+    metric, name = leading(readouts, known), say("What each test found, and all together")
     if metric is None:
-        return parts.section(name, "No number means the same in all of these tests: see below why.")
+        return parts.section(name, say("No number means the same in all of these tests: see below why."))
     return parts.section(name, shared.picture(figures.forest(known.of(metric))))
 
 
@@ -146,58 +181,63 @@ def table(readouts: Sequence[Readout], known: Knowledge) -> Html:
     for offer in offers:
         own = {m: found[offer, m] for m in metrics if (offer, m) in found}
         ahead = own.get(lead or "")
-        following = _bounds(ahead) if ahead and ahead.next else "not known yet"
+        following = _bounds(ahead) if ahead and ahead.next else say("not known yet")
         means = [shared.value(own[m].mean, own[m].currency) if m in own else NO_NUMBER for m in metrics]
         rows.append([str(max(pooled.k for pooled in own.values())), *means, *([following] if lead else [])])
-    columns = ["Tests", *(METRICS[m].label for m in metrics), *([f"{METRICS[lead].label}, next test"] if lead else [])]
+    columns = [say("Tests"), *(METRICS[m].label for m in metrics),
+               *([say("{metric}, next test", metric=METRICS[lead].label)] if lead else [])]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns, index=list(offers.values()))
-    frame.index.name = "Offer"
-    shown = parts.table(frame, caption="Every offer so far, per customer assigned", notes=_table_notes(known))
-    return parts.section("What the offers have done so far", shown)
+    frame.index.name = say("Offer")
+    shown = parts.table(frame, caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
+    return parts.section(say("What the offers have done so far"), shown)
 
 
 def _table_notes(known: Knowledge) -> list[str]:
     level, most = share(known.level, digits=0), max(pooled.k for pooled in known.pooled)
-    notes = [f"Mean over tests and, small, its {level} interval. An offer with one test stands with its own estimate."]
-    if most == 2:  # noqa: PLR2004  the one number of tests with an interval, and a useless one
-        notes.append(
-            "Two tests hardly tell how much tests differ. So the interval of their mean is wider than that of each "
-            "test, and for the next test there is none. A third test cures both."
-        )
-    return notes
+    mean = say("Mean over tests and, small, its {level} interval. An offer with one test stands with its own estimate.",
+               level=level)  # fmt: skip
+    if most != 2:  # noqa: PLR2004  the one number of tests with an interval, and a useless one
+        return [mean]
+    wide = say("Two tests hardly tell how much tests differ. So the interval of their mean is wider than that of each "
+               "test, and for the next test there is none. A third test cures both.")  # fmt: skip
+    return [mean, wide]
 
 
 def agreement(readouts: Sequence[Readout], known: Knowledge) -> Html:
     """Return in plain words whether the tests differ more than chance explains."""
-    lead = leading(readouts, known)
-    pooled = [p for p in known.of(lead or "") if p.k > 1]
+    pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
     if not pooled:
         return Html("")
     more = [p for p in known.pooled if p.k > 1]
-    return parts.section("Do the tests agree?", *map(_agreement_words, pooled), _agreement_table(more),
-                         intro=f"On {METRICS[lead or ''].label.lower()}, offer by offer.")  # fmt: skip
+    intro = say("On {metric}, offer by offer.", metric=METRICS[pooled[0].metric].label.lower())
+    told = (*map(_agreement_words, pooled), _agreement_table(more))
+    return parts.section(say("Do the tests agree?"), *told, intro=intro)
 
 
 def _agreement_words(pooled: Pooled) -> str:
     i2, p, tau = pooled.i2 or 0.0, pooled.p or 0.0, pooled.tau or 0.0
     numbers = f"I² = {share(i2, digits=0)}, {_p(p)}"
     if p < DIFFER:
-        return (f"{pooled.label}: the tests differ more than chance explains ({numbers}). True effects differ from "
-                f"test to test by about {_amount(pooled, tau)} (standard deviation).")  # fmt: skip
-    few = "" if pooled.k > 4 else ", though so few tests could hardly show it"  # noqa: PLR2004  tests
-    return f"{pooled.label}: the tests differ no more than chance explains ({numbers}){few}."
+        said = say("the tests differ more than chance explains ({numbers}). True effects differ from test to test by "
+                   "about {spread} (standard deviation).", numbers=numbers, spread=_amount(pooled, tau))  # fmt: skip
+    elif pooled.k > 4:  # noqa: PLR2004  tests
+        said = say("the tests differ no more than chance explains ({numbers}).", numbers=numbers)
+    else:
+        said = say("the tests differ no more than chance explains ({numbers}), though so few tests could hardly show "
+                   "it.", numbers=numbers)  # fmt: skip
+    return named(pooled.label, said)
 
 
 def _p(value: float) -> str:
-    return "p < .001" if value < 0.001 else f"p = {value:.3f}"  # noqa: PLR2004
+    return f"p < {numerals('.001')}" if value < 0.001 else f"p = {numerals(f'{value:.3f}')}"  # noqa: PLR2004
 
 
 def _amount(pooled: Pooled, value: float) -> str:
     """Return a spread in the unit of a metric; of shares as percentage points."""
-    from experiments.words import amount
-
     shown = amount(value, pooled.unit, currency=pooled.currency)
-    return {"share": shown.replace(" %", " points"), "months": f"{shown} months"}.get(pooled.unit, shown)
+    if pooled.unit == "share":
+        return say("{value} points", value=shown.removesuffix(style().percent))
+    return say("{value} months", value=shown) if pooled.unit == "months" else shown
 
 
 def _agreement_table(pooled: Sequence[Pooled]) -> Html:
@@ -208,15 +248,15 @@ def _agreement_table(pooled: Sequence[Pooled]) -> Html:
     labels, metrics = dict.fromkeys(p.label for p in pooled), [m for m in POOLED if any(p.metric == m for p in pooled)]
     rows = [[found.get((label, metric), NO_NUMBER) for metric in metrics] for label in labels]
     frame = pd.DataFrame(rows, columns=[METRICS[m].label for m in metrics], index=list(labels))
-    frame.index.name = "Offer"
-    note = "I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
-    note += "deviation), and p of no difference at all."
-    return parts.table(frame, caption="How much the tests differ", notes=[note])
+    frame.index.name = say("Offer")
+    note = say("I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
+               "deviation), and p of no difference at all.")  # fmt: skip
+    return parts.table(frame, caption=say("How much the tests differ"), notes=[note])
 
 
 def within(readouts: Sequence[Readout]) -> Html:
     """Return the offers within each test: its verdict and the main estimates."""
-    return parts.section("The offers within each test", *map(_within, readouts))
+    return parts.section(say("The offers within each test"), *map(_within, readouts))
 
 
 def _within(readout: Readout) -> Html:
@@ -225,15 +265,17 @@ def _within(readout: Readout) -> Html:
     metrics = [m for m in ("accepted", *POOLED) if any(m in arm.estimates for arm in readout.offers)]
     best = dict(zip(readout.ranking.offers, readout.ranking.p_best, strict=True)) if readout.ranking else {}
     rows = [
-        [f"{arm.assigned:,}", *(shared.metric(arm, metric, readout.currency) for metric in metrics),
+        [count(arm.assigned), *(shared.metric(arm, metric, readout.currency) for metric in metrics),
          *([share(best[arm.name], digits=0) if arm.name in best else NO_NUMBER] if best else [])]
         for arm in readout.offers
     ]  # fmt: skip
-    columns = ["Assigned", *(METRICS[m].label for m in metrics), *(["P(best)"] if best else [])]
+    columns = [say("Assigned"), *(METRICS[m].label for m in metrics), *([say("P(best)")] if best else [])]
     frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in readout.offers])
-    frame.index.name = "Offer"
-    span = f", {readout.horizon_months} months" if readout.dated else ""
-    return parts.table(frame, caption=f"{readout.experiment}{span}: {readout.verdict.word}")
+    frame.index.name = say("Offer")
+    test = readout.experiment
+    if readout.dated:
+        test = plural("{test}, {n} month", "{test}, {n} months", readout.horizon_months, test=test)
+    return parts.table(frame, caption=named(test, readout.verdict.word))
 
 
 def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -248,12 +290,15 @@ def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
         for p in pooled
         for experiment, alone, weight, drawn in zip(p.experiments, p.estimates, p.weights, p.shrunken, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=["Test", "Found", "Weight", "With what the others know"],
-                         index=[p.label for p in pooled for _ in p.experiments])  # fmt: skip
-    frame.index.name = "Offer"
-    note = "Each test borrows from the others as far as they differ by chance only: the better guess of its own truth."
-    shown = parts.table(frame, caption=f"{METRICS[pooled[0].metric].label} of each test", notes=[note])
-    return parts.section("Each test in the light of the others", shown, open=False)
+    columns = [say("Test"), say("Found"), say("Weight"), say("With what the others know")]
+    frame = pd.DataFrame(rows, columns=columns, index=[p.label for p in pooled for _ in p.experiments])
+    frame.index.name = say("Offer")
+    borrows = later(
+        "Each test borrows from the others as far as they differ by chance only: the better guess of its own truth."
+    )
+    caption = say("{metric} of each test", metric=METRICS[pooled[0].metric].label)
+    shown = parts.table(frame, caption=caption, notes=[say(borrows)])
+    return parts.section(say("Each test in the light of the others"), shown, open=False)
 
 
 def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -263,41 +308,53 @@ def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
     rows = dict(differences(readouts))
     differ = [label.lower() for label, values in rows.items() if len(set(values)) > 1]
     frame = pd.DataFrame(list(rows.values()), columns=[r.experiment for r in readouts], index=list(rows))
-    frame.index.name = "Setting"
-    said = f"They differ in {listed(differ)}." if differ else "All are the same."
-    shown, folded = parts.table(frame, caption="Settings of the tests"), not (differ or known.notes)
-    return parts.section("How the tests were set", *known.notes, shown, intro=said, open=not folded)
+    frame.index.name = say("Setting")
+    said = say("They differ in {settings}.", settings=listed(differ)) if differ else say("All are the same.")
+    shown, folded = parts.table(frame, caption=say("Settings of the tests")), not (differ or known.notes)
+    return parts.section(say("How the tests were set"), *known.notes, shown, intro=said, open=not folded)
 
 
 def method(known: Knowledge) -> Html:
     """Return how the tests were put together."""
     level = share(known.level, digits=0)
     terms = {
-        "Same offer": "An offer is the same where its name in the sheets is; “any discount” is every offer of that "
-        "kind. Every test compares it with its own "
-        "holdout; offers of one test are never pooled with each other, since they share that holdout.",
-        "Mean": "Random effects: each test is a draw of all tests one might run. Weights 1 / (tau² + se²), tau by "
-        f"Paule and Mandel; {level} interval of Hartung, Knapp, Sidik and Jonkman, Student's t with tests − 1 degrees "
-        "of freedom.",
-        "Next test": f"{level} prediction interval of the true effect in the next test, tau averaged over its "
-        "confidence distribution (Q profile), because a few tests do not tell it. From three tests.",
-        "Differences": "I² of Higgins and Thompson: the share of the spread between estimates that is more than "
-        "chance. p of Cochran's Q: could it be chance altogether?",
-        "In the light of the others": "Best linear unbiased prediction, tau averaged in the same way.",
-        "Comparable": "Shares are pooled where the return window is the same; months, money and ROI where the horizon "
-        "is; money and ROI also where the discount rate, money where the currency is. A test that a check stopped does "
-        "not count, nor a second readout of the same test.",
-    }
+        say("Same offer"): say(
+            "An offer is the same where its name in the sheets is; “any discount” is every offer of that kind. Every "
+            "test compares it with its own holdout; offers of one test are never pooled with each other, since they "
+            "share that holdout."
+        ),
+        say("Mean"): say(
+            "Random effects: each test is a draw of all tests one might run. Weights 1 / (tau² + se²), tau by Paule "
+            "and Mandel; {level} interval of Hartung, Knapp, Sidik and Jonkman, Student's t with tests − 1 degrees of "
+            "freedom.", level=level,
+        ),
+        say("Next test"): say(
+            "{level} prediction interval of the true effect in the next test, tau averaged over its confidence "
+            "distribution (Q profile), because a few tests do not tell it. From three tests.", level=level,
+        ),
+        say("Differences"): say(
+            "I² of Higgins and Thompson: the share of the spread between estimates that is more than chance. p of "
+            "Cochran's Q: could it be chance altogether?"
+        ),
+        say("In the light of the others"): say("Best linear unbiased prediction, tau averaged in the same way."),
+        say("Comparable"): say(
+            "Shares are pooled where the return window is the same; months, money and ROI where the horizon is; money "
+            "and ROI also where the discount rate, money where the currency is. A test that a check stopped does not "
+            "count, nor a second readout of the same test."
+        ),
+    }  # fmt: skip
     shown = {METRICS[m].label: METRICS[m].help for m in POOLED if known.of(m)}
-    return parts.section("Method", parts.definitions(terms | shown), open=False)
+    return parts.section(say("Method"), parts.definitions(terms | shown), open=False)
 
 
 def provenance(paths: Sequence[str]) -> Html:
     """Return where the numbers come from."""
     rows = {
-        "Readouts": "; ".join(Path(path).as_posix() for path in paths),
-        "Version": f"winback-experiments {version('winback-experiments')}",
-        "For the next design": "pooled.json beside this page: 2-design can take its prior from it.",
-        "Inputs and parameters": "run.json beside this page has the sha256 of every input file and all parameters.",
+        say("Readouts"): "; ".join(Path(path).as_posix() for path in paths),
+        say("Version"): f"winback-experiments {version('winback-experiments')}",
+        say("For the next design"): say("pooled.json beside this page: 2-design can take its prior from it."),
+        say("Inputs and parameters"): say(
+            "run.json beside this page has the sha256 of every input file and all parameters."
+        ),
     }
-    return parts.section("Provenance", parts.definitions(rows), open=False)
+    return parts.section(say("Provenance"), parts.definitions(rows), open=False)

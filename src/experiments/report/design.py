@@ -6,35 +6,37 @@ from typing import TYPE_CHECKING
 
 from experiments import parts
 from experiments.figures import design as figures
+from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.report import shared
-from experiments.words import NO_NUMBER, amount, day, large, listed, money, share
+from experiments.words import NO_NUMBER, amount, count, date_told, day, large, listed, money, number, share
 
 if TYPE_CHECKING:
     from experiments.design import Design
     from experiments.sizing import Difference, Size
 
-STATES = {"pass": "Fine", "warn": "Mind", "stop": "Stop"}
+STATES = {"pass": later("Fine"), "warn": later("Mind"), "stop": later("Stop")}
 SHOWN = 5  # sizes in the table, around the planned one
-BOUNDS = {
-    "customers": "no more lost customers can be contacted",
-    "budget": "the budget pays for no more",
-    "calls": "there are no more calls before the offers end",
+LARGEST = {
+    "customers": later("The largest test possible has {n} customers: no more lost customers can be contacted."),
+    "budget": later("The largest test possible has {n} customers: the budget pays for no more."),
+    "calls": later("The largest test possible has {n} customers: there are no more calls before the offers end."),
 }
 
 
 def question(design: Design) -> Html:
     """Return the title of the page and what the test asks."""
-    return parts.heading("What can the test tell, and what does it cost?", design.question)
+    return parts.heading(say("What can the test tell, and what does it cost?"), shared.asked(design.question))
 
 
 def verdict(design: Design) -> Html:
     """Return what the planned test can tell and what it costs."""
     told = sum(design.answers)
     stops = [risk.name for risk in design.risks if risk.state == "stop"]
-    word = "Large enough" if design.decides else f"Enough for {told} of {len(design.asked)} questions"
-    word = f"Not as it stands: {listed(stops).lower()}" if stops else word
+    word = say("Enough for {told} of {all} questions", told=told, all=len(design.asked))
+    word = say("Large enough") if design.decides else word
+    word = say("Not as it stands: {risks}", risks=listed(stops).lower()) if stops else word
     tone = "stop" if stops else "go" if design.decides else "wait"
     card = parts.verdict(design.said, word=word, tone=tone, detail=design.too_small)
     return card + parts.facts(_facts(design))
@@ -42,25 +44,35 @@ def verdict(design: Design) -> Html:
 
 def _facts(design: Design) -> list[tuple[str, str, str]]:
     """Return the few numbers that a marketer takes along."""
-    whom = "all" if design.contactable == design.customers else f"of {design.contactable or 0:,}"
-    of = "" if design.contactable is None else f"{whom} who can be contacted, "
     found = [
-        ("Customers", f"{design.customers:,}", f"{of}in {len(design.arms)} arms"),
-        ("Expected cost", large(design.expected, design.currency).replace(" ", "\n", 1),
-         f"at most {large(design.worst, design.currency)}"),
+        (say("Customers"), count(design.customers), _whom(design)),
+        (say("Expected cost"), large(design.expected, design.currency).replace(" ", "\n", 1),
+         say("at most {cost}", cost=large(design.worst, design.currency))),
     ]  # fmt: skip
     now = next(size for size in design.sizes if size.customers == design.customers)
     if now.objective is not None:
         unit = OBJECTIVES[design.objective].unit
-        found.append(("Tells apart", amount(now.objective, unit, currency=design.currency),
-                      f"or more, on {OBJECTIVES[design.objective].goal}"))  # fmt: skip
+        found.append((say("Tells apart"), amount(now.objective, unit, currency=design.currency),
+                      say("or more, on {goal}", goal=_goal(design.objective))))  # fmt: skip
     else:
-        found.append(("Tells apart", share(now.returned), "or more of customers returned"))
+        found.append((say("Tells apart"), share(now.returned), say("or more of customers returned")))
     if design.calendar:
-        found.append(
-            (design.calendar[-1].what, day(design.calendar[-1].day, short=True), "the last day of the calendar")
-        )
+        last = design.calendar[-1]
+        found.append((last.what, day(last.day, short=True), say("the last day of the calendar")))
     return found
+
+
+def _whom(design: Design) -> str:
+    arms = plural("in {n} arm", "in {n} arms", len(design.arms))
+    if design.contactable is None:
+        return arms
+    if design.contactable == design.customers:
+        return say("all who can be contacted, {arms}", arms=arms)
+    return say("of {n} who can be contacted, {arms}", n=design.contactable, arms=arms)
+
+
+def _goal(objective: str) -> str:
+    return say(OBJECTIVES[objective].goal)
 
 
 def told(design: Design) -> Html:
@@ -68,21 +80,27 @@ def told(design: Design) -> Html:
     import pandas as pd
 
     rows = [
-        [OBJECTIVES[one.metric].goal, _amount(one, one.hoped, design), _amount(one, one.detectable, design),
-         share(one.power, digits=0), NO_NUMBER if one.needed is None else f"{one.needed:,}"]
+        [_goal(one.metric), _amount(one, one.hoped, design), _amount(one, one.detectable, design),
+         share(one.power, digits=0), NO_NUMBER if one.needed is None else count(one.needed)]
         for one in design.differences
     ]  # fmt: skip
-    columns = ["On", "Hoped difference", "Smallest it tells", "Chance to tell", "Needs, in the smallest arm"]
-    index = [f"{one.first} less {one.second}" for one in design.differences]
+    columns = [say("On"), say("Hoped difference"), say("Smallest it tells"), say("Chance to tell"),
+               say("Needs, in the smallest arm")]  # fmt: skip
+    index = [say("{one} less {other}", one=one.first, other=one.second) for one in design.differences]
     frame = pd.DataFrame(rows, columns=columns, index=index)
-    frame.index.name = "Pair"
-    rule = "" if design.correction == "none" else f", {design.correction} correction over the pairs of a question"
-    note = (
-        f"Hoped differences and their noise come from {design.source}. Smallest: told with a chance of "
-        f"{share(design.power, digits=0)} at level {share(design.level, digits=0)}{rule}."
-    )
-    every = parts.section("Every difference", parts.table(frame, caption="Pair by pair", notes=[note]), open=False)
-    return parts.section("What the test can tell", shared.picture(figures.tell_apart(design))) + every
+    frame.index.name = say("Pair")
+    known = say("Hoped differences and their noise come from {source}.", source=design.source)
+    smallest = say("Smallest: told with a chance of {power} at level {level}{rule}.", rule=_rule(design),
+                   power=share(design.power, digits=0), level=share(design.level, digits=0))  # fmt: skip
+    table = parts.table(frame, caption=say("Pair by pair"), notes=[f"{known} {smallest}"])
+    every = parts.section(say("Every difference"), table, open=False)
+    return parts.section(say("What the test can tell"), shared.picture(figures.tell_apart(design))) + every
+
+
+def _rule(design: Design) -> str:
+    if design.correction == "none":
+        return ""
+    return say(", {correction} correction over the pairs of a question", correction=design.correction)
 
 
 def _amount(one: Difference, value: float, design: Design) -> str:
@@ -96,20 +114,21 @@ def arms(design: Design) -> Html:
     best = any(arm.best_share is not None for arm in design.arms)
     rows = [
         [share(arm.share), *([share(arm.best_share)] if arm.best_share is not None else [NO_NUMBER] * best),
-         f"{arm.customers:,}", money(arm.expected_cost, design.currency), money(arm.worst_cost, design.currency),
+         count(arm.customers), money(arm.expected_cost, design.currency), money(arm.worst_cost, design.currency),
          money(arm.expected, design.currency, digits=0), money(arm.worst, design.currency, digits=0)]
         for arm in design.arms
     ]  # fmt: skip
-    columns = ["Share", *(["Best share"] * best), "Customers", "Cost a head, expected", "Cost a head, at most",
-               "Expected", "At most"]  # fmt: skip
+    columns = [say("Share"), *([say("Best share")] * best), say("Customers"), say("Cost a head, expected"),
+               say("Cost a head, at most"), say("Expected"), say("At most")]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in design.arms])
-    frame.index.name = "Arm"
-    sums = [money(cost, design.currency, digits=0) for cost in (design.expected, design.worst)]
-    notes = [f"At most: everybody accepts and stays to the end. All arms: expected {sums[0]}, at most {sums[1]}."]
-    if best:
-        notes.append("Best share: tells every offer from the holdout, equal differences, with the fewest customers.")
-    limit = f"The largest test possible has {design.possible:,} customers: {BOUNDS[design.bound]}."
-    return parts.section("Arms and budget", parts.table(frame, caption="The plan, arm by arm", notes=[*notes, limit]))
+    frame.index.name = say("Arm")
+    expected, worst = (money(cost, design.currency, digits=0) for cost in (design.expected, design.worst))
+    sums = later("At most: everybody accepts and stays to the end. All arms: expected {expected}, at most {worst}.")
+    about = later("Best share: tells every offer from the holdout, equal differences, with the fewest customers.")
+    notes = [say(sums, expected=expected, worst=worst), *([say(about)] * best),
+             say(LARGEST[design.bound], n=design.possible)]  # fmt: skip
+    table = parts.table(frame, caption=say("The plan, arm by arm"), notes=notes)
+    return parts.section(say("Arms and budget"), table)
 
 
 def sizes(design: Design) -> Html:
@@ -121,53 +140,74 @@ def sizes(design: Design) -> Html:
     around = [design.sizes[i] for i in range(place - 2 * SHOWN, place + 2 * SHOWN + 1, 2) if 0 <= i < len(design.sizes)]
 
     def row(size: Size) -> list[str]:
-        weeks = [] if size.weeks is None else [f"{size.weeks:,.1f}"]
+        weeks = [] if size.weeks is None else [number(size.weeks, digits=1)]
         worth = [] if size.objective is None else [amount(size.objective, unit, currency=design.currency)]
-        return [f"{size.smallest:,}", large(size.cost, design.currency), *weeks, share(size.returned), *worth]
+        return [count(size.smallest), large(size.cost, design.currency), *weeks, share(size.returned), *worth]
 
-    weeks = ["Weeks of calls"] if around[0].weeks is not None else []
-    worth = [f"Tells apart on {OBJECTIVES[design.objective].goal}"] if around[0].objective is not None else []
-    columns = ["In the smallest arm", "Expected cost", *weeks, "Tells apart on returns", *worth]
-    index = [f"{size.customers:,}{' (this test)' if size.customers == design.customers else ''}" for size in around]
+    weeks = [say("Weeks of calls")] if around[0].weeks is not None else []
+    worth = []
+    if around[0].objective is not None:
+        worth = [say("Tells apart on {goal}", goal=_goal(design.objective))]
+    columns = [say("In the smallest arm"), say("Expected cost"), *weeks, say("Tells apart on returns"), *worth]
+    index = [
+        say("{n} (this test)", n=size.customers) if size.customers == design.customers else count(size.customers)
+        for size in around
+    ]
     frame = pd.DataFrame([row(size) for size in around], columns=columns, index=index)
-    frame.index.name = "Customers"
-    note = "The nearest pair of arms decides. Four times the customers tell half the difference."
-    table = parts.table(frame, caption="Tests of other sizes, same shares", notes=[note])
-    return parts.section("Larger or smaller?", table, open=False)
+    frame.index.name = say("Customers")
+    note = say("The nearest pair of arms decides. Four times the customers tell half the difference.")
+    table = parts.table(frame, caption=say("Tests of other sizes, same shares"), notes=[note])
+    return parts.section(say("Larger or smaller?"), table, open=False)
 
 
 def calendar(design: Design) -> Html:
     """Return the days of the test."""
     if not design.calendar:
-        return parts.section("Calendar", "The sheet has no first day. Write `contacts: {first_day: 2026-01-31}`.")
+        return parts.section(
+            say("Calendar"), say("The sheet has no first day. Write `contacts: {first_day: 2026-01-31}`.")
+        )
     start = design.calendar[0].day
-    clock = "the clock of every customer starts at the assignment"
+    clock = say("the clock of every customer starts at the assignment")
     days = [
-        (event.what, day(event.day, short=True),
-         f"{(event.day - start).days / 7:,.0f} weeks after the first contact" if event.day > start else clock)
+        (event.what, day(event.day, short=True), _after((event.day - start).days) if event.day > start else clock)
         for event in design.calendar
-    ]  # fmt: skip
-    return parts.section("Calendar", parts.facts(days))
+    ]
+    return parts.section(say("Calendar"), parts.facts(days))
+
+
+def _after(days: int) -> str:
+    return plural("{n} week after the first contact", "{n} weeks after the first contact", round(days / 7))
 
 
 def risks(design: Design) -> Html:
     """Return what can go wrong, the worst first."""
     items = [(risk.name, risk.state, risk.reason, risk.todo) for risk in design.risks]
-    return parts.section("What can go wrong", parts.check_list(items, words=STATES))
+    return parts.section(say("What can go wrong"), parts.check_list(items, words=STATES))
 
 
 def method(design: Design) -> Html:
     """Return how the sizes were computed, and what is locked."""
     plan = design.plan
+    locked = say("not locked")
+    if plan is not None:
+        locked = say("locked on {day}, sha256 {hash}", day=date_told(plan.locked_on), hash=plan.sha256)
     rows = {
-        "Plan": "not locked" if plan is None else f"locked on {plan.locked_on}, sha256 {plan.sha256}",
-        "Known before": f"Means and covariances of one customer of each arm come from {design.source}.",
-        "Sizes": "Two-sided tests of differences between arms, as the readout makes them: the covariance of the "
-        "differences is the sum over arms of the noise of one customer over the customers of the arm; the noise of a "
-        "ratio such as return on investment by the delta method. Shares from stated rates: z test of two proportions.",
-        "Best shares": "Minimise the largest variance of offer less holdout; sqrt(k) : 1 : ... : 1 where all vary "
-        "alike (Silvey, Titterington & Torsney 1978).",
-        "Cost at most": "Contact, gifts and every month of every promotion for every customer, whatever the take-up; "
-        "the dearest offer where an arm chooses by segment. Percentages of what customers pay are not included.",
-    }
-    return parts.section("Method", parts.definitions(rows), open=False)
+        say("Plan"): locked,
+        say("Known before"): say("Means and covariances of one customer of each arm come from {source}.",
+                                 source=design.source),
+        say("Sizes"): say(
+            "Two-sided tests of differences between arms, as the readout makes them: the covariance of the "
+            "differences is the sum over arms of the noise of one customer over the customers of the arm; the noise "
+            "of a ratio such as return on investment by the delta method. Shares from stated rates: z test of two "
+            "proportions."
+        ),
+        say("Best shares"): say(
+            "Minimise the largest variance of offer less holdout; sqrt(k) : 1 : ... : 1 where all vary alike (Silvey, "
+            "Titterington & Torsney 1978)."
+        ),
+        say("Cost at most"): say(
+            "Contact, gifts and every month of every promotion for every customer, whatever the take-up; the dearest "
+            "offer where an arm chooses by segment. Percentages of what customers pay are not included."
+        ),
+    }  # fmt: skip
+    return parts.section(say("Method"), parts.definitions(rows), open=False)

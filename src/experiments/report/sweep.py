@@ -6,61 +6,74 @@ from experiments import parts
 from experiments.estimands import METRICS
 from experiments.figures import sweep as figures
 from experiments.grid import Setting, Sweep
+from experiments.language import later, numerals, plural, say
 from experiments.parts import Html
 from experiments.report import shared
-from experiments.words import NO_NUMBER, listed, share
+from experiments.words import NO_NUMBER, listed, named, share
 
 
 def question(sweep: Sweep) -> Html:
     """Return the title of the page and what was varied."""
     varied = [f"{figures.words(name)} {listed([_word(value) for value in sweep.values(name)])}" for name in sweep.over]
     readout = sweep.settings[0].readout
-    return parts.heading("Does the choice hold when the settings change?", f"{readout.experiment}: {'; '.join(varied)}")
+    return parts.heading(
+        say("Does the choice hold when the settings change?"), named(readout.experiment, "; ".join(varied))
+    )
 
 
 def verdict(sweep: Sweep) -> Html:
     """Return who leads in how many settings, in how many that is sure, and where it changes."""
     of, leads = len(sweep.settings), sweep.leads
     if not leads:
-        said = "The offers cannot be ranked under any of these settings: there is no holdout, or it is too early."
-        return parts.verdict(said, word="No offer leads", tone="wait")
+        said = say("The offers cannot be ranked under any of these settings: there is no holdout, or it is too early.")
+        return parts.verdict(said, word=say("No offer leads"), tone="wait")
     first, count = leads.most_common(1)[0]
     clear = sum(setting.is_clear for setting in sweep.settings)
-    others = [f"{label} in {number}" for label, number in leads.most_common()[1:]]
-    steady, sure = count == of, {0: "none", of: "all"}.get(clear, str(clear))
-    word = f"{first} leads in every setting" if steady else f"{first} leads in {count} of {of} settings"
-    said = (
-        f"{first} leads in {count} of {of} settings{', ' + listed(others) if others else ''}. "
-        f"In {sure} of them the test is large enough to choose."
-    )
+    others = [say("{offer} in {n}", offer=label, n=number) for label, number in leads.most_common()[1:]]
+    word = most = plural("{offer} leads in {count} of {n} setting", "{offer} leads in {count} of {n} settings", of,
+                         offer=first, count=count)  # fmt: skip
+    steady = count == of
+    if steady:
+        word = say("{offer} leads in every setting", offer=first)
+    said = f"{', '.join([most, *([listed(others)] if others else [])])}. {_sure(clear, of)}"
     tone = "go" if steady and clear == of else "wait"
     return parts.verdict(said, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
 
 
+def _sure(clear: int, of: int) -> str:
+    """Return in how many settings the test is large enough."""
+    if clear in (0, of):
+        every = later("In all of them the test is large enough to choose.")
+        return say(every if clear else later("In none of them the test is large enough to choose."))
+    return say("In {n} of them the test is large enough to choose.", n=clear)
+
+
 def _changes(sweep: Sweep) -> str:
-    places: dict[tuple[str, str], list[str]] = {}
+    places: dict[str, list[str]] = {}
     for name, value, following, before, after in sweep.changes():
-        pairs = places.setdefault((name, f"from {_word(value)} to {_word(following)}"), [])
-        pairs.append(f"{before} to {after}")
-    told = [
-        f"with {figures.words(name)} {step} ({listed(list(dict.fromkeys(pairs)))})"
-        for (name, step), pairs in places.items()
-    ]
-    return f"The leader changes {'; '.join(told)}." if told else "No setting changes who leads."
+        step = say("with {setting} from {value} to {following}", setting=figures.words(name), value=_word(value),
+                   following=_word(following))  # fmt: skip
+        places.setdefault(step, []).append(say("{before} to {after}", before=before, after=after))
+    told = [f"{step} ({listed(list(dict.fromkeys(pairs)))})" for step, pairs in places.items()]
+    if not told:
+        return say("No setting changes who leads.")
+    return say("The leader changes {steps}.", steps="; ".join(told))
 
 
 def _failures(sweep: Sweep) -> Html:
     if not sweep.failed:
         return Html("")
     told = {name: why for name, _, why in (text.partition(": ") for text in sweep.failed)}
-    return parts.section(f"Settings that failed and are left out: {len(told)}", parts.definitions(told))
+    return parts.section(say("Settings that failed and are left out: {n}", n=len(told)), parts.definitions(told))
 
 
 def picture(sweep: Sweep) -> Html:
     """Return what decides, of every offer, over the swept parameters."""
     if not any(sweep.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms):
-        return parts.section("What decides, setting by setting", "It cannot be estimated under these settings.")
-    return parts.section("What decides, setting by setting", shared.picture(figures.over_settings(sweep)))
+        return parts.section(
+            say("What decides, setting by setting"), say("It cannot be estimated under these settings.")
+        )
+    return parts.section(say("What decides, setting by setting"), shared.picture(figures.over_settings(sweep)))
 
 
 def table(sweep: Sweep) -> Html:
@@ -72,34 +85,41 @@ def table(sweep: Sweep) -> Html:
         {figures.words(name): _word(value) for name, value in setting.parameters.items()} for setting in sweep.settings
     ]
     rows = [
-        {**words, "Verdict": setting.readout.verdict.word, **_leader(setting, sweep)}
+        {**words, say("Verdict"): setting.readout.verdict.word, **_leader(setting, sweep)}
         for words, setting in zip(settings, sweep.settings, strict=True)
     ]
     frame = pd.DataFrame(rows).set_index(figures.words(sweep.over[0]))
-    note = (
-        f"Leads: nominally first on what decides in that setting. Small: the interval of its {label.lower()}. All "
-        "settings read the same customers, so they agree more than independent tests would."
-    )
-    return parts.section("Every setting", parts.table(frame, caption="The verdict under every setting", notes=[note]))
+    note = say(
+        "Leads: nominally first on what decides in that setting. Small: the interval of its {metric}. All settings "
+        "read the same customers, so they agree more than independent tests would.", metric=label.lower(),
+    )  # fmt: skip
+    shown = parts.table(frame, caption=say("The verdict under every setting"), notes=[note])
+    return parts.section(say("Every setting"), shown)
 
 
 def _leader(setting: Setting, sweep: Sweep) -> dict[str, str]:
     ranking, leader, label = setting.readout.ranking, setting.leader, METRICS[sweep.metric].label
+    columns = (say("Leads"), label, say("Chance to be best"))
     if ranking is None or leader is None:
-        return {"Leads": NO_NUMBER, label: NO_NUMBER, "Chance to be best": NO_NUMBER}
+        return dict.fromkeys(columns, NO_NUMBER)
     told = shared.metric(leader, sweep.metric, setting.readout.currency)
-    return {"Leads": leader.label, label: told, "Chance to be best": share(ranking.p_best[0], digits=0)}
+    return dict(zip(columns, (leader.label, told, share(ranking.p_best[0], digits=0)), strict=True))
 
 
 def provenance(sweep: Sweep, settings: list[str]) -> Html:
     """Return where the numbers come from."""
     rows = {
-        "Settings": f"{len(sweep.settings)} runs, each with its own page: {'; '.join(settings)}",
-        "Rows": "sweep.csv and sweep.parquet beside this page: one row a setting, offer and metric.",
-        "Inputs and parameters": "run.json beside this page has the sha256 of the readout of every setting.",
-    }
-    return parts.section("Provenance", parts.definitions(rows), open=False)
+        say("Settings"): plural(
+            "{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}",
+            len(sweep.settings), folders="; ".join(settings),
+        ),
+        say("Rows"): say("sweep.csv and sweep.parquet beside this page: one row a setting, offer and metric."),
+        say("Inputs and parameters"): say("run.json beside this page has the sha256 of the readout of every setting."),
+    }  # fmt: skip
+    return parts.section(say("Provenance"), parts.definitions(rows), open=False)
 
 
 def _word(value: object) -> str:
-    return "the sheet's" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return say("the sheet's")
+    return numerals(f"{value:g}") if isinstance(value, float) else str(value)

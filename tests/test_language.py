@@ -34,6 +34,7 @@ from experiments.figures import sweep as sweep_figures
 from experiments.fits import fits
 from experiments.grid import Setting, Sweep
 from experiments.language import CATALOGUES, LANGUAGES, language, plural, say, speak, speaking
+from experiments.offers import Offer
 from experiments.plan import Sheet, read_sheet
 from experiments.pooling import pool_readouts
 from experiments.readout import read_cube
@@ -360,33 +361,42 @@ DESIGNS = {  # changes of the telecom's sheet: what the page must then say
 }  # fmt: skip
 
 
+@pytest.fixture
+def planned(tmp_path, telecom_sheet, simulated, monkeypatch):
+    """Return a function that plans a test by a changed sheet of the telecom."""
+    monkeypatch.setattr(prospects, "_simulated", lambda _: simulated)
+
+    def plan(changes):
+        content = telecom_sheet.model_dump(mode="json", exclude_unset=True) | changes
+        if "holdout" in changes:
+            content["arms"].pop("holdout")
+        (tmp_path / "sheet.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return design_test(tmp_path / "sheet.yml", cohort=cohorts.cohort(), customers=15_000)
+
+    return plan
+
+
 @pytest.mark.parametrize("code", OTHERS)
 @pytest.mark.parametrize("changes", DESIGNS.values(), ids=DESIGNS)
-def test_no_english_is_left_on_the_page_of_a_design(
-    tmp_path, telecom_sheet, simulated, drawn, monkeypatch, code, changes
-):
-    monkeypatch.setattr(prospects, "_simulated", lambda _: simulated)
-    content = telecom_sheet.model_dump(mode="json", exclude_unset=True) | changes
-    if "holdout" in changes:
-        content["arms"].pop("holdout")
-    (tmp_path / "sheet.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+def test_no_english_is_left_on_the_page_of_a_design(planned, drawn, code, changes):
     with speaking(code):
-        found = pieces_of_design(design_test(tmp_path / "sheet.yml", cohort=cohorts.cohort(), customers=15_000))
+        found = pieces_of_design(planned(changes))
     assert english(together(" ".join([*found, *drawn])), code) == []
     assert foreign([*found, *drawn], code) == set()
 
 
 BAD_OFFERS = [
     {"kind": "apology"}, {"kind": "discount", "percent": 2}, {"kind": "coupon", "worth": 900, "take_up": 0},
-    {"kind": "coupon", "worth": 9, "expires_days": 3}, {"kind": "discount", "worth": 90, "months": 3, "lock_in_months": 9},
-    {"lock_in_months": 6}, {"kind": "guarantee", "worth": 50, "take_up": 1}, {"bundle": ["a", "a"]}, {"bundle": ["a"]},
+    {"kind": "coupon", "worth": 9, "expires_days": 3}, {"lock_in_months": 6},
+    {"kind": "discount", "worth": 90, "months": 3, "lock_in_months": 9},
+    {"kind": "guarantee", "worth": 50, "take_up": 1}, {"bundle": ["a", "a"]}, {"bundle": ["a"]},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_no_english_is_left_in_a_warning_of_an_offer(telecom_sheet, code):
-    offer = next(offer for offer in telecom_sheet.arms.values() if offer.kind)
-    known = {"a": offer} | {f"o{i}": type(offer).model_validate(told) for i, told in enumerate(BAD_OFFERS)}
+def test_no_english_is_left_in_a_warning_of_an_offer(code):
+    known = {"a": Offer(kind="gift", worth=5, marginal_share=1)}
+    known |= {f"offer_{place}": Offer.model_validate(told) for place, told in enumerate(BAD_OFFERS)}
     with speaking(code):
         found = fits(known, second_value=20.0, monthly_value=10.0, currency="USD")
     assert len({fit.check for fit in found}) > 8

@@ -12,31 +12,44 @@ from string import Formatter
 import cohorts
 import nbformat
 import pytest
+import yaml
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po
 from matplotlib.text import Text
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from test_figures import READOUTS, meeting
 
-from experiments import cli, drawing, insights, pages, parts, words
+from experiments import cli, drawing, insights, pages, parts, prospects, words
 from experiments.cohort import find_lost
 from experiments.cube import make_cube
+from experiments.design import design_test
 from experiments.drivers import Driver, Returners
 from experiments.errors import WinbackError
 from experiments.estimate import Estimate
+from experiments.figures import compare as compare_figures
+from experiments.figures import design as design_figures
 from experiments.figures import lost as lost_figures
 from experiments.figures import readout as readout_figures
+from experiments.figures import sweep as sweep_figures
+from experiments.fits import fits
+from experiments.grid import Setting, Sweep
 from experiments.language import CATALOGUES, LANGUAGES, language, plural, say, speak, speaking
+from experiments.offers import Offer
 from experiments.plan import Sheet, read_sheet
+from experiments.pooling import pool_readouts
 from experiments.readout import read_cube
+from experiments.report import compare as compare_page
+from experiments.report import design as design_page
 from experiments.report import lost as lost_page
 from experiments.report import readout as readout_page
+from experiments.report import sweep as sweep_page
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/experiments"
 SHEET = ROOT / "data/telecom/sheet.yml"
 SAID = {"say": None, "later": None, "plural": (1, 2)}  # our functions, and where their texts stand
 OTHERS = [code for code in LANGUAGES if code != "en"]
+ENGLISH = r"\b(the|of|and|with|which|they|from|that|every|each|is|are|it|for|to|a year|months?|tests?|offers?)\b"
 LONG = 12  # letters of a text that cannot stand on a page of another language by chance
 
 
@@ -203,7 +216,8 @@ def test_a_sheet_says_the_language_of_its_pages_and_must_know_it():
 
 def test_the_command_sets_the_parameter_of_the_notebook():
     parser = cli._parser()
-    for command in (["readout", "a.yml"], ["lost", "a.yml"], ["design", "a.yml"], ["compare"], ["run", "1"], ["demo"]):
+    some = (["readout", "a"], ["lost", "a"], ["design", "a"], ["sweep", "a"], ["compare"], ["run", "1"], ["demo"])
+    for command in some:
         assert cli._spoken(parser.parse_args([*command, "--lang", "fr"])) == {"language": "fr"}
         assert cli._spoken(parser.parse_args(command)) == {}
 
@@ -253,8 +267,8 @@ def drawn(monkeypatch):
         return drawing.Picture(figure=None, narrow=None, alt=alt, caption=caption)
 
     monkeypatch.setattr(parts, "_svg", lambda _: ("data:,", 1, 1))
-    monkeypatch.setattr(lost_figures, "both", once)
-    monkeypatch.setattr(readout_figures, "both", once)
+    for figures in (lost_figures, design_figures, readout_figures, compare_figures, sweep_figures):
+        monkeypatch.setattr(figures, "both", once)
     return seen
 
 
@@ -313,6 +327,118 @@ def test_no_english_is_left_on_the_page_of_the_lost(small_telecom, drawn, code):
     assert english(page + " ".join(drawn), code) == []
     said = [rule.told for rule in cohorts.cohort().rules] + [trial.told for trial in cohorts.cohort().trials]
     assert [text for text in english(known, code) if not any(text in told for told in said)] == []
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """Return what the simulated telecom knows before a test: it has no words, and takes long."""
+    return prospects._simulated(read_sheet(SHEET)[0])
+
+
+def foreign(texts, code):
+    """Return the English words on a page of another language, but for names, commands and settings."""
+    shared = {"fr": {"test", "tests", "is", "to", "it"}}.get(code, set())
+    plain = re.sub(r"`[^`]*`|[\w-]+\.json|&lt;.*?&gt;", " ", together(" ".join(texts)))
+    alts = re.findall('alt="([^"]*)"', " ".join(texts))
+    return {found[0] for found in re.finditer(ENGLISH, " ".join([plain, *alts]))} - shared
+
+
+def pieces_of_design(design):
+    page = design_page
+    one = (page.verdict, page.told, page.arms, page.sizes, page.calendar, page.risks, page.method)
+    return [str(part(design)) for part in one]
+
+
+DESIGNS = {  # changes of the telecom's sheet: what the page must then say
+    "as it is": {},
+    "on rates, without a holdout, a day or callers": {
+        "holdout": None, "read_date": None, "design": {"rates": {"discount": 0.45, "upgrade": 0.41}},
+    },
+    "too small for its money": {
+        "read_date": date(2024, 5, 1), "design": {"rates": {"discount": 0.45, "upgrade": 0.41}, "budget": 5000},
+        "contacts": {"first_day": date(2024, 1, 8), "callers": {"Ann": {"capacity": 2}}, "deadline_days": 30},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def planned(tmp_path, telecom_sheet, simulated, monkeypatch):
+    """Return a function that plans a test by a changed sheet of the telecom."""
+    monkeypatch.setattr(prospects, "_simulated", lambda _: simulated)
+
+    def plan(changes):
+        content = telecom_sheet.model_dump(mode="json", exclude_unset=True) | changes
+        if "holdout" in changes:
+            content["arms"].pop("holdout")
+        (tmp_path / "sheet.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return design_test(tmp_path / "sheet.yml", cohort=cohorts.cohort(), customers=15_000)
+
+    return plan
+
+
+@pytest.mark.parametrize("code", OTHERS)
+@pytest.mark.parametrize("changes", DESIGNS.values(), ids=DESIGNS)
+def test_no_english_is_left_on_the_page_of_a_design(planned, drawn, code, changes):
+    with speaking(code):
+        found = pieces_of_design(planned(changes))
+    assert english(together(" ".join([*found, *drawn])), code) == []
+    assert foreign([*found, *drawn], code) == set()
+
+
+BAD_OFFERS = [
+    {"kind": "apology"}, {"kind": "discount", "percent": 2}, {"kind": "coupon", "worth": 900, "take_up": 0},
+    {"kind": "coupon", "worth": 9, "expires_days": 3}, {"lock_in_months": 6},
+    {"kind": "discount", "worth": 90, "months": 3, "lock_in_months": 9},
+    {"kind": "guarantee", "worth": 50, "take_up": 1}, {"bundle": ["a", "a"]}, {"bundle": ["a"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_english_is_left_in_a_warning_of_an_offer(code):
+    known = {"a": Offer(kind="gift", worth=5, marginal_share=1)}
+    known |= {f"offer_{place}": Offer.model_validate(told) for place, told in enumerate(BAD_OFFERS)}
+    with speaking(code):
+        found = fits(known, second_value=20.0, monthly_value=10.0, currency="USD")
+    assert len({fit.check for fit in found}) > 8
+    assert foreign([text for fit in found for text in (fit.what, fit.cure)], code) == set()
+
+
+def pieces_of_compare(readouts):
+    page, known, paths = compare_page, pool_readouts(readouts), ["a/readout.json"]
+    both = (page.verdict, page.picture, page.table, page.agreement, page.shrinkage, page.settings)
+    pieces = [*(part(readouts, known) for part in both), page.within(readouts), page.method(known)]
+    return [str(piece) for piece in (page.question(), *pieces, page.provenance(paths))]
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_english_is_left_on_the_page_of_several_tests(read_again, drawn, code):
+    with speaking(code):
+        readout = read_again()
+        others = [replace(readout, experiment=name) for name in ("north", "south")]
+        unlike = [readout, replace(others[0], horizon_months=12), readout]
+        found = [
+            piece for some in ([readout, *others], [readout, others[0]], unlike) for piece in pieces_of_compare(some)
+        ]
+    assert english(together(" ".join([*found, *drawn])), code) == []
+    assert foreign([*found, *drawn], code) == set()
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_english_is_left_on_the_page_of_a_sweep(read_again, drawn, code):
+    with speaking(code):
+        readout = read_again()
+        settings = tuple(Setting(parameters={"horizon_months": n, "level": None}, readout=readout) for n in (6, 12))
+        sweep = Sweep(over=("horizon_months", "level"), settings=settings, failed=("horizon_months=99: …",))
+        page = sweep_page
+        found = [str(part(sweep)) for part in (page.question, page.verdict, page.picture, page.table)]
+        found.append(str(page.provenance(sweep, ["a", "b"])))
+    assert english(together(" ".join([*found, *drawn])), code) == []
+    assert foreign([*found, *drawn], code) == set()
+
+
+def test_the_list_of_runs_is_in_the_language_of_the_command(tmp_path):
+    assert '<html lang="fr">' in pages.index(tmp_path, spoken="fr").read_text(encoding="utf-8")
+    assert '<html lang="en">' in pages.index(tmp_path).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("code", OTHERS)

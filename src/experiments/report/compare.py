@@ -24,6 +24,14 @@ COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"),
           7: later("seven"), 8: later("eight"), 9: later("nine"), 10: later("ten")}  # fmt: skip
 
 
+def question() -> Html:
+    """Return the title of the page and what it shows."""
+    return parts.heading(
+        say("What do the experiments say together?"),
+        say("What offers have done so far, test by test and together, and what to expect of the next test."),
+    )
+
+
 def read_all(paths: Sequence[str]) -> list[Readout]:
     """Return the readouts to compare."""
     if not paths:

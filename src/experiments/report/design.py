@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from experiments.sizing import Difference, Size
 
 STATES = {"pass": later("Fine"), "warn": later("Mind"), "stop": later("Stop")}
+RULES = {  # correction: what is said of it; of none nothing
+    "simultaneous": later(", simultaneous correction over the pairs of a question"),
+    "holm": later(", holm correction over the pairs of a question"),
+    "bonferroni": later(", bonferroni correction over the pairs of a question"),
+}
 SHOWN = 5  # sizes in the table, around the planned one
 LARGEST = {
     "customers": later("The largest test possible has {n} customers: no more lost customers can be contacted."),
@@ -98,9 +103,7 @@ def told(design: Design) -> Html:
 
 
 def _rule(design: Design) -> str:
-    if design.correction == "none":
-        return ""
-    return say(", {correction} correction over the pairs of a question", correction=design.correction)
+    return say(RULES[design.correction]) if design.correction in RULES else ""
 
 
 def _amount(one: Difference, value: float, design: Design) -> str:

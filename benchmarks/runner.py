@@ -119,12 +119,15 @@ def measure(commands: list, environment: dict, folder: Path) -> tuple[float, flo
 
 
 def table(found: dict) -> list[str]:
-    """Return the medians and their ratios to the first contestant."""
-    medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
-    stock = next(iter(medians.values()))
-    return ["| way | CPU s | wall s | wall / stock |", "|---|---|---|---|"] + [
-        f"| {name} | {cpu:.1f} | {wall:.1f} | {wall / stock[1]:.3f} |" for name, (cpu, wall) in medians.items()
-    ]
+    """Return medians, and the medians of the ratios to the first contestant of the same turn."""
+    stock = next(iter(found.values()))
+    lines = ["| way | CPU s | wall s | CPU / stock | wall / stock |", "|---|---|---|---|---|"]
+    for name, runs in found.items():
+        cpu, wall = (statistics.median(column) for column in zip(*runs, strict=True))
+        pairs = [[mine / base for mine, base in zip(*both, strict=True)] for both in zip(runs, stock, strict=True)]
+        ratios = [statistics.median(column) for column in zip(*pairs, strict=True)]
+        lines.append(f"| {name} | {cpu:.1f} | {wall:.1f} | {ratios[0]:.3f} | {ratios[1]:.3f} |")
+    return lines
 
 
 def report(args: argparse.Namespace, single: dict, swept: dict, load: list[float]) -> None:
@@ -139,7 +142,7 @@ def report(args: argparse.Namespace, single: dict, swept: dict, load: list[float
         (f"    python benchmarks/runner.py --customers {args.customers} --settings {args.settings} "
         f"--repeat {args.repeat} --sweeps {args.sweeps}"),
         "",
-        f"One run, medians of {args.repeat} turns:",
+        f"One run, medians of {args.repeat} turns, ratios of the same turn:",
         "",
         *table(single),
         "",

@@ -88,7 +88,7 @@ def test_a_forked_kernel_shares_nothing_and_inherits_only_what_a_new_one_does(tm
         assert (told.pop("env"), told.pop("cwd"), told.pop("group")) == ("later", str(tmp_path), True)
     chances = [tuple(told.pop("chance")) for told in (a, b, started)]
     assert len({chance for pair in chances for chance in pair}) == 6
-    assert a.pop("threads") == b.pop("threads") <= started.pop("threads")  # NumPy's own begin when it needs them
+    assert a.pop("threads") == b.pop("threads") <= started.pop("threads")  # those of libraries begin when needed
     assert a == b == started
 
 

@@ -47,6 +47,9 @@ BEGIN = (  # without the folder one stands in, where a module may hide one of ou
     "import sys; sys.path = [path for path in sys.path if path]; from experiments.forks import main; "
     "main(*sys.argv[1:])"
 )
+# Matrices here are small: more threads only wait for each other, at twice the CPU time, most of all with two kernels at
+# once. And with none there is none to share at a fork.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LENGTH = 4  # bytes that tell how long a request is
 KILLED = -9  # what a process ends with when nobody can say
 
@@ -119,9 +122,8 @@ class Preloaded:
         self._lock, self._asked = Lock(), False
         with theirs:
             command = [sys.executable, "-c", BEGIN, str(theirs.fileno()), *modules]
-            self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-            )
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                                             env=ONE_THREAD | os.environ, start_new_session=True)  # fmt: skip
 
     def fork(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Forked:
         """Fork a kernel that sees these arguments, this environment and this folder. ChildProcessError if it cannot."""
@@ -223,7 +225,7 @@ def _serve(requests: socket) -> _Request:
             if request is None:
                 _end_all(running)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # OpenBLAS ends its own threads before a fork
+                warnings.simplefilter("ignore", DeprecationWarning)  # a library's idle thread is no reason to warn
                 pid = os.fork()
             if pid == 0:
                 return request

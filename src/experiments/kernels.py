@@ -14,7 +14,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from experiments.forks import current
+from experiments.forks import ONE_THREAD, current
 
 NAME = "winback-fork"
 LAUNCHER = "ipykernel_launcher"
@@ -37,7 +37,7 @@ class ForkedKernel(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ANN401  # Jupyter's signature
         """Start the kernel of a command and return where it listens."""
-        server = current()
+        server, kwargs["env"] = current(), ONE_THREAD | kwargs["env"]
         _running.add(self)
         if server is not None and LAUNCHER in cmd:
             with suppress(ChildProcessError):  # it cannot: the kernel is started as elsewhere

@@ -1,5 +1,10 @@
 """What the tests share: simulated companies, the real donor test, and small tests written by hand."""
 
+import os
+
+# Before numpy is loaded: matrices here are small, and two workers share the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import importlib.util
 import json
 import re

@@ -8,24 +8,30 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 import yaml
 
-from experiments import cli, read_out
+import experiments
+from experiments import cli, decide, find_lost, read_out
 from experiments.checks import CHECKS
 from experiments.estimands import METRICS
 from experiments.fits import FITS
 from experiments.kinds import KINDS
+from experiments.lock import lock
 from experiments.notebooks import find_notebook
+from experiments.objectives import OBJECTIVES
 from experiments.offers import Monthly, Offer, fixed_of, own_costs
 from experiments.parameters import parameters_of
 from experiments.plan import Audit, Cause, DesignRules, Lost, Sheet
 from experiments.rules import Caller, Channel, ContactRules
 from experiments.tables import CONTRACTS, Source
 from experiments.terms import in_words
+from experiments.workspace import make_workspace
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -200,7 +206,7 @@ def commands_in(page):
 def test_every_command_line_in_the_docs_is_one_the_command_understands(page):
     for line in commands_in(page):
         words = shlex.split(line)[1:]
-        if words[0] in {"check", "readout", "run"} and len(words) == 1:  # the command alone, as a name
+        if len(words) == 1 and words[0] in COMMANDS.choices:  # the command alone, as a name
             continue
         try:
             cli._parser().parse_args([word for word in words if word != "..."])
@@ -213,12 +219,127 @@ def test_every_target_of_make_in_the_readme_exists():
     assert set(re.findall(r"(?:^    |`)make (\w+)", text("README.md"), re.MULTILINE)) <= set(targets.split())
 
 
-def test_every_room_the_readme_names_exists():
+def test_the_readme_names_every_room_and_no_other():
     first_cells = re.findall(r"^\| ((?:`\w+` ?)+)\|", sections("README.md")["Where things are"], re.MULTILINE)
-    named = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
-    rooms = {path.stem for path in (ROOT / "src/experiments").iterdir() if path.stem not in ("sql", "templates")}
-    assert named
-    assert named <= rooms
+    named = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    texts = ("sql", "templates", "locale", "__init__", "__pycache__", "py")  # no rooms: what rooms read
+    rooms = {path.name.split(".")[0] for path in (ROOT / "src/experiments").iterdir()} - set(texts)
+    assert sorted(named) == sorted(rooms)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_name_that_the_docs_import_exists(page):
+    imports = re.compile(r"^\W*from (experiments[\w.]*) import ([\w, ]+)$", re.MULTILINE)
+    for home, names in imports.findall(page.read_text(encoding="utf-8")):
+        for name in names.split(", "):
+            assert hasattr(import_module(home), name), f"from {home} import {name}"
+
+
+def test_an_analyst_is_told_of_every_public_name():
+    told = set(re.findall(r"\w+", text("docs/tutorials/analyst.md")))
+    assert set(experiments.__all__) <= told
+
+
+def test_the_sheet_and_the_notebook_let_every_objective_be_chosen():
+    assert set(Sheet.model_fields["objective"].annotation.__args__) == set(OBJECTIVES)
+    choices = parameters_of(find_notebook("3-readout"))["objective"].type
+    assert set(re.findall(r"['\"](\w+)['\"]", choices)) == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("page", ["docs/method.md", "docs/tutorials/executive.md"])
+def test_every_verdict_is_explained(page):
+    words = re.findall(r'word ?= ?say\("([^"]+)"', inspect.getsource(decide))
+    words += re.findall(r'else say\("([A-Z][^"]+)"\)\n', inspect.getsource(decide))
+    fixed = {max(re.split(r"{\w+}", word), key=len).strip(" :,") for word in words}
+    assert {"Choose", "not separable", "equivalent within", "No offer looks better than doing nothing"} <= fixed
+    explained = re.findall(r"^\| ([^|]+) \|", text(page), re.MULTILINE)
+    assert [word for word in fixed if not any(word in row for row in explained)] == []
+
+
+def test_every_place_and_test_that_a_recipe_names_exists():
+    recipes = text("docs/how-to.md")
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)", recipes):
+        assert f"def {name}" in tests, name
+    places = [path.relative_to(ROOT / "src/experiments").as_posix() for path in (ROOT / "src/experiments").rglob("*.*")]
+    for name in re.findall(r"`([\w/]+\.(?:py|sql))`", recipes):
+        assert any(place == name or place.endswith(f"/{name}") for place in places), name
+    without = [name for name, part in sections("docs/how-to.md").items() if "Fails until done:" not in part]
+    assert without == ["How to add something", "A query, or another engine"]
+
+
+# The tutorials
+
+
+def quoted(page):
+    """Return what a page says that its commands print: command -> lines, with days and hashes left open."""
+    blocks = re.findall(r"^    winback ([^\n]+)\n\n```\n(.*?)^```$", text(page), re.DOTALL | re.MULTILINE)
+    return {command: timeless(said) for command, said in blocks}
+
+
+def timeless(said):
+    return [re.sub(r"\d{4}-\d\d-\d\d|\b[0-9a-f]{64}\b", "…", line) for line in said.splitlines()]
+
+
+def filled(calls, into, *, day):
+    """Write a list whose first 80 customers were tried; every fifth was not reached, every other one refused."""
+    with Path(calls).open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for place, row in enumerate(rows[:80]):
+        row.update({"called_on": day, "reached": "yes" if place % 5 else "no"})
+        if place % 5:
+            row["accepted_at" if place % 2 else "refused_at"] = day
+    with Path(into).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_the_way_from_a_plan_to_the_answers_prints_what_the_tutorials_say(tmp_path, monkeypatch, capsys):
+    make_workspace(tmp_path, customers=4_000)
+    monkeypatch.chdir(tmp_path)
+    sheet, today = Path("data/spring/sheet.yml"), datetime.now(UTC).date()
+    (written,) = re.findall(r"^```yaml\n(.*?)^```$", text("docs/tutorials/marketer.md"), re.DOTALL | re.MULTILINE)
+    sheet.parent.mkdir()
+
+    def write(*changes):
+        told = sheet.read_text(encoding="utf-8") if changes else written
+        for old, new in changes:
+            assert old in told
+            told = told.replace(old, new)
+        sheet.write_text(told, encoding="utf-8")
+
+    def follow(page, start):
+        ((command, said),) = [(line, said) for line, said in quoted(page).items() if line.startswith(start)]
+        assert cli.main(shlex.split(command)) == 0
+        assert timeless(capsys.readouterr().out)[: len(said)] == said
+
+    write()
+    follow("docs/tutorials/marketer.md", "check")
+    write(("worth: 25}", "worth: 25, expires_days: 30}"), ("holdout: nothing", "customers: 2200\nholdout: nothing"))
+    find_lost(sheet, out="reports/spring/1-lost")
+    plan, _ = lock(sheet, cohort=Path("reports/spring/1-lost/cohort.parquet"), today=today)
+    locked = quoted("docs/tutorials/marketer.md")["design data/spring/sheet.yml --lock"]
+    assert locked == [f"Locked on …: data/spring/plan.yml, {plan.customers:,} customers, sha256 …"]
+    head = "docs/tutorials/head-of-sales.md"
+    follow(head, "assign")
+    follow(head, "contacts data/spring/sheet.yml --out reports/spring/calls.csv")
+    write((", Cleo: {head: true}", ""))
+    assert cli.main(["contacts", str(sheet), "--out", "other.csv"]) == 1
+    (refused,) = re.findall(r"^```\n(winback: No list yet.*?)^```$", text(head), re.DOTALL | re.MULTILINE)
+    assert capsys.readouterr().err == refused
+    (script,) = re.findall(r"^```jinja\n(.*?)^```$", text(head), re.DOTALL | re.MULTILINE)
+    Path("data/spring/scripts").mkdir()
+    Path("data/spring/scripts/offer-coupon.j2").write_text(script, encoding="utf-8")
+    more = "tables:\n  contacts: {file: contacts.parquet}\n  assignments: {file: assignments.parquet}"
+    write(("Bob: {}}", "Bob: {}, Cleo: {head: true}}"), ("  capacity", "  scripts: scripts\n  capacity"))
+    filled("reports/spring/calls.csv", "monday.csv", day=today.isoformat())
+    follow(head, "contacts data/spring/sheet.yml --answers")
+    write(("tables:", more))
+    follow(head, "contacts data/spring/sheet.yml --out reports/spring/tuesday.csv")
+    assert "I am calling because you have not been with us" in Path("reports/spring/tuesday.csv").read_text("utf-8-sig")
+    follow(head, "ledger")
+    follow(head, "release")
 
 
 @pytest.fixture

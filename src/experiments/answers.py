@@ -242,7 +242,7 @@ def _refuse_contradictions(
     if not replace:
         query = steps["wrong"].format(rows="answers_matched", wrong="contradicts")
         _stop(con, file, query, told="contradict what was imported before",
-              cure="Correct the list, or, if it is right now, import it with replace=True.")  # fmt: skip
+              cure="Correct the list, or, if it is right now, read it back with `--replace`.")  # fmt: skip
 
 
 def _refuse_opposed(con: duckdb.DuckDBPyConnection, file: str, query: str) -> None:

@@ -94,7 +94,7 @@ def write_list(
         raise WinbackError(f"The separator is {separator!r}. Use a comma, a semicolon or a tab.")
     if path.exists() and not replace:
         raise WinbackError(f"{path.name} is there already, and somebody may have written into it. Import it first, "
-                           "then give another name, or replace=True.")  # fmt: skip
+                           "then give another name, or `--replace`.")  # fmt: skip
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

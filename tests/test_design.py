@@ -249,6 +249,28 @@ def test_a_percentage_is_expected_to_cost_a_part_of_what_customers_bring(sheet):
     assert design.arms[1].worst_cost > design.arms[1].expected_cost
 
 
+def test_an_offer_of_the_same_name_at_another_cost_counts_at_its_own(sheet):
+    same = design_test(sheet(design=SIMULATED), customers=4_000)
+    arms = {"discount": {"contact": 5, "monthly": [{"cost": 10, "months": 6}]}}
+    half = design_test(sheet(arms=arms, design=SIMULATED), customers=4_000)
+    costs = [{arm.name: arm.expected_cost for arm in design.arms} for design in (same, half)]
+    assert costs[0]["discount"] == pytest.approx(50.13, abs=0.02)
+    assert costs[1]["discount"] == pytest.approx(5 + 0.4713 * 60, rel=0.01)  # of who returned, every month
+    assert costs[1]["upgrade"] == costs[0]["upgrade"]
+    assert all(arm.expected_cost <= arm.worst_cost for arm in half.arms)
+
+
+def test_what_cannot_be_planned_is_refused_in_words(sheet):
+    equal = {"rates": dict.fromkeys(("holdout", "discount", "upgrade", "bundle", "tailored"), 0.3)}
+    with pytest.raises(WinbackError, match="All arms are taken to be equal"):
+        design_test(sheet(design=equal), customers=4_000)
+    with pytest.raises(WinbackError, match="`first_day` is 9998-01-01"):
+        design_test(sheet(contacts={"first_day": "9998-01-01"}), customers=4_000)
+    nobody = {"rates": {"holdout": 0, "discount": 0.45, "upgrade": 0.41}}
+    assert design_test(sheet(leave=("bundle", "tailored"), design=nobody), customers=4_000).arms[0].best_share is None
+    assert design_test(sheet(design={"compare": "holdout"}), customers=4_000).asked[0].endswith("returned")
+
+
 # When it ends, what can go wrong.
 
 

@@ -237,6 +237,9 @@ def _over(sheet: Sheet) -> str:
 def _later(day: date, months: int) -> date:
     """Return the same day so many months later, the last of a shorter month."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if year >= date.max.year:
+        raise WinbackError(f"`first_day` is {day}: the test would end after the year {date.max.year}. Write the "
+                           "day of the first contact.")  # fmt: skip
     end = (date(year + (month == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day  # noqa: PLR2004  December
     return date(year, month + 1, min(day.day, end))
 

@@ -24,9 +24,11 @@ from experiments.offers import costs_of
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.pooled import prior_of, read_pooled
 from experiments.question import Group, Pair, Question, ask, even_follow_up, share_group
+from experiments.simulate import CONTACT_COST, TAILORED
 from experiments.words import listed
 
 POOLED = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}  # objective: metric of readouts
+SAME = 1e-6  # money of a head below which two costs are the same
 GAP = 0.04  # between offers of whom nobody knows more: the Harvard Business Review case, 45 against 41 % accepted
 
 
@@ -132,7 +134,8 @@ def _expected(sheet: Sheet, folder: Path) -> dict[str, dict[str, Estimate]]:
 def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:
     """Return the shares of an offer and of the next, or of the holdout, where nobody knows any."""
     lower = expected_returned - min(GAP, expected_returned / 2)
-    pair = [*sheet.offers, *([sheet.holdout] if sheet.holdout else [])][:2]
+    offers = sheet.offers[:1] if sheet.design.compare == "holdout" else sheet.offers
+    pair = [*offers, *([sheet.holdout] if sheet.holdout else [])][:2]
     return dict(zip(pair, (expected_returned, lower), strict=False))
 
 
@@ -144,18 +147,25 @@ def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
     source = say("the customers of the test {experiment}", experiment=past.experiment)
-    return _as_planned(evidence_of(make_cube(past, home), past), sheet), source
+    heads = {name: stated_cost(past, name, returned=1.0) for name in past.offers}
+    return _as_planned(evidence_of(make_cube(past, home), past), sheet, heads=heads), source
 
 
 def _simulated(sheet: Sheet) -> Evidence:
     rules = sheet.design
     world = calibrate(accepted=rules.accepted, returning=rules.returning)
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate")}
-    return _as_planned(simulated_evidence(world, **same), sheet)
+    heads = {name: CONTACT_COST + sum(cost * months for cost, months in offer.monthly_costs)
+             for name, offer in world.offers.items()}  # fmt: skip
+    heads["tailored"] = max(heads[name] for name in TAILORED.values())
+    return _as_planned(simulated_evidence(world, **same), sheet, heads=heads)
 
 
-def _as_planned(evidence: Evidence, sheet: Sheet) -> Evidence:
-    """Return the evidence with the arms of the sheet, each as the arm that it is like."""
+def _as_planned(evidence: Evidence, sheet: Sheet, *, heads: Mapping[str, float]) -> Evidence:
+    """Return the evidence with the arms of the sheet, each as the arm that it is like, at its own costs.
+
+    `heads`: what a customer who accepts and stays cost there, by arm: who costs the same here keeps the cost seen.
+    """
     holdout = evidence.holdout if sheet.holdout is None else sheet.holdout
     names = [*sheet.arms, *([] if holdout in sheet.arms else [holdout])]
     like = {name: sheet.design.like.get(name, evidence.holdout if name == holdout else name) for name in names}
@@ -167,13 +177,15 @@ def _as_planned(evidence: Evidence, sheet: Sheet) -> Evidence:
     rows = [evidence.arms.index(like[name]) for name in names]
     found = replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
                     believed=evidence.believed[rows])  # fmt: skip
-    return _at_own_costs(found, sheet)
+    changed_cost = [name for name in sheet.offers if name in sheet.design.like
+                    or abs(stated_cost(sheet, name, returned=1.0, value=1.0) - heads[name]) > SAME]  # fmt: skip
+    return _at_own_costs(found, sheet, changed_cost)
 
 
-def _at_own_costs(evidence: Evidence, sheet: Sheet) -> Evidence:
-    """Return the evidence in which an arm that is only like another costs what the sheet says it costs."""
+def _at_own_costs(evidence: Evidence, sheet: Sheet, offers: Sequence[str]) -> Evidence:
+    """Return the evidence in which these offers cost what the sheet says they cost."""
     mean, numbers = evidence.mean.copy(), evidence.numbers()
-    for name in sheet.design.like.keys() & set(sheet.offers):
+    for name in offers:
         arm = evidence.arms.index(name)
         told = dict(zip(NUMBERS, map(float, numbers[arm]), strict=True))
         cost = stated_cost(sheet, name, returned=told["returned"], value=told["value"])

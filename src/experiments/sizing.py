@@ -171,7 +171,7 @@ class Sizing:
         question = None
         if self.sheet.holdout in self.known.rates:
             question = self.ask(self.sheet.objective, holdout=True) or self.ask("returned", holdout=True)
-        if question is None or len(question.arms) < len(self.sheet.arms):
+        if question is None or len(question.arms) < len(self.sheet.arms) or not question.noise.any(axis=(1, 2)).all():
             return {}
         alike = tuple(replace(contrast, effect=1.0) for contrast in question.contrasts)
         return optimal_shares(replace(question, contrasts=alike, pooled=False))
@@ -248,6 +248,9 @@ class Sizing:
             wanted = [needed[place] for place in places if place in needed]
             if wanted:
                 asked.append(Asked(tells=tells, sizes=max(wanted, key=lambda sizes: sizes.total)))
+        if not asked:
+            raise WinbackError("All arms are taken to be equal: no number of customers tells them apart. Write "
+                               "different `rates:`, or the smallest difference that matters.")  # fmt: skip
         return asked
 
     def sizes(self, limits: Limits) -> tuple[Size, ...]:

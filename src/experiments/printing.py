@@ -28,6 +28,10 @@ def print_page(page: Path, out: Path | None = None) -> Path:
     if not page.is_file():
         raise WinbackError(f"There is no page {str(page)!r}. Name a page.html, or the folder of a run.")
     target = out or page.with_suffix(".pdf")
+    if target.suffix.lower() != ".pdf":
+        raise WinbackError(
+            f"{target} is no name of a PDF: nothing else is written over. Write --out {target.stem}.pdf."
+        )
     browser = find_browser()
     with tempfile.TemporaryDirectory(prefix="winback-", ignore_cleanup_errors=True) as home:
         made = Path(home) / "page.pdf"

@@ -58,6 +58,8 @@ def sweep(
     Every setting is checked before anything starts. A setting that fails stops no other. Interrupted, what is
     finished stays, and the same sweep goes on from there. `language`: of the page of all. Raises WinbackError.
     """
+    if (out / "run.json").is_file() and Run.read(out / "run.json").notebook != PAGE:
+        raise WinbackError(f"'{out}' holds another report. Give the sweep another name: --name.")
     orders = _orders(notebook, parameters, over=over, out=out, inputs=tuple(inputs))
     with alone(out / SETTINGS, wait=False) as held:
         if not held:

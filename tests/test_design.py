@@ -13,6 +13,7 @@ from experiments.errors import WinbackError
 from experiments.estimate import Estimate
 from experiments.lock import lock
 from experiments.pooled import Knowledge, pool
+from experiments.registry import inputs_of
 from experiments.report import design as report
 from experiments.simulate import truth
 from experiments.sizing import MOST
@@ -120,6 +121,13 @@ def test_a_past_test_tells_what_money_varies_by(sheet, small_telecom, telecom_sh
             design_test(sheet(design={"past": str(small_telecom / "past.yml")}, currency="EUR"), customers=4_000)
     finally:
         (small_telecom / "past.yml").unlink()
+
+
+def test_a_past_test_and_pooled_knowledge_are_inputs_of_the_run(sheet, tmp_path):
+    past = sheet(name="past.yml")
+    (tmp_path / "pooled.json").write_text("{}", encoding="utf-8")
+    path = sheet(design={"past": past.name, "pooled": "pooled.json"})
+    assert {path, past, tmp_path / "pooled.json"} <= set(inputs_of(path))
 
 
 def test_an_offer_of_ones_own_may_be_like_a_known_one(sheet):

@@ -157,7 +157,7 @@ def find_run(name: str | Path) -> Run:
 
 
 def inputs_of(sheet: str | Path) -> list[Path]:
-    """Return the files a run on a sheet reads: sheet, tables, the locked plan, the past test it learns from."""
+    """Return the files a run on a sheet reads: sheet, tables, the locked plan, the past tests it learns from."""
     from experiments.lock import FILE
     from experiments.plan import files_of, read_sheet
 
@@ -165,7 +165,12 @@ def inputs_of(sheet: str | Path) -> list[Path]:
     beside = [folder / FILE]
     if content.lost is not None and content.lost.learn_from is not None:
         beside.append(folder / content.lost.learn_from)
-    return [*files_of(sheet), *(path for path in beside if path.is_file())]
+    if content.design.pooled is not None:
+        beside.append(folder / content.design.pooled)
+    past = folder / content.design.past if content.design.past is not None else None
+    if past is not None and past.is_file():
+        beside += files_of(past)
+    return list(dict.fromkeys([*files_of(sheet), *(path for path in beside if path.is_file())]))
 
 
 def hashes_of(inputs: Iterable[Path]) -> dict[str, str]:

@@ -195,6 +195,49 @@ def test_a_test_may_be_for_the_holdout_alone(sheet):
     assert MOST["profit"] not in design.said
 
 
+RATED = {"discount": 0.5, "upgrade": 0.4, "bundle": 0.3, "tailored": 0.2, "holdout": 0.04}
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"rates": RATED | {"upgrade": 0.5}}, "not which offer brings most back: no size tells equal offers apart"),
+        ({"rates": {"discount": 0.5, "upgrade": 0.4}}, "nobody knows: no rate is stated of Bundle and Tailored"),
+        ({"rates": {"discount": 0.5, "holdout": 0.04}}, "no rate is stated of Upgrade, Bundle and Tailored"),
+        ({"rates": RATED | {"holdout": 0.2}, "compare": "holdout"}, "not every offer from doing nothing: no size"),
+        ({"rates": {"discount": 0.5, "holdout": 0.04}, "compare": "holdout"}, "no rate is stated of Upgrade, Bundle"),
+        ({}, "no rate is stated of Bundle and Tailored"),
+    ],
+)
+def test_what_no_size_tells_is_not_called_told(sheet, rules, words):
+    """A tie at the top, an offer of which nobody said anything, an offer equal to the holdout."""
+    design = design_test(sheet(objective="returned", design=rules), customers=1_000_000)
+    assert words in design.said
+    assert (design.decides, design.answers[-1], any(design.answers)) == (False, False, True)
+    assert "Large enough" not in str(report.verdict(design))
+    size = {risk.name: risk for risk in design.risks}["Size"]
+    assert size.state == "warn"
+    assert ("State the rate of every arm" in size.todo) == ("no rate" in words)
+    whole = design_test(sheet(objective="returned", design={"rates": RATED}), customers=1_000_000)
+    assert whole.decides
+
+
+def test_an_offer_that_costs_nothing_has_no_return_on_it(sheet):
+    arms = {"discount": {"contact": 0, "monthly": []}}
+    with pytest.raises(WinbackError, match="one costs nothing"):
+        design_test(sheet(arms=arms, objective="roi", design=SIMULATED), customers=4_000)
+    assert design_test(sheet(arms=arms, design=SIMULATED), customers=4_000).arms[1].expected_cost == 0
+
+
+def test_rates_of_a_test_watched_in_part_need_more_customers(sheet):
+    settings = {"leave": ("tailored", "bundle"), "window_months": 6}
+    rules = {"rates": {"discount": 0.45, "upgrade": 0.41}}
+    whole, part = (design_test(sheet(design=rules | more, **settings), customers=9_000)
+                   for more in ({}, {"follow_up": [4, 8]}))  # fmt: skip
+    needed = [pair(design, "Discount", "Upgrade", "returned").needed for design in (whole, part)]
+    assert needed[1] == pytest.approx(needed[0] / 0.6, rel=2e-3)  # in the sixth month 3 of 5 are watched
+
+
 def test_an_offer_that_loses_money_is_told_from_doing_nothing(sheet):
     losing = {"discount": 0.02, "upgrade": 0.03, "bundle": 0.001}
     design = design_test(sheet(leave=("tailored",), design={"accepted": losing, "returning": 0.044}), customers=5_000)
@@ -220,6 +263,9 @@ def test_budget_and_calls_bound_the_test(sheet):
     stop = {risk.name: risk for risk in poor.risks}["Budget"]
     assert stop.state == "stop"
     assert f"customers: {poor.possible}" in stop.todo
+    for rules in ({"budget": 100}, {"weeks": 0.01}):
+        none = design_test(sheet(design=SIMULATED | rules, contacts=callers), customers=2_000)
+        assert all("customers: " not in risk.todo for risk in none.risks if risk.name in ("Budget", "Calls"))
     slow = design_test(sheet(design=SIMULATED | {"weeks": 2}, contacts=callers), customers=2_000)
     assert {risk.name: risk.state for risk in slow.risks}["Calls"] == "stop"
 
@@ -251,10 +297,24 @@ def test_the_best_shares_are_those_of_the_square_root_where_offers_vary_alike(sh
 
 
 def test_a_percentage_is_expected_to_cost_a_part_of_what_customers_bring(sheet):
-    arms = {"holdout": {"share": 1}, "code": {"share": 1, "kind": "promo_code", "percent": 10, "months": 6}}
-    design = design_test(_own(sheet, arms, SIMULATED | {"like": {"code": "discount"}}), customers=4_000)
-    assert design.arms[1].expected_cost == pytest.approx(0.1 * truth()["discount"].value, rel=1e-3)
-    assert design.arms[1].worst_cost > design.arms[1].expected_cost
+    """Without an end of all of it; for so many months of so many months of it, at most, of each who returns."""
+    told = truth()["discount"]
+    for months, part in ((None, told.value), (60, told.value), (3, 3 * told.value / told.months * told.returned)):
+        code = {"share": 1, "kind": "promo_code", "percent": 10, "months": months}
+        path = _own(sheet, {"holdout": {"share": 1}, "code": code}, SIMULATED | {"like": {"code": "discount"}})
+        arm = design_test(path, customers=4_000).arms[1]
+        assert arm.expected_cost == pytest.approx(0.1 * part, rel=2e-3)
+        assert arm.worst_cost > arm.expected_cost
+    assert "margin" in str(report.method(design_test(path, customers=4_000)))
+
+
+def test_a_percentage_that_nobody_can_count_is_told(sheet):
+    code = {"share": 1, "kind": "promo_code", "percent": 10, "months": 3}
+    path = _own(sheet, {"holdout": {"share": 1}, "code": code}, {"rates": {"holdout": 0.04, "code": 0.4}})
+    design = design_test(path, customers=4_000)
+    risk = {risk.name: risk for risk in design.risks}["Percentages"]
+    assert (risk.state, "leave out the percentages of code" in risk.reason) == ("warn", True)
+    assert "Not included" in str(report.method(design))
 
 
 def test_an_offer_of_the_same_name_at_another_cost_counts_at_its_own(sheet):
@@ -269,6 +329,11 @@ def test_an_offer_of_the_same_name_at_another_cost_counts_at_its_own(sheet):
 
 
 def test_what_cannot_be_planned_is_refused_in_words(sheet):
+    against = {"compare": "holdout", "rates": {"discount": 0.4, "upgrade": 0.3}}
+    with pytest.raises(WinbackError, match="`compare: holdout` is asked of a test without a holdout"):
+        design_test(sheet(leave=("holdout",), holdout=None, design=against), customers=4_000)
+    with pytest.raises(WinbackError, match="`rates:` names discount alone: there is nothing to compare"):
+        design_test(sheet(design={"rates": {"discount": 0.4}}), customers=4_000)
     equal = {"rates": dict.fromkeys(("holdout", "discount", "upgrade", "bundle", "tailored"), 0.3)}
     with pytest.raises(WinbackError, match="All arms are taken to be equal"):
         design_test(sheet(design=equal), customers=4_000)
@@ -338,6 +403,9 @@ def test_a_design_reads_back_as_it_was_written(sheet, tmp_path):
         ({"design": {"past": "a.yml", "rates": {"discount": 0.4}}}, ("both given", "one of them")),
         ({"design": {"pooled": "pooled.json"}}, ("Give `past` too",)),
         ({"design": {"returning": 0.1}}, ("goes with `accepted`",)),
+        ({"design": {"reached": 0.5, "rates": {"discount": 0.4}}}, ("reached", "goes with `past` or `accepted`")),
+        ({"design": {"like": {"discount": "upgrade"}}}, ("like", "goes with `past` or `accepted`")),
+        ({"arms": {"discount": {"label": "Upgrade"}}}, ("wo arms are called 'Upgrade'",)),
         ({"design": {"powr": 0.9}}, ("There is no such setting", "Did you mean 'power'?")),
         ({"design": {"follow_up": [30, 6]}}, ("`follow_up` is [30, 6]",)),
         ({"design": {"past": "nowhere.yml"}}, ("no experiment sheet", "nowhere.yml")),
@@ -352,7 +420,7 @@ def test_wrong_settings(sheet, settings, words):
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"customers": 5}, "5 customers are too few for 5 arms"), ({}, "0 customers are too few"),
+    [({"customers": 5}, "5 customers are too few for 5 arms of these shares: take 10"), ({}, "0 customers are too few"),
      ({"customers": 4_000, "power": 1.2}, "power 1.2"),
      ({"customers": 4_000, "expected_returned": 45}, "expected_returned is 45")],
 )  # fmt: skip

@@ -42,6 +42,10 @@ def winback(capsys, *words):
 
 
 def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
+    code, told, complaint = winback(capsys, "design", SHEET, "--lock")
+    assert (code, Path("data/spring/plan.yml").exists()) == (1, False)
+    assert "A cohort of 500 makes 100 customers in the smallest group: too few to tell anything" in told
+    assert "The plan is not locked: the test can tell nothing that is asked." in complaint
     code, told, _ = winback(capsys, "design", SHEET, "--lock", "--anyway")
     assert (code, "500 customers" in told, Path("data/spring/plan.yml").is_file()) == (0, True, True)
     code, told, _ = winback(capsys, "assign", SHEET, "--new-ledger")

@@ -217,7 +217,9 @@ def design(args: argparse.Namespace) -> None:
 
         planned = read_design(args.reports / _experiment(args.sheet) / "2-design" / "design.json")
         if planned.too_small and not args.anyway:
-            raise WinbackError(f"The plan is not locked. {planned.too_small} Or lock it all the same: --anyway.")
+            print(planned.too_small)  # in the language of the page
+            raise WinbackError("The plan is not locked: the test can tell nothing that is asked. Change it as said, "
+                               "or lock it all the same: --anyway.")  # fmt: skip
         plan, file = lock(args.sheet, cohort=_cohort(args), customers=planned.customers, today=datetime.now(UTC).date())
         print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")
 

@@ -16,9 +16,10 @@ from experiments.limits import Asked, Largest, Limits, largest, refuse_too_small
 from experiments.lock import deviations, read_plan
 from experiments.losses import Cohort
 from experiments.objectives import OBJECTIVES
+from experiments.offers import costs_of
 from experiments.plan import Sheet, read_sheet
 from experiments.prospects import Known, known_before
-from experiments.sizing import MOST, Difference, PlannedArm, Size, Sizing, counts_of
+from experiments.sizing import NAME_A_SOURCE, Difference, PlannedArm, Size, Sizing, Unknown, counts_of, fewest
 from experiments.words import count, date_told, interval, listed, money, number, share, told
 
 ROUGH = 0.25  # relative error of a variance above which a size is only a rough one
@@ -134,15 +135,15 @@ def design_test(
     if not 0 < expected_returned < 1 or not 1 - content.level < power < 1:
         raise WinbackError(f"expected_returned is {expected_returned}, power {power}: both are shares, such as 0.45 "
                            "and 0.8.")  # fmt: skip
-    if wanted < 2 * len(content.arms):
-        raise WinbackError(f"{wanted} customers are too few for {len(content.arms)} arms: take two an arm or more, "
-                           "`customers:` in the sheet.")  # fmt: skip
+    if wanted < fewest(content):
+        raise WinbackError(f"{wanted} customers are too few for {len(content.arms)} arms of these shares: take "
+                           f"{fewest(content):,} or more, `customers:` in the sheet.")  # fmt: skip
     known = known_before(content, folder, expected_returned=expected_returned)
     sizing = Sizing(sheet=content, known=known, power=power, counts=counts_of(content, wanted))
     arms = sizing.arms()
     limits = _limits(content, arms, cohort)
     largest_test = largest(tuple(content.arms), limits, shares=sizing.counts)
-    asked = sizing.asked()
+    asked, unknown = sizing.asked(), sizing.unknown
     design = Design(
         experiment=content.experiment,
         question=content.question,
@@ -157,9 +158,9 @@ def design_test(
         power=power,
         level=content.level,
         correction=content.design.correction,
-        said=f"{sentence(asked, sizing.counts)} {sizing.unknown}".rstrip(),
-        asked=(*(one.tells for one in asked), *([say(MOST[content.objective])] if sizing.unknown else [])),
-        answers=(*(one.answered(sizing.counts) for one in asked), *([False] if sizing.unknown else [])),
+        said=f"{sentence(asked, sizing.counts)} {unknown.reason if unknown else ''}".rstrip(),
+        asked=(*(one.tells for one in asked), *([unknown.tells] if unknown else [])),
+        answers=(*(one.answered(sizing.counts) for one in asked), *([False] if unknown else [])),
         too_small=_too_small(asked, largest_test, limits),
         differences=sizing.differences(),
         sizes=sizing.sizes(limits),
@@ -171,7 +172,7 @@ def design_test(
         plan=_plan(content, folder),
     )
     design = replace(design, calendar=_calendar(content, design))
-    return replace(design, risks=tuple(_risks(content, design, known, limits=limits, cohort=cohort)))
+    return replace(design, risks=tuple(_risks(sizing, design, limits=limits, cohort=cohort)))
 
 
 def _too_small(asked: Sequence[Asked], found: Largest, limits: Limits) -> str:
@@ -247,18 +248,21 @@ def _later(day: date, months: int) -> date:
 # ---- what can go wrong
 
 
-def _risks(sheet: Sheet, design: Design, known: Known, *, limits: Limits, cohort: Cohort | None) -> list[Risk]:
+def _risks(sizing: Sizing, design: Design, *, limits: Limits, cohort: Cohort | None) -> list[Risk]:
     """Return what was looked at, the worst first."""
+    sheet, known = sizing.sheet, sizing.known
+    enough = design.possible if design.possible >= fewest(sheet) else None
     found = [
         _holdout_risk(sheet),
-        _size_risk(design),
+        _size_risk(design, sizing.unknown),
         _source_risk(design, known),
         _past_risk(design, known),
-        _budget_risk(design, limits),
-        _calls_risk(design, limits),
+        _budget_risk(design, limits, enough),
+        _calls_risk(design, limits, enough),
         _day_risk(sheet, design),
         _strata_risk(sheet, cohort),
         _plan_risk(design),
+        _percent_risk(sheet, known),
         *_offer_risks(sheet, known),
     ]
     order = ("stop", "warn", "pass")
@@ -275,13 +279,14 @@ def _holdout_risk(sheet: Sheet) -> Risk:
     return Risk(name=say("Holdout"), state="pass", reason=reason)
 
 
-def _size_risk(design: Design) -> Risk:
+def _size_risk(design: Design, unknown: Unknown | None) -> Risk:
     name = say("Size")
     if design.decides:
         return Risk(name=name, state="pass", reason=design.said)
-    todo = design.too_small or say(
-        "Assign more, drop an arm, or be content with “not separable” among the nearest offers."
-    )
+    todo = say("Assign more, drop an arm, or be content with “not separable” among the nearest offers.")
+    if unknown and all(design.answers[:-1]):  # what is known of, the test tells
+        todo = unknown.cure
+    todo = design.too_small or todo
     return Risk(name=name, state="warn" if any(design.answers) else "stop", reason=design.said, todo=todo)
 
 
@@ -290,7 +295,7 @@ def _source_risk(design: Design, known: Known) -> Risk:
     if known.evidence is None:
         more = say("Money and months vary far more than responses, so a test that tells responses apart is many times "
                    "too small to rank offers on them.")  # fmt: skip
-        todo = say("Name a past test (`design: {past: sheet.yml}`), or state `accepted:` rates.")
+        todo = say(NAME_A_SOURCE)
         reason = rests if design.objective == "returned" else f"{rests} {more}"
         return Risk(name=name, state="warn", reason=reason, todo=todo)
     error = known.evidence.error
@@ -317,7 +322,7 @@ def _past_risk(design: Design, known: Known) -> Risk | None:
     return Risk(name=say("Past tests"), state="pass", reason=reason)
 
 
-def _budget_risk(design: Design, limits: Limits) -> Risk:
+def _budget_risk(design: Design, limits: Limits, enough: int | None) -> Risk:
     name = say("Budget")
     expected, worst = (money(amount, design.currency, digits=0) for amount in (design.expected, design.worst))
     costs = say("The test is expected to cost {expected} and costs {worst} at most.", expected=expected, worst=worst)
@@ -328,7 +333,9 @@ def _budget_risk(design: Design, limits: Limits) -> Risk:
     said = f"{costs} {budget}"
     if design.expected > limits.budget:
         paid = plural("It pays for {n} customer.", "It pays for {n} customers.", design.possible)
-        todo = say("Set `customers: {customers}`, or raise the budget.", customers=str(design.possible))
+        todo = say("Raise the budget.")
+        if enough:
+            todo = say("Set `customers: {customers}`, or raise the budget.", customers=str(enough))
         return Risk(name=name, state="stop", reason=f"{said} {paid}" if design.bound == "budget" else said, todo=todo)
     if design.worst > limits.budget:
         todo = say("Keep the difference in reserve: if everybody accepts, it is short.")
@@ -336,7 +343,7 @@ def _budget_risk(design: Design, limits: Limits) -> Risk:
     return Risk(name=name, state="pass", reason=said)
 
 
-def _calls_risk(design: Design, limits: Limits) -> Risk | None:
+def _calls_risk(design: Design, limits: Limits, enough: int | None) -> Risk | None:
     name = say("Calls")
     if design.weeks is None:
         return Risk(name=name, state="warn",
@@ -345,9 +352,12 @@ def _calls_risk(design: Design, limits: Limits) -> Risk | None:
     takes = {"weeks": number(design.weeks, digits=1), "calls": count(limits.calls_a_week or 0)}
     if limits.weeks is not None and design.weeks > limits.weeks:
         short = later("The calls take {weeks} weeks at {calls} a week; there are {there}.")
-        todo = later("Add callers, lengthen `deadline_days`, or set `customers: {customers}`.")
-        return Risk(name=name, state="stop", reason=say(short, there=number(limits.weeks, digits=1), **takes),
-                    todo=say(todo, customers=str(design.possible)))  # fmt: skip
+        todo = say("Add callers, or lengthen `deadline_days`.")
+        if enough:
+            some = later("Add callers, lengthen `deadline_days`, or set `customers: {customers}`.")
+            todo = say(some, customers=str(enough))
+        reason = say(short, there=number(limits.weeks, digits=1), **takes)
+        return Risk(name=name, state="stop", reason=reason, todo=todo)
     return Risk(name=name, state="pass", reason=say("The calls take {weeks} weeks at {calls} a week.", **takes))
 
 
@@ -366,6 +376,17 @@ def _day_risk(sheet: Sheet, design: Design) -> Risk:
         )  # fmt: skip
         return Risk(name=name, state="warn", reason=reason, todo=say("Register a later day, or a shorter horizon."))
     return Risk(name=name, state="pass", reason=say("Registered: {day}.", day=date_told(sheet.read_date)))
+
+
+def _percent_risk(sheet: Sheet, known: Known) -> Risk | None:
+    """Return that percentages cannot be counted, where nobody knows what they are of."""
+    shares = {name: costs_of(name, sheet.every_offer, factors=None, decimals=0).shares for name in sheet.offers}
+    uncounted = [sheet.arms[name].label or name for name, share in shares.items() if share]
+    if known.evidence is not None or not uncounted:
+        return None
+    reason = say("Nobody knows what customers pay before a first test, so the costs leave out the percentages of "
+                 "{offers}.", offers=listed(uncounted))  # fmt: skip
+    return Risk(name=say("Percentages"), state="warn", reason=reason, todo=say(NAME_A_SOURCE))
 
 
 def _offer_risks(sheet: Sheet, known: Known) -> list[Risk]:

@@ -132,11 +132,18 @@ class Asked:
     """Something a test should tell, after "you can tell": "45 % from 41 %", and the customers that takes."""
 
     tells: str
-    sizes: Sizes
+    sizes: Sizes | None  # None: arms of it are taken to be equal, which no size tells apart
 
     def answered(self, customers: Mapping[str, int]) -> bool:
         """Tell whether so many customers of each arm are enough."""
-        return all(customers.get(arm, 0) >= size for arm, size in self.sizes.customers.items())
+        return self.sizes is not None and all(customers.get(arm, 0) >= n for arm, n in self.sizes.customers.items())
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in words."""
+        if self.sizes is None:
+            return say("no size tells equal offers apart")
+        return say("for that {n}", n=self.sizes.smallest)
 
 
 def sentence(asked: Sequence[Asked], customers: Mapping[str, int]) -> str:
@@ -148,10 +155,9 @@ def sentence(asked: Sequence[Asked], customers: Mapping[str, int]) -> str:
     if not unable:
         return say("{start} you can tell {able}.", start=start, able=listed(able))
     if len(unable) == 1:
-        missing = say("{tells}: for that {n}", tells=unable[0].tells, n=unable[0].sizes.smallest)
+        missing = say("{tells}: {takes}", tells=unable[0].tells, takes=unable[0].takes)
     else:
-        each = later("{tells} (for that {n})")
-        missing = listed([say(each, tells=one.tells, n=one.sizes.smallest) for one in unable], last="or")
+        missing = listed([f"{one.tells} ({one.takes})" for one in unable], last="or")
     if not able:
         return say("{start} you cannot tell {missing}.", start=start, missing=missing)
     return say("{start} you can tell {able} but not {missing}.", start=start, able=listed(able), missing=missing)
@@ -169,14 +175,14 @@ def refuse_too_small(asked: Sequence[Asked], found: Largest, *, limits: Limits) 
     """Refuse limits within which nothing that is asked can be told; say what the easiest answer takes."""
     if found.smallest >= FEWEST and any(one.answered(found.customers) for one in asked):
         return
-    easiest = min(asked, key=lambda one: one.sizes.total)
-    takes = [say("{n} in the smallest group", n=easiest.sizes.smallest)]
-    weeks = limits.duration(easiest.sizes.customers)
+    sizes, tells = min(((one.sizes, one.tells) for one in asked if one.sizes), key=lambda each: each[0].total)
+    takes = [say("{n} in the smallest group", n=sizes.smallest)]
+    weeks = limits.duration(sizes.customers)
     if limits.budget is not None:
-        takes.append(money(limits.cost(easiest.sizes.customers), limits.currency, digits=0))
+        takes.append(money(limits.cost(sizes.customers), limits.currency, digits=0))
     if weeks is not None and math.isfinite(weeks):
         takes.append(plural("{n} week of calls", "{n} weeks of calls", max(1, math.ceil(weeks))))
-    needs = say("To tell {tells} takes {needs}.", tells=easiest.tells, needs=listed(takes))
+    needs = say("To tell {tells} takes {needs}.", tells=tells, needs=listed(takes))
     raise WinbackError(f"{_too_few(found, limits)} {needs} {say(CURES[found.bound])}")
 
 

@@ -183,6 +183,11 @@ class Costs:
         return self.attempt + self.gift + sum(cost * months for cost, months in self.monthly)
 
     @property
+    def shares(self) -> float:
+        """Share of what a customer brings or pays that it costs."""
+        return self.value_share + sum(part for part, _ in self.price_shares)
+
+    @property
     def months(self) -> tuple[int, ...]:
         """The lengths of its promotions."""
         return tuple(months for _, months in (*self.monthly, *self.price_shares) if months != NO_END)
@@ -233,7 +238,7 @@ def costs_of(
 
     parts = [cost(part) for part in offer.bundle]
     if offer.choose and factors is None:
-        parts.append(max(map(cost, offer.choose.values()), key=lambda costs: costs.head))
+        parts.append(max(map(cost, offer.choose.values()), key=lambda costs: (costs.head, costs.shares)))
     elif offer.choose and factors is not None:
         parts.append(cost(chosen(name, offer, factors)))
     return reduce(Costs.__add__, parts, own_costs(offer, decimals=decimals, full=full))

@@ -167,6 +167,10 @@ class DesignRules(BaseModel):
                 raise ValueError(f"the rate of {name!r} is {rate}: write a share from 0 to 1, 45 % is 0.45.")
         if self.pooled and not (self.past or self.accepted):
             raise ValueError("pooled: it says what to expect, not how much customers differ. Give `past` too.")
+        for name, given in (("reached", self.reached < 1), ("like", bool(self.like))):
+            if given and not (self.past or self.accepted):
+                raise ValueError(f"{name}: it goes with `past` or `accepted`. Stated `rates` are of everybody "
+                                 "assigned, arm by arm.")  # fmt: skip
         if self.returning is not None and not self.accepted:
             raise ValueError("returning: it goes with `accepted`.")
         if self.follow_up and not 1 <= self.follow_up[0] <= self.follow_up[1]:
@@ -281,6 +285,11 @@ class Sheet(BaseModel):
         for name in self.design.rates | self.design.like if self.arms else ():
             if name not in self.arms:
                 raise ValueError(f"design: there is no arm {name!r}. {did_you_mean(name, self.arms)}")
+        labels = [offer.label or name for name, offer in self.arms.items()]
+        for name, offer in self.arms.items():
+            if labels.count(offer.label or name) > 1:
+                raise ValueError(f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
+                                 "tell them apart. Give each its own.")  # fmt: skip
         self._refuse_parts()
         return self
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,9 +40,16 @@ def _bonferroni(covariance: Floats, df: Floats, level: float, family: int) -> Fl
 def _simultaneous(covariance: Floats, df: Floats, level: float, _family: int) -> Floats:
     scale = np.sqrt(np.diag(covariance))
     both = np.outer(scale, scale)
-    # Rounded, so that the draws behind the quantile do not hang on the unit of the metric.
-    correlation = np.divide(covariance, both, out=np.zeros_like(both), where=both > 0).round(9)
-    return np.full(len(df), simultaneous_quantile(correlation, df=float(df.min()), level=level))
+    # Rounded, so that the draws behind the quantile do not hang on the unit of the metric; + 0: no negative zero.
+    correlation = np.divide(covariance, both, out=np.zeros_like(both), where=both > 0).round(9) + 0.0
+    return np.full(len(df), _quantile(correlation.tobytes(), len(df), df=float(df.min()), level=level))
+
+
+@lru_cache(maxsize=64)
+def _quantile(correlation: bytes, differences: int, *, df: float, level: float) -> float:
+    """Return the critical value of a correlation: tests of all sizes with the same shares have the same."""
+    square = np.frombuffer(correlation).reshape(differences, differences)
+    return simultaneous_quantile(square, df=df, level=level)
 
 
 CORRECTIONS: dict[str, Critical] = {

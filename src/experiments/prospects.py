@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from experiments.cube import make_cube
 from experiments.errors import WinbackError, did_you_mean
 from experiments.estimate import Estimate
@@ -20,10 +22,10 @@ from experiments.evidence import (
 )
 from experiments.language import later, say
 from experiments.objectives import terms_of
-from experiments.offers import costs_of
+from experiments.offers import NO_END, costs_of
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.pooled import prior_of, read_pooled
-from experiments.question import Group, Pair, Question, ask, even_follow_up, share_group
+from experiments.question import Group, Pair, Question, ask, even_follow_up, inflation, share_group
 from experiments.simulate import CONTACT_COST, TAILORED
 from experiments.words import listed
 
@@ -105,7 +107,7 @@ def known_before(sheet: Sheet, folder: Path, *, expected_returned: float) -> Kno
         found, source = _simulated(sheet), say("the simulated telecom, calibrated to the rates of the sheet")
     else:
         rates = rules.rates or _guess(sheet, expected_returned)
-        groups = tuple(share_group(name, rate) for name, rate in rates.items())
+        groups = tuple(share_group(name, rate, followed=_followed(sheet)) for name, rate in rates.items())
         said = later("the rates of the sheet") if rules.rates else later("a guess: nothing is known before this test")
         return Known(sheet=sheet, source=say(said), groups=groups)
     if rules.reached < 1:
@@ -131,6 +133,12 @@ def _expected(sheet: Sheet, folder: Path) -> dict[str, dict[str, Estimate]]:
     return found
 
 
+def _followed(sheet: Sheet) -> float:
+    """Return the share of customers whom the plan watches to the end of the window."""
+    months = sheet.design.follow_up
+    return 1 / float(inflation(even_follow_up(*months) if months else None, np.array([sheet.window_months - 1]))[0, 0])
+
+
 def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:
     """Return the shares of an offer and of the next, or of the holdout, where nobody knows any."""
     lower = expected_returned - min(GAP, expected_returned / 2)
@@ -147,7 +155,7 @@ def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
     source = say("the customers of the test {experiment}", experiment=past.experiment)
-    heads = {name: stated_cost(past, name, returned=1.0) for name in past.offers}
+    heads = {name: _head(past, name) for name in past.offers}
     return _as_planned(evidence_of(make_cube(past, home), past), sheet, heads=heads), source
 
 
@@ -164,7 +172,7 @@ def _simulated(sheet: Sheet) -> Evidence:
 def _as_planned(evidence: Evidence, sheet: Sheet, *, heads: Mapping[str, float]) -> Evidence:
     """Return the evidence with the arms of the sheet, each as the arm that it is like, at its own costs.
 
-    `heads`: what a customer who accepts and stays cost there, by arm: who costs the same here keeps the cost seen.
+    `heads`: see `_head`, of each arm there: who costs the same here keeps the cost seen.
     """
     holdout = evidence.holdout if sheet.holdout is None else sheet.holdout
     names = [*sheet.arms, *([] if holdout in sheet.arms else [holdout])]
@@ -178,28 +186,48 @@ def _as_planned(evidence: Evidence, sheet: Sheet, *, heads: Mapping[str, float])
     found = replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
                     believed=evidence.believed[rows])  # fmt: skip
     changed_cost = [name for name in sheet.offers if name in sheet.design.like
-                    or abs(stated_cost(sheet, name, returned=1.0, value=1.0) - heads[name]) > SAME]  # fmt: skip
+                    or abs(_head(sheet, name) - heads[name]) > SAME]  # fmt: skip
     return _at_own_costs(found, sheet, changed_cost)
+
+
+def _head(sheet: Sheet, name: str) -> float:
+    """Return what a customer costs who accepts and stays, brings 1 in all, and so much a month that months tell."""
+    return stated_cost(sheet, name, returned=1.0, value=1.0, monthly=0.01)
 
 
 def _at_own_costs(evidence: Evidence, sheet: Sheet, offers: Sequence[str]) -> Evidence:
     """Return the evidence in which these offers cost what the sheet says they cost."""
-    mean, numbers = evidence.mean.copy(), evidence.numbers()
+    mean, noise, believed, numbers = (part.copy() for part in (evidence.mean, evidence.noise, evidence.believed,
+                                                               evidence.numbers()))  # fmt: skip
+    costs = np.array([series == "cost" for series, _ in evidence.columns])
     for name in offers:
         arm = evidence.arms.index(name)
         told = dict(zip(NUMBERS, map(float, numbers[arm]), strict=True))
-        cost = stated_cost(sheet, name, returned=told["returned"], value=told["value"])
-        mean[arm, evidence.columns.index(("cost", 0))] += cost - told["cost"]
-    return replace(evidence, mean=mean)
+        monthly = told["value"] / told["months"] if told["months"] > 0 else None
+        cost = stated_cost(sheet, name, returned=told["returned"], value=told["value"], monthly=monthly)
+        if cost:
+            mean[arm, evidence.columns.index(("cost", 0))] += cost - told["cost"]
+            continue
+        mean[arm, costs] = 0.0  # exactly: what is free has no return on its cost
+        for covariance in (noise[arm], believed[arm]):
+            covariance[costs], covariance[:, costs] = 0.0, 0.0
+    return replace(evidence, mean=mean, noise=noise, believed=believed)
 
 
-def stated_cost(sheet: Sheet, name: str, *, returned: float, value: float = 0.0, full: bool = False) -> float:
+def stated_cost(
+    sheet: Sheet, name: str, *, returned: float, value: float = 0.0, monthly: float | None = None, full: bool = False
+) -> float:
     """Return what a customer of an arm costs by the sheet, in currency: the contact, and all else of who returned.
 
-    A percentage is taken of the `value` that a customer of the arm brings. `full`: whatever the take-up. Of the offers
-    that an arm may choose, the dearest.
+    `value`: what a customer of the arm brings; `monthly`: what a returned one brings a month. A percentage is of what
+    they pay, `value` over the margin's share; for so many months: of so many months of it, at most; where nobody knows
+    a month, of all. `full`: whatever the take-up. Of the offers that an arm may choose, the dearest.
     """
     costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=full)
-    parts = costs.value_share + sum(part for part, _ in costs.price_shares)
     minor: int = 10**sheet.decimals
-    return (costs.attempt + returned * (costs.head - costs.attempt)) / minor + parts * value
+
+    def brought(months: int) -> float:
+        return value if months == NO_END or monthly is None else min(value, months * monthly * returned)
+
+    paid = sum(part * brought(months) for part, months in costs.price_shares) / sheet.margin_share
+    return (costs.attempt + returned * (costs.head - costs.attempt)) / minor + costs.value_share * value + paid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -16,8 +17,8 @@ from experiments.offers import fixed_of
 from experiments.plan import Sheet
 from experiments.power import Rule, Sizes, detectable, optimal_shares, power_of, size_for
 from experiments.prospects import Known, stated_cost
-from experiments.question import Question
-from experiments.words import share
+from experiments.question import FEWEST, Question
+from experiments.words import listed, share
 
 MOST = {  # objective: what it is to be the best offer
     "profit": later("which offer earns most"),
@@ -27,6 +28,10 @@ MOST = {  # objective: what it is to be the best offer
     "market_share": later("which offer keeps most customers to the horizon"),
     "profit_and_share": later("which offer is worth most"),
 }
+EVERY = later("every offer from doing nothing")
+NAME_A_SOURCE = later("Name a past test (`design: {past: sheet.yml}`), or state `accepted:` rates.")
+STATE_ALL = later("State the rate of every arm (`design: {rates: ...}`).")
+ROUNDING = 1e-6  # of a customer, above a whole one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +85,29 @@ class Size:
     objective: float | None  # smallest difference on what decides; None: nobody knows how much it varies
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """What the test should tell, and nobody knows the size of."""
+
+    tells: str
+    reason: str
+    cure: str
+
+
 def counts_of(sheet: Sheet, customers: int) -> dict[str, int]:
     """Return the customers of each arm: their sum is `customers`, each within one of its share."""
     shares = np.array([offer.share for offer in sheet.arms.values()])
     upto = np.rint(np.cumsum(shares) / shares.sum() * customers).astype(int)
     return dict(zip(sheet.arms, map(int, np.diff(upto, prepend=0)), strict=True))
+
+
+def fewest(sheet: Sheet) -> int:
+    """Return the customers of the smallest test that has a variance in every arm."""
+    shares = [offer.share for offer in sheet.arms.values()]
+    customers = math.ceil(FEWEST * sum(shares) / min(shares) - ROUNDING)
+    while min(counts_of(sheet, customers).values()) < FEWEST:
+        customers += 1
+    return customers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,20 +130,40 @@ class Sizing:
         return tuple(dict.fromkeys((self.sheet.objective, "returned")))
 
     @property
-    def unknown(self) -> str:
-        """What nobody can know before a test, in a sentence; "" where what decides is known."""
-        if self.known.evidence is not None or self.sheet.objective == "returned":
-            return ""
-        most = say(MOST[self.sheet.objective])
-        return say("Which size tells {most} nobody knows before a first test.", most=most)
+    def _goal(self) -> str:
+        """What the test is made for, after "you can tell"."""
+        sheet = self.sheet
+        if len(sheet.offers) == 1:
+            return say("{offer} from doing nothing", offer=self._label(sheet.offers[0]))
+        ranked = sheet.design.compare == "offers"
+        return say(MOST[sheet.objective] if ranked else EVERY)
+
+    @property
+    def unknown(self) -> Unknown | None:
+        """What decides, where nobody knows how much it varies or what to hope of an offer; else None."""
+        if self.known.evidence is None and self.sheet.objective != "returned":
+            reason = say("Which size tells {most} nobody knows before a first test.", most=self._goal)
+            return Unknown(tells=self._goal, reason=reason, cure=say(NAME_A_SOURCE))
+        silent = [self._label(name) for name in self.sheet.offers if name not in self.known.rates]
+        if not silent:
+            return None
+        reason = say("Which size tells {most} nobody knows: no rate is stated of {offers}.", most=self._goal,
+                     offers=listed(silent))  # fmt: skip
+        return Unknown(tells=self._goal, reason=reason, cure=say(STATE_ALL))
 
     @property
     def returned(self) -> Question:
         """The question whether arms bring back different shares."""
         question = self.ask("returned")
-        if question is None:
-            raise WinbackError("The test has one arm only: there is nothing to compare. Add an offer or a holdout.")
-        return question
+        if question is not None:
+            return question
+        if self.sheet.design.compare == "holdout" and self.sheet.holdout is None:
+            raise WinbackError("`compare: holdout` is asked of a test without a holdout. Name the arm that gets "
+                               "nothing, `holdout:`, or write `compare: offers`.")  # fmt: skip
+        if len(self.sheet.arms) > 1:
+            raise WinbackError(f"`rates:` names {listed(list(self.known.rates))} alone: there is nothing to compare. "
+                               "State the share hoped to return of every arm.")  # fmt: skip
+        raise WinbackError("The test has one arm only: there is nothing to compare. Add an offer or a holdout.")
 
     def ask(self, metric: str, *, holdout: bool | None = None) -> Question | None:
         """Return the question on a metric, the greater arm of each pair first; None where nothing is known.
@@ -143,6 +186,8 @@ class Sizing:
         """Return the arms with their costs and best shares."""
         sheet, best = self.sheet, self._best_shares()
         total = sum(offer.share for offer in sheet.arms.values())
+        worst = partial(stated_cost, sheet, returned=1.0, full=True, value=self.known.second_value or 0.0,
+                        monthly=self.known.monthly_value)  # fmt: skip
         return tuple(
             PlannedArm(
                 name=name,
@@ -152,7 +197,7 @@ class Sizing:
                 best_share=best.get(name),
                 customers=self.counts[name],
                 expected_cost=self._expected(name),
-                worst_cost=stated_cost(sheet, name, returned=1.0, value=self.known.second_value or 0.0, full=True),
+                worst_cost=worst(name),
                 fixed=0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)),
             )
             for name, offer in sheet.arms.items()
@@ -201,7 +246,7 @@ class Sizing:
         return self.sheet.arms[name].label or name
 
     def _needed(self, question: Question) -> dict[int, Sizes]:
-        """Return what each difference takes by itself, by its place; equal arms are left out."""
+        """Return what each difference takes by itself, by its place; equal arms are not in it."""
         places = [place for place, contrast in enumerate(question.contrasts) if contrast.effect]
         if not places:
             return {}
@@ -216,14 +261,15 @@ class Sizing:
         counts = {arm: self.counts[arm] for arm in question.arms}
         sizes, whole = size_for(part, power=self.power, shares=counts, rule=self.rule), sum(counts.values())
         return {
-            place: replace(sizes, customers={arm: math.ceil(size * total / whole - 1e-6)
+            place: replace(sizes, customers={arm: math.ceil(size * total / whole - ROUNDING)
                                              for arm, size in counts.items()})
             for place, total in zip(places, sizes.totals, strict=True)
         }  # fmt: skip
 
     def asked(self) -> list[Asked]:
         """Return what the test should tell, the easiest first: an effect, returns, the best offer."""
-        found, objective = [], self.sheet.objective
+        objective, whole = self.sheet.objective, self.unknown is None and len(self.sheet.offers) > 1
+        against, found = self.sheet.design.compare == "holdout", []
         gains = self.ask(objective, holdout=True)
         if gains is not None:
             sign = np.array([1 if contrast.second == self.sheet.holdout else -1 for contrast in gains.contrasts])
@@ -235,20 +281,21 @@ class Sizing:
         high, low = (self.known.rates[getattr(returned.contrasts[widest], end)] for end in ("first", "second"))
         returns = say("{high} from {low} returned", high=_percent(high), low=_percent(low))
         found.append((returns, returned, [widest]))
-        ranking = self.ask(objective, holdout=False) if self.sheet.design.compare == "offers" else None
-        if gains is not None and self.sheet.design.compare == "holdout":
-            found.append((say("every offer from doing nothing"), gains, list(range(len(gains.contrasts)))))
-        if len(self.sheet.offers) > 1 and ranking is not None:
+        if whole and against and gains is not None:
+            found.append((self._goal, gains, list(range(len(gains.contrasts)))))
+        ranking = self.ask(objective, holdout=False) if whole and not against else None
+        if ranking is not None:
             firsts = [contrast.first for contrast in ranking.contrasts]
             top = max(set(firsts), key=lambda name: (firsts.count(name), name))
-            found.append((say(MOST[objective]), ranking, [i for i, name in enumerate(firsts) if name == top]))
+            beside = [place for place, one in enumerate(ranking.contrasts) if top in (one.first, one.second)]
+            found.append((self._goal, ranking, beside))
         asked = []
         for tells, question, places in found:
             needed = self._needed(question)
-            wanted = [needed[place] for place in places if place in needed]
-            if wanted:
-                asked.append(Asked(tells=tells, sizes=max(wanted, key=lambda sizes: sizes.total)))
-        if not asked:
+            told = all(place in needed for place in places)
+            most = max((needed[place] for place in places), key=lambda sizes: sizes.total) if told else None
+            asked.append(Asked(tells=tells, sizes=most))
+        if not any(one.sizes for one in asked):
             raise WinbackError("All arms are taken to be equal: no number of customers tells them apart. Write "
                                "different `rates:`, or the smallest difference that matters.")  # fmt: skip
         return asked

@@ -22,6 +22,10 @@ RULES = {  # correction: what is said of it; of none nothing
     "holm": later(", holm correction over the pairs of a question"),
     "bonferroni": later(", bonferroni correction over the pairs of a question"),
 }
+PERCENTAGES = {  # whether the source knows what customers pay
+    True: later("Of what the customers of the source bring, over the margin's share; with an end, of so many months."),
+    False: later("Not included: nobody knows what customers pay before a first test."),
+}
 SHOWN = 5  # sizes in the table, around the planned one
 LARGEST = {
     "customers": later("The largest test possible has {n} customers: no more lost customers can be contacted."),
@@ -210,7 +214,8 @@ def method(design: Design) -> Html:
         ),
         say("Cost at most"): say(
             "Contact, gifts and every month of every promotion for every customer, whatever the take-up; the dearest "
-            "offer where an arm chooses by segment. Percentages of what customers pay are not included."
+            "offer where an arm chooses by segment."
         ),
+        say("Percentages"): say(PERCENTAGES[design.prices]),
     }  # fmt: skip
     return parts.section(say("Method"), parts.definitions(rows), open=False)

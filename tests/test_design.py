@@ -257,9 +257,9 @@ def test_budget_and_calls_bound_the_test(sheet):
     assert design.weeks == pytest.approx(1_600 / 250)  # four of five arms are called, 50 a working day
     assert (risks["Calls"].state, risks["Budget"].state) == ("pass", "warn")  # enough, unless everybody accepts
     assert design.expected < 100_000 < design.worst
-    poor = design_test(sheet(design=SIMULATED | {"budget": 20_000}), cohort=cohorts.cohort(), customers=2_000)
+    poor = design_test(sheet(design=SIMULATED | {"budget": 40_000}), cohort=cohorts.cohort(), customers=2_000)
     assert poor.bound == "budget"
-    assert poor.possible == pytest.approx(20_000 / (poor.expected / 2_000), abs=6)
+    assert poor.possible == pytest.approx(40_000 / (poor.expected / 2_000), abs=6)
     stop = {risk.name: risk for risk in poor.risks}["Budget"]
     assert stop.state == "stop"
     assert f"customers: {poor.possible}" in stop.todo

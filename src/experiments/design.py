@@ -251,7 +251,7 @@ def _later(day: date, months: int) -> date:
 def _risks(sizing: Sizing, design: Design, *, limits: Limits, cohort: Cohort | None) -> list[Risk]:
     """Return what was looked at, the worst first."""
     sheet, known = sizing.sheet, sizing.known
-    enough = design.possible if design.possible >= fewest(sheet) else None
+    enough = None if design.too_small else design.possible  # a size worth a test
     found = [
         _holdout_risk(sheet),
         _size_risk(design, sizing.unknown),

@@ -13,6 +13,8 @@ from experiments.errors import WinbackError
 from experiments.estimate import Estimate
 from experiments.lock import lock
 from experiments.pooled import Knowledge, pool
+from experiments.power import Rule, size_for
+from experiments.question import ask, share_group
 from experiments.registry import inputs_of
 from experiments.report import design as report
 from experiments.simulate import truth
@@ -176,7 +178,10 @@ def test_equal_offers_have_no_size_and_are_no_error(sheet):
     rules = {"rates": {"discount": 0.4, "upgrade": 0.4, "bundle": 0.45}}
     design = design_test(sheet(leave=("tailored",), design=rules), customers=8_000)
     assert pair(design, "Discount", "Upgrade", "returned").needed is None
-    assert pair(design, "Bundle", "Upgrade", "returned").needed > 1_000
+    rule = Rule(correction="bonferroni", family=3)  # equal offers are tested like all others
+    strict = design_test(sheet(leave=("tailored",), design=rules | {"correction": "bonferroni"}), customers=8_000)
+    alone = size_for(ask([share_group("bundle", 0.45), share_group("upgrade", 0.4)]), rule=rule).smallest
+    assert pair(strict, "Bundle", "Upgrade", "returned").needed == alone
     assert "–" in str(report.told(design))
 
 

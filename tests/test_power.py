@@ -693,7 +693,10 @@ def test_the_sentence(telecom_evidence):
     shares = size_for(ask(rates(0.45, 0.41)), rule=ALONE)
     net = size_for(question_of(telecom_evidence, arms=ARMS[1:3], pairs=[("discount", "upgrade")], as_read=False),
                    rule=ALONE)  # fmt: skip
-    asked = [Asked(tells="45 % from 41 %", sizes=shares), Asked(tells="which offer earns more", sizes=net)]
+    asked = [
+        Asked(tells="45 % from 41 %", needs=shares.customers),
+        Asked(tells="which offer earns more", needs=net.customers),
+    ]
     have = {"0": 5_000, "1": 5_000, "discount": 5_000, "upgrade": 5_000}
     assert sentence(asked, have) == ("With 5,000 a group you can tell 45 % from 41 % but not which offer earns more: "
                                      "for that 39,566.")  # fmt: skip
@@ -719,14 +722,14 @@ def test_the_sentence(telecom_evidence):
 )  # fmt: skip
 def test_limits_too_small_for_any_answer_are_refused(three_arms, limits, parts, names):
     pair = ask([share_group("discount", 0.45), share_group("upgrade", 0.41)])
-    asked = [Asked(tells="45 % from 41 %", sizes=size_for(pair, rule=ALONE))]
+    asked = [Asked(tells="45 % from 41 %", needs=size_for(pair, rule=ALONE).customers)]
     known = Limits(costs=COSTS, calls=CALLS, **limits)
     with pytest.raises(WinbackError, match=names(*parts)):
         refuse_too_small(asked, largest(three_arms.arms, known), limits=known)
 
 
 def test_limits_that_answer_something_pass(three_arms):
-    asked = [Asked(tells="45 % from 41 %", sizes=size_for(three_arms, rule=ALONE))]
+    asked = [Asked(tells="45 % from 41 %", needs=size_for(three_arms, rule=ALONE).customers)]
     limits = Limits(customers=40_000)
     refuse_too_small(asked, largest(three_arms.arms, limits), limits=limits)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from experiments.errors import WinbackError
 from experiments.language import later, numerals, plural, say
-from experiments.power import PLAIN, Rule, Sizes, detectable
+from experiments.power import PLAIN, Rule, detectable
 from experiments.question import FEWEST, Question, fractions
 from experiments.words import listed, money
 
@@ -132,18 +132,18 @@ class Asked:
     """Something a test should tell, after "you can tell": "45 % from 41 %", and the customers that takes."""
 
     tells: str
-    sizes: Sizes | None  # None: arms of it are taken to be equal, which no size tells apart
+    needs: Mapping[str, int] | None  # arm: customers; None: arms are taken to be equal, which no size tells apart
 
     def answered(self, customers: Mapping[str, int]) -> bool:
         """Tell whether so many customers of each arm are enough."""
-        return self.sizes is not None and all(customers.get(arm, 0) >= n for arm, n in self.sizes.customers.items())
+        return self.needs is not None and all(customers.get(arm, 0) >= n for arm, n in self.needs.items())
 
     @property
     def takes(self) -> str:
         """What it takes, in words."""
-        if self.sizes is None:
+        if self.needs is None:
             return say("no size tells equal offers apart")
-        return say("for that {n}", n=self.sizes.smallest)
+        return say("for that {n}", n=min(self.needs.values()))
 
 
 def sentence(asked: Sequence[Asked], customers: Mapping[str, int]) -> str:
@@ -175,15 +175,15 @@ def refuse_too_small(asked: Sequence[Asked], found: Largest, *, limits: Limits) 
     """Refuse limits within which nothing that is asked can be told; say what the easiest answer takes."""
     if found.smallest >= FEWEST and any(one.answered(found.customers) for one in asked):
         return
-    sizes, tells = min(((one.sizes, one.tells) for one in asked if one.sizes), key=lambda each: each[0].total)
-    takes = [say("{n} in the smallest group", n=sizes.smallest)]
-    weeks = limits.duration(sizes.customers)
+    needs, tells = min(((one.needs, one.tells) for one in asked if one.needs), key=lambda one: sum(one[0].values()))
+    takes = [say("{n} in the smallest group", n=min(needs.values()))]
+    weeks = limits.duration(needs)
     if limits.budget is not None:
-        takes.append(money(limits.cost(sizes.customers), limits.currency, digits=0))
+        takes.append(money(limits.cost(needs), limits.currency, digits=0))
     if weeks is not None and math.isfinite(weeks):
         takes.append(plural("{n} week of calls", "{n} weeks of calls", max(1, math.ceil(weeks))))
-    needs = say("To tell {tells} takes {needs}.", tells=tells, needs=listed(takes))
-    raise WinbackError(f"{_too_few(found, limits)} {needs} {say(CURES[found.bound])}")
+    easiest = say("To tell {tells} takes {needs}.", tells=tells, needs=listed(takes))
+    raise WinbackError(f"{_too_few(found, limits)} {easiest} {say(CURES[found.bound])}")
 
 
 TOO_FEW = {

@@ -191,9 +191,6 @@ class Sizes:
     customers: dict[str, int]  # arm: how many
     contrasts: tuple[Contrast, ...]
     totals: tuple[float, ...]  # customers of all arms that each difference needs by itself
-    critical: tuple[float, ...]  # standard errors that a difference must exceed
-    power: float
-    rule: Rule
 
     @property
     def total(self) -> int:
@@ -237,32 +234,38 @@ def size_for(
     >>> size_for(ask(shares), rule=Rule(correction="holm", family=4)).smallest
     3416
     """
+    _refuse_equal(question)
+    totals = totals_for(question, power=power, shares=shares, rule=rule)
+    return Sizes(customers=divided(max(totals), question, shares=shares), contrasts=question.contrasts, totals=totals)
+
+
+def totals_for(
+    question: Question, *, power: float = 0.8, shares: Mapping[str, float] | None = None, rule: Rule = PLAIN
+) -> tuple[float, ...]:
+    """Return the customers of all arms that each difference takes by itself; infinite where arms are taken as equal."""
     parts = fractions(question.arms, shares)
     _refuse_no_power(power, rule)
-    _refuse_equal(question)
     one = _errors(replace(question, df=math.inf) if question.df is None else question, parts, rule=rule)
-    totals = [_total(question, parts, place, power=power, rule=rule, one=one)
-              for place in range(len(question.contrasts))]  # fmt: skip
-    most = max(totals)
-    customers = {name: max(FEWEST, math.ceil(most * part - 1e-6))
-                 for name, part in zip(question.arms, parts, strict=True)}  # fmt: skip
-    return Sizes(
-        customers=customers,
-        contrasts=question.contrasts,
-        totals=tuple(totals),
-        critical=tuple(map(float, one.critical)),
-        power=power,
-        rule=rule,
-    )
+    return tuple(math.inf if equal else _total(question, parts, place, power=power, rule=rule, one=one)
+                 for place, equal in enumerate(_equal(question)))  # fmt: skip
+
+
+def _equal(question: Question) -> NDArray[np.bool_]:
+    """Return of which differences the arms are taken to be equal."""
+    return np.asarray(np.abs(question.effects) <= NO_EFFECT * np.sqrt(np.einsum("aii->i", question.noise)))
 
 
 def _refuse_equal(question: Question) -> None:
-    scale = np.sqrt(np.einsum("aii->i", question.noise))
-    equal = np.abs(question.effects) <= NO_EFFECT * scale
-    if equal.any():
+    if (equal := _equal(question)).any():
         contrast = question.contrasts[int(equal.argmax())]
         raise WinbackError(f"{contrast.first!r} and {contrast.second!r} are taken to be equal: no number of customers "
                            "tells them apart. State the smallest difference that matters.")  # fmt: skip
+
+
+def divided(total: float, question: Question, *, shares: Mapping[str, float] | None = None) -> dict[str, int]:
+    """Return the customers of each arm in a test of so many; a part of one counts as one."""
+    parts = fractions(question.arms, shares)
+    return {name: max(FEWEST, math.ceil(total * part - 1e-6)) for name, part in zip(question.arms, parts, strict=True)}
 
 
 def _refuse_no_power(power: float, rule: Rule) -> None:

@@ -15,7 +15,7 @@ from experiments.limits import GRID, Asked, Limits, curve
 from experiments.objectives import OBJECTIVES
 from experiments.offers import fixed_of
 from experiments.plan import Sheet
-from experiments.power import Rule, Sizes, detectable, optimal_shares, power_of, size_for
+from experiments.power import Rule, detectable, divided, optimal_shares, power_of, totals_for
 from experiments.prospects import Known, stated_cost
 from experiments.question import FEWEST, Question
 from experiments.words import listed, share
@@ -238,33 +238,18 @@ class Sizing:
         return [
             Difference(metric=metric, unit=OBJECTIVES[metric].unit, first=self._label(contrast.first),
                        second=self._label(contrast.second), hoped=contrast.effect, detectable=smallest[place],
-                       power=chances[place], needed=needed[place].smallest if place in needed else None)
-            for place, contrast in enumerate(question.contrasts)
+                       power=chances[place], needed=min(needs.values()) if needs else None)
+            for place, (contrast, needs) in enumerate(zip(question.contrasts, needed, strict=True))
         ]  # fmt: skip
 
     def _label(self, name: str) -> str:
         return self.sheet.arms[name].label or name
 
-    def _needed(self, question: Question) -> dict[int, Sizes]:
-        """Return what each difference takes by itself, by its place; equal arms are not in it."""
-        places = [place for place, contrast in enumerate(question.contrasts) if contrast.effect]
-        if not places:
-            return {}
-        part = replace(
-            question,
-            contrasts=tuple(question.contrasts[place] for place in places),
-            noise=question.noise[np.ix_(range(len(question.arms)), places, places)],
-            believed=None
-            if question.believed is None
-            else question.believed[np.ix_(range(len(question.arms)), places, places)],
-        )
-        counts = {arm: self.counts[arm] for arm in question.arms}
-        sizes, whole = size_for(part, power=self.power, shares=counts, rule=self.rule), sum(counts.values())
-        return {
-            place: replace(sizes, customers={arm: math.ceil(size * total / whole - ROUNDING)
-                                             for arm, size in counts.items()})
-            for place, total in zip(places, sizes.totals, strict=True)
-        }  # fmt: skip
+    def _needed(self, question: Question) -> list[dict[str, int] | None]:
+        """Return the customers of each arm that each difference takes by itself; None: equal arms."""
+        shares = {arm: self.counts[arm] for arm in question.arms}
+        totals = totals_for(question, power=self.power, shares=shares, rule=self.rule)
+        return [None if math.isinf(total) else divided(total, question, shares=shares) for total in totals]
 
     def asked(self) -> list[Asked]:
         """Return what the test should tell, the easiest first: an effect, returns, the best offer."""
@@ -292,10 +277,10 @@ class Sizing:
         asked = []
         for tells, question, places in found:
             needed = self._needed(question)
-            told = all(place in needed for place in places)
-            most = max((needed[place] for place in places), key=lambda sizes: sizes.total) if told else None
-            asked.append(Asked(tells=tells, sizes=most))
-        if not any(one.sizes for one in asked):
+            wanted = [needs for place in places if (needs := needed[place])]
+            told = len(wanted) == len(places)
+            asked.append(Asked(tells=tells, needs=max(wanted, key=lambda needs: sum(needs.values())) if told else None))
+        if not any(one.needs for one in asked):
             raise WinbackError("All arms are taken to be equal: no number of customers tells them apart. Write "
                                "different `rates:`, or the smallest difference that matters.")  # fmt: skip
         return asked

@@ -184,6 +184,28 @@ def test_a_demo_of_no_customers_is_refused(winback, number, why):
     assert "Traceback" not in complaint
 
 
+@pytest.mark.parametrize("command", [["run", "3-readout"], ["sweep", "data/telecom/sheet.yml"]])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "../up", "a/b", "a\\b", ".hidden"])
+def test_a_name_that_is_no_folder_inside_the_reports_is_refused(winback, command, name):
+    code, _, complaint = winback(*command, "--name", name)
+    assert code == 2
+    assert "is no name of a folder: write for example try-1" in complaint
+
+
+@pytest.mark.parametrize("command", [["readout"], ["sweep", "--over", "level=0.8"]])
+def test_reports_that_cannot_be_written_are_told_with_the_cure(winback, monkeypatch, command):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.mkdir", refuse)
+    code, _, complaint = winback(*command, "data/telecom/sheet.yml")
+    assert code == 1
+    assert "Folder 'reports/telecom" in complaint
+    assert "cannot be written: Permission denied. Finished reports are as they were." in complaint
+    assert "give another folder" in complaint
+    assert is_one_message(complaint)
+
+
 def test_the_command_itself_ends_with_the_exit_code_and_no_traceback():
     command = [Path(sys.executable).with_name("winback"), "check", "shet.yml"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)

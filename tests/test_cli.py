@@ -1,5 +1,6 @@
 """The command: help that is read at once, errors that say what, where and the cure, a check of a sheet."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -213,11 +214,11 @@ def test_the_command_itself_ends_with_the_exit_code_and_no_traceback():
     assert is_one_message(answer.stderr)
 
 
-def test_an_interrupt_is_told_in_a_line(winback, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("experiments.plan.read_sheet", interrupted)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("number", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_stops_a_command_is_told_in_a_line(winback, monkeypatch, number, exit_code):
+    before = signal.getsignal(signal.Signals[number])
+    monkeypatch.setattr("experiments.plan.read_sheet", lambda _: signal.raise_signal(signal.Signals[number]))
     code, _, complaint = winback("check", "data/telecom/sheet.yml")
     assert code == 130
     assert complaint == "winback: stopped. Finished reports are as they were.\n"
@@ -231,6 +232,16 @@ def test_what_the_system_refuses_is_told_in_a_line(winback, monkeypatch):
     code, _, complaint = winback("check", "data/telecom/sheet.yml")
     assert code == 1
     assert complaint == ("winback: 'reports/index.html': No space left on device. Finished reports are as they were.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_under_nohup_a_closed_terminal_stops_nothing(winback, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("experiments.simulate.simulate", lambda *_, **__: signal.raise_signal(signal.SIGHUP))
+        assert winback("init", "mine")[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def is_one_message(complaint):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from experiments.arguments import parser_of
 from experiments.errors import WinbackError, short
@@ -27,6 +30,7 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
 """
 PAIR = ("one run", "another")
 WIDTH = 160  # letters of a line of parameters
+STOPS = ("SIGTERM", "SIGHUP")
 LINES = 12  # of a kind of difference; more of them say no more
 DEMO = (  # sheet, lost customers, seed
     ("telecom", 40_000, 7),
@@ -35,16 +39,17 @@ DEMO = (  # sheet, lost customers, seed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 done, 1 bad input, 130 stopped by Ctrl-C."""
+    """Run a command; return its exit code: 0 done, 1 bad input, 128 and the signal's number where one stopped it."""
     try:
         args = _parser().parse_args(argv)
-        args.command(args)
+        with _stoppable():
+            args.command(args)
     except WinbackError as error:
         print(f"winback: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("winback: stopped. Finished reports are as they were.", file=sys.stderr)
-        return 130
+        return 128 + next(iter(stopped.args), signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -52,6 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"winback: {where}{error.strerror or error}. Finished reports are as they were.", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let `kill` and a closed terminal stop a command as Ctrl-C does: nothing half done stays, no kernel goes on."""
+    numbers = [number for name in STOPS if (number := getattr(signal, name, None))]  # Windows has one of them
+    mine = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # under nohup: not SIGHUP
+
+    def stop(number: int, _: object) -> NoReturn:
+        for other in mine:
+            signal.signal(other, signal.SIG_IGN)  # once is enough: let it clean up
+        raise KeyboardInterrupt(number)
+
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -419,3 +444,7 @@ def _pair(text: str) -> tuple[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     return parser_of(globals(), about=ABOUT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,11 +3,14 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from notebooks import make
 
 from experiments import cli
+from experiments.registry import Run
 from experiments.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +151,19 @@ def with_a_tab(folder):
         (["run", "design", "-p", "power=0,8"], ["'power'", "'0,8'", "decimal point"]),
         (["compare"], ["no readout in reports", "winback readout"]),
         (["compare", "gone/readout.json"], ["gone/readout.json", "Check its path"]),
-        (["compare", "a", "-p", "readouts=b"], ["readouts stand before", "winback compare b"]),
+        (["compare", "a", "-p", "readouts=b"], ["readouts before the parameters", "winback compare b"]),
+        (["compare", "a", "-p", "fresh=1"], ["no parameter 'fresh'", "Use one of"]),
+        (["compare", "a", "-p", "reports=b"], ["no parameter 'reports'", "Did you mean 'readouts'?"]),
+        (["compare", "gone", "-p", "language=fr", "--lang", "en"], ["'gone'", "Check its path"]),
+        (["sweep", "data/telecom/sheet.yml", "-p", "sheet=b"], ["sheet before the parameters", "winback sweep b"]),
+        (["sweep", "data/telecom/sheet.yml", "--over", "level"], ["--over 'level' has no value", "--over level=value"]),
+        (
+            ["sweep", "data/telecom/sheet.yml", "--over", "level=0.8", "--over", "level=0.9,0.99"],
+            ["stands there twice", "--over level=0.8,0.9,0.99"],
+        ),
+        (["verify", "nowhere"], ["no run in 'nowhere'", "winback runs"]),
+        (["pdf", "data/telecom/sheet.yml"], ["sheet.yml is no page", "Name a page.html"]),
+        (["init", "data/telecom/sheet.yml"], ["sheet.yml is a file", "Name a new folder"]),
     ],
 )
 def test_an_error_is_one_message_with_its_cure(winback, folder, words, parts):
@@ -246,6 +261,43 @@ def test_under_nohup_a_closed_terminal_stops_nothing(winback, monkeypatch):
 
 def is_one_message(complaint):
     return complaint.startswith("winback: ") and complaint.count("winback: ") == 1 and "Traceback" not in complaint
+
+
+# What is run
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Stand in for the runs of notebooks: return where they were to go."""
+    asked = []
+
+    def run(notebook, parameters, *, out, **_):
+        asked.append(out)
+        return Run(out=out, notebook=str(notebook), parameters={}, inputs={}, code={}, versions={}, commit=None,
+                   started="")  # fmt: skip
+
+    monkeypatch.setattr("experiments.notebooks.run", run)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("line", "told", "out"),
+    [("sheet: str | None = None", [], "own/n"), ("sheet: str = ''", [], "own/n"), ("n: int = 1", [], "own/n"),
+     ("sheet: str | None = None", ["-p", "sheet=data/telecom/sheet.yml"], "telecom/n"),
+     ("sheet: str | None = 'data/telecom/sheet.yml'", ["-p", "sheet=none"], "own/n")],
+)  # fmt: skip
+def test_a_notebook_of_ones_own_may_have_a_sheet_or_none(winback, ran, line, told, out):
+    code, _, complaint = winback("run", str(make(Path("n.ipynb"), line)), *told)
+    assert (code, complaint, ran) == (0, "", [Path("reports", out)])
+
+
+def test_a_sweep_tells_the_page_of_every_setting(winback, folder, monkeypatch):
+    make(folder / "n.ipynb", "sheet: str = ''\nn: int = 1")
+    monkeypatch.setattr("experiments.sweeps.carry_out", lambda asked, **_: replace(asked.run, headline="Choose"))
+    code, told, _ = winback("sweep", "data/telecom/sheet.yml", "--notebook", "n.ipynb", "--over", "n=1,2")
+    assert code == 0
+    for n in (1, 2):
+        assert f"n={n}: Choose; reports/telecom/sweep/settings/n={n}/page.html\n" in told
 
 
 # A check

@@ -141,6 +141,15 @@ def test_a_sweep_of_nothing_is_refused():
 # Before anything begins
 
 
+class Uncountable:
+    """Two million values that nobody may go through one by one."""
+
+    __iter__ = None
+
+    def __len__(self):
+        return 2_000_000
+
+
 @pytest.mark.parametrize(
     ("over", "message"),
     [
@@ -152,7 +161,7 @@ def test_a_sweep_of_nothing_is_refused():
         ({}, "needs values"),
         ({"n": ["1"]}, "'n' is given as one value too"),
         ({"out": ["1"]}, "'out' is the same in all settings"),
-        ({"months": range(1, 41), "m": range(1, 41)}, "1,600 settings, and 1,000 is the most"),
+        ({"months": Uncountable(), "m": Uncountable()}, "4,000,000,000,000 settings, and 1,000 is the most"),
     ],
 )
 def test_a_sweep_that_cannot_be_run_is_refused_before_anything_begins(tmp_path, over, message):

@@ -97,7 +97,7 @@ def demo(args: argparse.Namespace) -> None:
             told = {"sheet": sheet.as_posix(), **_spoken(args)}
             _run(stage, told, reports=args.reports, experiment=plan.experiment, sheet=sheet)
         readouts.append(args.reports / plan.experiment / "3-readout" / "readout.json")
-    _compare(readouts, args.reports, fresh=False, **_spoken(args))
+    _compare(readouts, args.reports, fresh=False, changes=_spoken(args))
     _headline(args.reports / DEMO[0][0] / "3-readout" / "readout.json")
     print(f"Open the report:   {args.reports / DEMO[0][0] / '3-readout' / 'page.html'}")
     print(f"Everything made:   {args.reports / 'index.html'}")
@@ -162,15 +162,16 @@ def sweep(args: argparse.Namespace) -> None:
     from experiments.sweeps import sweep as carry_out
 
     sheet = read_sheet(args.sheet)[0]
-    over = {name: str(values).split(",") for name, values in map(_pair, args.over)} or sheet.sweep
-    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter), **_spoken(args)}
+    over = _over(args.over) or sheet.sweep
+    parameters = {"sheet": args.sheet, **_changes(args, before="sheet")}
     spoken = str(parameters.get("language", sheet.language))
     out = args.reports / sheet.experiment / args.name
     swept = carry_out(args.notebook, parameters, over=over, out=out, inputs=inputs_of(args.sheet), workers=args.workers,
                       progress=sys.stderr.isatty(), fresh=args.fresh, language=spoken)  # fmt: skip
     index(args.reports, spoken=spoken)
     for run in swept.runs:
-        print(f"  {run.out.name}: {run.headline or run.page}{' (reused)' if run.reused else ''}")
+        found = "; ".join(filter(None, (run.headline, str(run.page))))
+        print(f"  {run.out.name}: {found}{' (reused)' if run.reused else ''}")
     if swept.page:
         print(f"\n{swept.page.headline}\n\nThe sweep: {swept.page.page}")
     if swept.failed:
@@ -329,10 +330,7 @@ def compare(args: argparse.Namespace) -> None:
     if not paths:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
     found = [path / "readout.json" if path.is_dir() else path for path in paths]
-    changes = dict(_pair(text) for text in args.parameter)
-    if "readouts" in changes:
-        raise WinbackError(f"The readouts stand before the parameters: winback compare {changes['readouts']}")
-    _compare(found, args.reports, fresh=args.fresh, **changes, **_spoken(args))
+    _compare(found, args.reports, fresh=args.fresh, changes=_changes(args, before="readouts"))
     print(f"For the next design: {args.reports / 'compare' / '4-compare' / 'pooled.json'}")
 
 
@@ -377,17 +375,21 @@ def _experiment(sheet: str) -> str:
 
 def _stage(stage: str, args: argparse.Namespace) -> None:
     """Run the notebook of a stage on a sheet, with the parameters of the command line."""
-    changes = dict(_pair(text) for text in args.parameter)
-    if "sheet" in changes:
-        raise WinbackError(
-            f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
-        )
-    parameters = {"sheet": args.sheet, **changes, **_spoken(args)}
+    parameters = {"sheet": args.sheet, **_changes(args, before="sheet")}
     _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
          sheet=Path(args.sheet))  # fmt: skip
 
 
-def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool, **changes: object) -> None:
+def _changes(args: argparse.Namespace, *, before: str) -> dict[str, object]:
+    """Return the parameters that -p and --lang set; refuse the one that stands before them."""
+    changes = dict(_pair(text) for text in args.parameter)
+    if before in changes:
+        raise WinbackError(f"Name the {before} before the parameters: winback {args.command.__name__} "
+                           f"{changes[before]}")  # fmt: skip
+    return changes | _spoken(args)
+
+
+def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool, changes: Mapping[str, object]) -> None:
     parameters = {"readouts": [path.as_posix() for path in readouts], **changes}
     _run("4-compare", parameters, reports=reports, fresh=fresh, experiment="compare", inputs=readouts)
 
@@ -434,7 +436,18 @@ def _headline(path: Path) -> None:
     print(f"\n{said.word}\n{said.sentence}\n{said.detail}".rstrip() + "\n")
 
 
-def _pair(text: str) -> tuple[str, object]:
+def _over(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of every parameter that a sweep goes over."""
+    over: dict[str, list[str]] = {}
+    for name, values in (_pair(text, option="--over") for text in texts):
+        if name in over:
+            raise WinbackError(f"--over {name} stands there twice. Write its values once: --over "
+                               f"{name}={','.join(over[name])},{values}")  # fmt: skip
+        over[name] = values.split(",")
+    return over
+
+
+def _pair(text: str, *, option: str = "-p") -> tuple[str, str]:
     """Return name and value of `name=value`; the runner gives the value its type."""
     name, equals, value = text.partition("=")
     if not equals:

@@ -203,16 +203,20 @@ def runs(args: argparse.Namespace) -> None:
 def verify(args: argparse.Namespace) -> None:
     """Compute reports again from their records, and say whether they are equal or what differs."""
     from experiments.forks import WORTH, preloaded
-    from experiments.verify import runs_to_verify
+    from experiments.registry import Run
+    from experiments.verify import records_to_verify
     from experiments.verify import verify as compute
 
     unequal = 0
     with preloaded(WORTH["experiments"]):
-        for run in [run for folder in args.folders for run in runs_to_verify(folder)]:
-            found = compute(run)
-            unequal += not found.is_equal
-            word = "equal" if found.is_equal else "NOT equal"
-            print("\n".join([f"{run.out}: {word}", *_blocks(found.causes | found.effects)]), flush=True)
+        for record in [record for folder in args.folders for record in records_to_verify(folder)]:
+            try:
+                found = compute(Run.read(record))
+                word, told = "equal" if found.is_equal else "NOT equal", _blocks(found.causes | found.effects)
+            except WinbackError as error:
+                word, told = "NOT computed", [f"  {line}" for line in str(error).splitlines()]
+            unequal += word != "equal"
+            print("\n".join([f"{record.parent}: {word}", *told]), flush=True)
     if unequal:
         raise WinbackError(f"{unequal} of these reports cannot be had again from the same inputs.")
 

@@ -141,7 +141,7 @@ def with_a_tab(folder):
         (["sweep", "data/telecom/sheet.yml", "--over", "horizn_months=6"], ["Did you mean 'horizon_months'?"]),
         (["sweep", "data/telecom/sheet.yml", "--over", "level=0.9,1"], ["'level'", "'1'", "above 0.5, below 1"]),
         (["sweep", "data/telecom/sheet.yml"], ["needs values", "--over horizon_months=6,12,24"]),
-        (["verify", "reports/telecom"], ["no run in 'reports'", "winback runs"]),
+        (["verify", "reports/telecom"], ["no run in 'reports/telecom'", "winback runs"]),
         (["readout", "data/telecom/sheet.yml", "-p", "objective=porfit"], ["'porfit'", "Did you mean 'profit'?"]),
         (["readout", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
         (["check", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
@@ -235,7 +235,8 @@ def test_what_stops_a_command_is_told_in_a_line(winback, monkeypatch, number, ex
     before = signal.getsignal(signal.Signals[number])
     monkeypatch.setattr("experiments.plan.read_sheet", lambda _: signal.raise_signal(signal.Signals[number]))
     code, _, complaint = winback("check", "data/telecom/sheet.yml")
-    assert code == 130
+    assert code == exit_code
+    assert signal.getsignal(signal.Signals[number]) is before
     assert complaint == "winback: stopped. Finished reports are as they were.\n"
 
 

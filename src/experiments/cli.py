@@ -149,9 +149,9 @@ def run(args: argparse.Namespace) -> None:
         print(help_of(notebook))
         return
     parameters = dict(_pair(text) for text in args.parameter) | _spoken(args)
-    sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
-    _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name, sheet=sheet,
-         source=notebook)  # fmt: skip
+    named = known["sheet"].parse(parameters.get("sheet", known["sheet"].default)) if "sheet" in known else None
+    _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name,
+         sheet=Path(str(named)) if named else None, source=notebook)  # fmt: skip
 
 
 def sweep(args: argparse.Namespace) -> None:
@@ -189,7 +189,7 @@ def runs(args: argparse.Namespace) -> None:
         found = registry.differences(*map(registry.find_run, args.runs))
         print("\n".join(_blocks(found)) or "Nothing differs.")
         return
-    wanted = {name: str(value) for name, value in map(_pair, args.parameter)}
+    wanted = dict(map(_pair, args.parameter))
     listed = registry.chosen(registry.runs(args.reports), experiment=args.experiment, notebook=args.notebook,
                              status=args.status, parameters=wanted)  # fmt: skip
     for run in listed:
@@ -347,8 +347,9 @@ def pdf(args: argparse.Namespace) -> None:
 
 def init(args: argparse.Namespace) -> None:
     """Make a workspace of your own: a sheet to start from, the notebooks, sample data."""
-    from experiments.workspace import make_workspace
+    from experiments.workspace import make_workspace, refuse_occupied
 
+    refuse_occupied(args.folder)
     if args.customers:
         print(f"Simulating {args.customers:,} lost customers as sample data", flush=True)
     for made in make_workspace(args.folder, customers=args.customers):
@@ -455,7 +456,7 @@ def _pair(text: str, *, option: str = "-p") -> tuple[str, str]:
     """Return name and value of `name=value`; the runner gives the value its type."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise WinbackError(f"-p {text!r} has no value. Write -p {name}=value.")
+        raise WinbackError(f"{option} {text!r} has no value. Write {option} {name}=value.")
     return name.strip(), value
 
 

@@ -243,6 +243,16 @@ def test_whom_a_contact_reached_before_the_lock_is_not_assigned_and_that_is_told
     assert not assign(sheet, cohort).booking.new
 
 
+def test_a_contact_that_comes_to_light_late_does_not_undo_a_booked_test(company):
+    """Of all who were drawn, and dated before the lock: drawn again nobody would be left."""
+    sheet, cohort = company(customers=1000)
+    lock(sheet, cohort=cohort, today=DAY)
+    rows = rows_of(assign(sheet, cohort, new_ledger=True).file)
+    contact(sheet, cohort, "SELECT customer_id, DATE '2024-01-01' AS \"at\", TRUE AS reached FROM {people}")
+    again = assign(sheet, cohort)
+    assert (again.booking.new, again.booking.customers, rows_of(again.file)) == (False, 1000, rows)
+
+
 def test_where_everybody_was_contacted_the_lock_says_so(company, names):
     sheet, cohort = company(customers=1000)
     contact(sheet, cohort, "SELECT customer_id, 'winter' AS experiment FROM {people}")

@@ -156,6 +156,14 @@ def test_a_check_passes_warns_and_stops(cube_of, telecom_sheet, name, state):
     assert bool(found.todo) == (state != "pass")
 
 
+@pytest.mark.parametrize(("last", "state"), [(date(2026, 4, 29), "warn"), (date(2026, 4, 30), "pass"), (None, "pass")])
+def test_a_sheet_that_promises_more_days_than_the_purchases_reach_is_told(cube_of, telecom_sheet, last, state):
+    """Registered and followed until 1 July 2026; two months without a purchase of anybody may still be chance."""
+    found = CHECKS["read_date"](telecom_sheet, replace(cube_of(), last_purchase=last))
+    assert found.state == state
+    assert ("2026-04-29" in found.reason and "`followed_until:`" in found.todo) == (state == "warn")
+
+
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_says_in_its_docstring_when_it_warns_and_when_it_stops(name):
     told = CHECKS[name].__doc__.lower()

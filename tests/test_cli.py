@@ -1,12 +1,16 @@
 """The command: help that is read at once, errors that say what, where and the cure, a check of a sheet."""
 
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from notebooks import make
 
 from experiments import cli
+from experiments.registry import Run
 from experiments.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -137,7 +141,7 @@ def with_a_tab(folder):
         (["sweep", "data/telecom/sheet.yml", "--over", "horizn_months=6"], ["Did you mean 'horizon_months'?"]),
         (["sweep", "data/telecom/sheet.yml", "--over", "level=0.9,1"], ["'level'", "'1'", "above 0.5, below 1"]),
         (["sweep", "data/telecom/sheet.yml"], ["needs values", "--over horizon_months=6,12,24"]),
-        (["verify", "reports/telecom"], ["no run in 'reports'", "winback runs"]),
+        (["verify", "reports/telecom"], ["no run in 'reports/telecom'", "winback runs"]),
         (["readout", "data/telecom/sheet.yml", "-p", "objective=porfit"], ["'porfit'", "Did you mean 'profit'?"]),
         (["readout", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
         (["check", "data/telecom/shet.yml"], ["'data/telecom/shet.yml'", "Did you mean 'data/telecom/sheet.yml'?"]),
@@ -147,7 +151,19 @@ def with_a_tab(folder):
         (["run", "design", "-p", "power=0,8"], ["'power'", "'0,8'", "decimal point"]),
         (["compare"], ["no readout in reports", "winback readout"]),
         (["compare", "gone/readout.json"], ["gone/readout.json", "Check its path"]),
-        (["compare", "a", "-p", "readouts=b"], ["readouts stand before", "winback compare b"]),
+        (["compare", "a", "-p", "readouts=b"], ["readouts before the parameters", "winback compare b"]),
+        (["compare", "a", "-p", "fresh=1"], ["no parameter 'fresh'", "Use one of"]),
+        (["compare", "a", "-p", "reports=b"], ["no parameter 'reports'", "Did you mean 'readouts'?"]),
+        (["compare", "gone", "-p", "language=fr", "--lang", "en"], ["'gone'", "Check its path"]),
+        (["sweep", "data/telecom/sheet.yml", "-p", "sheet=b"], ["sheet before the parameters", "winback sweep b"]),
+        (["sweep", "data/telecom/sheet.yml", "--over", "level"], ["--over 'level' has no value", "--over level=value"]),
+        (
+            ["sweep", "data/telecom/sheet.yml", "--over", "level=0.8", "--over", "level=0.9,0.99"],
+            ["stands there twice", "--over level=0.8,0.9,0.99"],
+        ),
+        (["verify", "nowhere"], ["no run in 'nowhere'", "winback runs"]),
+        (["pdf", "data/telecom/sheet.yml"], ["sheet.yml is no page", "Name a page.html"]),
+        (["init", "data/telecom/sheet.yml"], ["sheet.yml is a file", "Name a new folder"]),
     ],
 )
 def test_an_error_is_one_message_with_its_cure(winback, folder, words, parts):
@@ -184,6 +200,28 @@ def test_a_demo_of_no_customers_is_refused(winback, number, why):
     assert "Traceback" not in complaint
 
 
+@pytest.mark.parametrize("command", [["run", "3-readout"], ["sweep", "data/telecom/sheet.yml"]])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "../up", "a/b", "a\\b", ".hidden"])
+def test_a_name_that_is_no_folder_inside_the_reports_is_refused(winback, command, name):
+    code, _, complaint = winback(*command, "--name", name)
+    assert code == 2
+    assert "is no name of a folder: write for example try-1" in complaint
+
+
+@pytest.mark.parametrize("command", [["readout"], ["sweep", "--over", "level=0.8"]])
+def test_reports_that_cannot_be_written_are_told_with_the_cure(winback, monkeypatch, command):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.mkdir", refuse)
+    code, _, complaint = winback(*command, "data/telecom/sheet.yml")
+    assert code == 1
+    assert "Folder 'reports/telecom" in complaint
+    assert "cannot be written: Permission denied. Finished reports are as they were." in complaint
+    assert "give another folder" in complaint
+    assert is_one_message(complaint)
+
+
 def test_the_command_itself_ends_with_the_exit_code_and_no_traceback():
     command = [Path(sys.executable).with_name("winback"), "check", "shet.yml"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -191,13 +229,14 @@ def test_the_command_itself_ends_with_the_exit_code_and_no_traceback():
     assert is_one_message(answer.stderr)
 
 
-def test_an_interrupt_is_told_in_a_line(winback, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("experiments.plan.read_sheet", interrupted)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("number", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_stops_a_command_is_told_in_a_line(winback, monkeypatch, number, exit_code):
+    before = signal.getsignal(signal.Signals[number])
+    monkeypatch.setattr("experiments.plan.read_sheet", lambda _: signal.raise_signal(signal.Signals[number]))
     code, _, complaint = winback("check", "data/telecom/sheet.yml")
-    assert code == 130
+    assert code == exit_code
+    assert signal.getsignal(signal.Signals[number]) is before
     assert complaint == "winback: stopped. Finished reports are as they were.\n"
 
 
@@ -211,8 +250,55 @@ def test_what_the_system_refuses_is_told_in_a_line(winback, monkeypatch):
     assert complaint == ("winback: 'reports/index.html': No space left on device. Finished reports are as they were.\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_under_nohup_a_closed_terminal_stops_nothing(winback, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("experiments.simulate.simulate", lambda *_, **__: signal.raise_signal(signal.SIGHUP))
+        assert winback("init", "mine")[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def is_one_message(complaint):
     return complaint.startswith("winback: ") and complaint.count("winback: ") == 1 and "Traceback" not in complaint
+
+
+# What is run
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Stand in for the runs of notebooks: return where they were to go."""
+    asked = []
+
+    def run(notebook, parameters, *, out, **_):
+        asked.append(out)
+        return Run(out=out, notebook=str(notebook), parameters={}, inputs={}, code={}, versions={}, commit=None,
+                   started="")  # fmt: skip
+
+    monkeypatch.setattr("experiments.notebooks.run", run)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("line", "told", "out"),
+    [("sheet: str | None = None", [], "own/n"), ("sheet: str = ''", [], "own/n"), ("n: int = 1", [], "own/n"),
+     ("sheet: str | None = None", ["-p", "sheet=data/telecom/sheet.yml"], "telecom/n"),
+     ("sheet: str | None = 'data/telecom/sheet.yml'", ["-p", "sheet=none"], "own/n")],
+)  # fmt: skip
+def test_a_notebook_of_ones_own_may_have_a_sheet_or_none(winback, ran, line, told, out):
+    code, _, complaint = winback("run", str(make(Path("n.ipynb"), line)), *told)
+    assert (code, complaint, ran) == (0, "", [Path("reports", out)])
+
+
+def test_a_sweep_tells_the_page_of_every_setting(winback, folder, monkeypatch):
+    make(folder / "n.ipynb", "sheet: str = ''\nn: int = 1")
+    monkeypatch.setattr("experiments.sweeps.carry_out", lambda asked, **_: replace(asked.run, headline="Choose"))
+    code, told, _ = winback("sweep", "data/telecom/sheet.yml", "--notebook", "n.ipynb", "--over", "n=1,2")
+    assert code == 0
+    for n in (1, 2):
+        assert f"n={n}: Choose; reports/telecom/sweep/settings/n={n}/page.html\n" in told
 
 
 # A check

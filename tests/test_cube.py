@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -114,6 +115,11 @@ def test_someone_followed_m_months_tells_only_about_the_months_before_m(toy):
     assert by_arm(cube, "followed") == {"hold": [2, 2, 2], "A": [3, 2, 2]}
     # Month 0: a1, a3. Month 1: a1, a2; the purchase of a3 is in a month not followed to its end. Month 2: a1.
     assert by_arm(cube, "active") == {"hold": [0, 0, 1], "A": [2, 2, 1]}
+
+
+def test_the_last_purchase_is_of_anybody(toy):
+    assert make_cube(*toy()).last_purchase == date(2026, 5, 5)
+    assert make_cube(*toy(purchases=PURCHASES + "stranger,2026-05-07,1\n")).last_purchase == date(2026, 5, 7)
 
 
 def test_who_buys_twice_in_a_month_is_active_once(toy):

@@ -14,7 +14,8 @@ from experiments.simulate import ARMS, REASONS, TIERS, WORLDS, World, draw_cube,
 from experiments.tables import connect
 
 SUMS = [field.name for field in fields(Cube) if field.name not in {
-    "arms", "strata", "dated", "contacts_known", "margin_share", "accounts", "promoted", "paid"}]  # fmt: skip
+    "arms", "strata", "dated", "contacts_known", "margin_share", "accounts", "last_purchase", "promoted",
+    "paid"}]  # fmt: skip
 
 
 def draws(name, *, size, times, seed=1, **changes):

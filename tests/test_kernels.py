@@ -139,7 +139,7 @@ for name in ('size', 'shown'):
     assert told.stderr == ""
     in_the_cell, kept = told.stdout.split("The failed notebook")
     assert in_the_cell.endswith("begins `from pathlib import Path`:\nOSError: [Errno 27] File too large\n")
-    assert "Folder '.' cannot be written: File too large. What is in 'o' is as it was. Make room" in kept
+    assert "Folder '.' cannot be written: File too large. Finished reports are as they were. Make room" in kept
     good = Run.read(Path("o/run.json"))
     assert good.parameters["size"] == 10
     assert good.changed_files() == []

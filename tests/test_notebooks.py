@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from notebooks import alive, leftovers, make, wait_until
 
 from experiments import notebooks, registry
 from experiments.errors import WinbackError
@@ -28,23 +28,8 @@ from experiments.registry import Run, commit_of, runs
 HEADER = "from datetime import date\nfrom typing import Literal\n"
 
 
-def make(path: Path, parameters: str | list[str] = "", *cells: str) -> Path:
-    """Write a notebook with parameters cells and others after them."""
-    written = nbformat.v4.new_notebook()
-    for source in [parameters] if isinstance(parameters, str) else parameters:
-        written.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]}))
-    written.cells += [nbformat.v4.new_code_cell(source) for source in cells]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(written, path)
-    return path
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def leftovers(folder: Path) -> list[Path]:
-    return list(folder.rglob(".*"))
 
 
 @pytest.fixture(autouse=True)
@@ -246,7 +231,11 @@ def test_a_notebook_has_exactly_one_parameters_cell(tmp_path):
         parameters_of(make(tmp_path / "two.ipynb", ["a: int = 1", "b: int = 1"]))
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", '{"worksheets": []}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "not json", "[]", '{"worksheets": []}', '{"cells": [{}], "metadata": {}}', '{"cells": [], "metadata": null}',
+     '{"cells": [{"cell_type": "code", "metadata": {}, "source": null}], "metadata": {}}'],
+)  # fmt: skip
 def test_a_file_that_is_no_notebook_is_refused(tmp_path, text):
     (tmp_path / "n.ipynb").write_text(text)
     with pytest.raises(WinbackError, match="is no notebook of format 4"):
@@ -397,7 +386,8 @@ def test_success_replaces_the_run_before_and_leaves_what_is_not_its_own(tmp_path
     out = tmp_path / "o"
     run(notebook, {}, out=out)
     (out / "notes.md").write_text("mine")
-    (out / "failed.ipynb").write_text("{}")
+    for stale in ("failed.ipynb", "page.pdf"):
+        (out / stale).write_text("{}")
     run(notebook, {"name": "b"}, out=out)
     assert sorted(contents(out)) == ["b.txt", "notebook.ipynb", "notes.md", "page.html", "run.json"]
 
@@ -540,21 +530,6 @@ def test_an_interrupt_ends_the_kernel_and_changes_nothing(tmp_path):
     wait_until(lambda: not alive(kernel))
     assert contents(tmp_path / "o") == {}
     assert leftovers(tmp_path) == []
-
-
-def wait_until(true: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # ---- the register of runs

@@ -11,7 +11,7 @@ from experiments import cli, registry
 from experiments.errors import WinbackError
 from experiments.notebooks import run
 from experiments.registry import Run, chosen, differences, find_run, inputs_of, runs
-from experiments.verify import runs_to_verify, verify
+from experiments.verify import records_to_verify, verify
 
 WRITE = """
 import json
@@ -126,7 +126,16 @@ def test_two_runs_differ_in_parameters_inputs_code_and_numbers(capsys):
     assert cli.main(["runs", "reports/a/x"]) == 1
     assert "Name two runs" in capsys.readouterr().err
     assert cli.main(["runs", "reports/a/x", "reports/a/z"]) == 1
-    assert "no run in 'reports/a'" in capsys.readouterr().err
+    assert "no run in 'reports/a/z'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ['{"arms": [', "", "\x80"])
+def test_a_result_that_was_cut_off_is_told_with_what_to_do(tmp_path, text):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "readout.json").write_text(text, encoding="latin-1")
+    with pytest.raises(WinbackError, match=r"a/readout\.json' is no JSON .* Run the notebook again"):
+        differences(record(tmp_path / "a"), record(tmp_path / "b"))
 
 
 def test_a_failed_run_is_on_the_list_with_its_reason(tmp_path):
@@ -146,31 +155,42 @@ def test_a_report_is_verified_from_its_record(monkeypatch, capsys):
     assert (found.is_equal, found.causes, found.effects) == (True, {}, {})
     monkeypatch.setattr("experiments.verify.package_sha256", lambda: "another")
     monkeypatch.setattr(registry, "PACKAGES", ("papermill",))
-    (there,) = runs_to_verify("reports")
-    found = verify(there)
+    (there,) = records_to_verify("reports")
+    found = verify(Run.read(there))
     assert (found.is_equal, [*found.causes], found.causes["code"][0]) == (True, ["code"], "package: changed")
 
     Path("in.csv").write_text("five5")
     Path("reports/a/x/page.html").write_text("better")
-    assert cli.main(["verify", "reports/a/x"]) == 1
+    for name, lost in {"broken": "run.json", "gone": "notebook.ipynb"}.items():
+        Path("reports/a", name).mkdir()
+        record(f"reports/a/{name}").write(Path("reports/a", name, "run.json"))
+        Path("reports/a", name, lost).write_text("{")
+    Path("reports/a/gone/notebook.ipynb").unlink()
+    assert cli.main(["verify", "reports"]) == 1
     told, complaint = capsys.readouterr()
+    assert "reports/a/broken: NOT computed\n  'reports/a/broken/run.json' is no run.json" in told
+    assert "NOT computed\n  'reports/a/gone/notebook.ipynb', from which it is computed again, is gone. Run" in told
     assert "reports/a/x: NOT equal\n  inputs\n    in.csv: changed\n" in told
     assert "  files\n    page.html: changed after the run\n" in told
     assert "  numbers\n    numbers arms.gift.net: 12 | 15\n" in told
     assert "  page\n    page.html: another one\n" in told
-    assert complaint == "winback: 1 of these reports cannot be had again from the same inputs.\n"
+    assert complaint == "winback: 3 of these reports cannot be had again from the same inputs.\n"
     assert leftovers(Path("reports")) == []
     assert Path("reports/a/x/page.html").read_text() == "better"  # it only looks
 
     Path("in.csv").unlink()
     with pytest.raises(WinbackError, match=r"Input 'in\.csv' cannot be read"):
         verify(done)
-    with pytest.raises(WinbackError, match="no run in 'reports/b'"):
-        runs_to_verify("reports/b/x")
+    with pytest.raises(WinbackError, match="no run in 'reports/b/x'"):
+        records_to_verify("reports/b/x")
 
 
 def test_a_record_that_is_none_is_refused_with_what_to_do(tmp_path):
-    for text in ("{", "[]", "{}", json.dumps({"started": "2026-01-31", "files": ["a"]})):
+    record(tmp_path).write(tmp_path / "run.json")
+    good = json.loads((tmp_path / "run.json").read_text())
+    nulls = ("notebook", "parameters", "inputs", "code", "versions", "started", "files", "headline")
+    wrong = [good | change for change in [*({name: None} for name in nulls), {"files": ["a"]}, {"more": 1}]]
+    for text in ("{", "[]", "{}", *map(json.dumps, wrong)):
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(WinbackError, match=r"is no run\.json .* Run the notebook again"):
             Run.read(tmp_path / "run.json")

@@ -56,8 +56,10 @@ def test_nothing_is_written_over(tmp_path):
     (tmp_path / "mine/notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(WinbackError, match="is not empty"):
         make_workspace(tmp_path / "mine", customers=0)
-    with pytest.raises(WinbackError, match=r"cannot be made|is not empty"):
+    with pytest.raises(WinbackError, match="is a file"):
         make_workspace(tmp_path / "mine/notes.txt", customers=0)
+    with pytest.raises(WinbackError, match="cannot be made"):
+        make_workspace(tmp_path / "mine/notes.txt/deep", customers=0)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
@@ -99,6 +101,9 @@ def test_a_page_is_printed_with_tags_language_and_the_words_of_its_pictures(page
 def test_what_cannot_be_printed_is_said(page, tmp_path, monkeypatch):
     with pytest.raises(WinbackError, match=r"no page .*nowhere"):
         print_page(tmp_path / "nowhere")
+    (page.parent / "readout.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(WinbackError, match=r"readout\.json is no page"):
+        print_page(page.parent / "readout.json")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(WinbackError, match="apt install chromium"):
         find_browser()

@@ -44,6 +44,12 @@ def _count(text: str) -> int:
     return int(digits)
 
 
+def _folder(text: str) -> str:
+    if not text.strip() or text.startswith(".") or set(text) & set("/\\"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a folder: write for example try-1")
+    return text
+
+
 class _NotebookHelp(argparse.Action):
     """Shows the help of `run`, with the parameters of the notebook that was named before it."""
 
@@ -79,7 +85,8 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _arg("notebook", metavar="NOTEBOOK", help="1-lost, 2-design, 3-readout, 4-compare, or a file"),
         PARAMETER, FRESH, LANG,
         _flag("--list", help="list the parameters of the notebook and stop"),
-        _arg("--name", metavar="NAME", help="folder of the result inside the reports (the experiment's name)"),
+        _arg("--name", type=_folder, metavar="NAME",
+             help="folder of the result inside the reports (the experiment's name)"),
         WHERE,
     ),
     "sweep": (
@@ -90,7 +97,8 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _arg("--notebook", default="3-readout", metavar="NOTEBOOK", help="what to run (3-readout)"),
         _arg("--workers", type=int, default=2, choices=range(1, 17), metavar="N", help="how many run at once (2)"),
         LANG,
-        _arg("--name", default="sweep", metavar="NAME", help="folder of the sweep inside the experiment's"),
+        _arg("--name", type=_folder, default="sweep", metavar="NAME",
+             help="folder of the sweep inside the experiment's"),
         WHERE,
     ),
     "runs": (

@@ -48,9 +48,12 @@ def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: boo
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
         with open_ledger(address_of(content, folder), con, create=new_ledger) as ledger:
             account = ledger.assignable("candidates", into="open_candidates", experiment=content.experiment)
-            _draw(con, content, plan, account)
-            booking = ledger.record("assigned", experiment=content.experiment, seed=content.seed,
-                                    plan_hash=plan.sha256, at=today, holdout=content.holdout)  # fmt: skip
+            booking = ledger.standing(content.experiment, seed=content.seed, plan_hash=plan.sha256,
+                                      holdout=content.holdout)  # fmt: skip
+            if booking is None:  # else nobody is drawn: what came to light since, such as a contact, changes nothing
+                _draw(con, content, plan, account)
+                booking = ledger.record("assigned", experiment=content.experiment, seed=content.seed,
+                                        plan_hash=plan.sha256, at=today, holdout=content.holdout)  # fmt: skip
             ledger.assigned(content.experiment, into="booked")
         file = folder / (content.tables["assignments"].file if "assignments" in content.tables else OUTPUT)
         _write(con, file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ SMALL_ARM = 300  # customers; at this size 95 % intervals of months, net and ROI
 CONTAMINATED = 0.01  # contacts per holdout customer from which the holdout is no longer one
 POWER = 0.8  # the chance to find a difference that is there, as tests are usually planned
 SKEWED = 4.0  # skewness of groups of customers from which 95 % intervals of net cover less than 93 % (measured)
+QUIET = timedelta(days=62)  # two months in which nobody at all bought: the data end before the sheet says they do
 TOP = 0.01  # the share of the groups of customers whose share of the value is told
 
 
@@ -140,7 +142,10 @@ def follow_up(sheet: Sheet, cube: Cube) -> Check:
 
 
 def read_date(sheet: Sheet, cube: Cube) -> Check:
-    """Compare the end of the data with the registered day of the readout: earlier stops, an unknown day warns."""
+    """Compare the end of the data with the registered day of the readout: earlier stops, an unknown day warns.
+
+    So does a last purchase, of anybody, long before that day: then `followed_until` promises more than the data hold.
+    """
     name = later("Read date")
     if sheet.read_date is None:
         if not cube.dated:
@@ -152,22 +157,26 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
             todo=say("Write `read_date:` before the next test starts."),
         )
     registered = date_told(sheet.read_date)
+    early = later("Interim: the data reach to {until}, the registered read date is {day}.")
+    tell_end = say("Write `followed_until:` with the first day the results know nothing about.")
     if sheet.followed_until is None:
         unsaid = later("The registered read date is {day}; how far the results reach is not said.")
         return Check(
             name=name,
             state="warn",
             reason=say(unsaid, day=registered),
-            todo=say("Write `followed_until:` with the first day the results know nothing about."),
+            todo=tell_end,
         )
     if sheet.followed_until < sheet.read_date:
-        early = later("Interim: the data reach to {until}, the registered read date is {day}.")
         return Check(
             name=name,
             state="stop",
             reason=say(early, until=date_told(sheet.followed_until), day=registered),
             todo=say("Do not decide yet. Looking 20 times turns 5 % false alarms into 25 %."),
         )
+    if cube.last_purchase is not None and cube.last_purchase + QUIET < sheet.read_date:
+        reason = say(early, until=date_told(cube.last_purchase), day=registered)
+        return Check(name=name, state="warn", reason=reason, todo=tell_end)
     reason = say("Read on or after the registered day, {day}.", day=registered)
     return Check(name=name, state="pass", reason=reason)
 

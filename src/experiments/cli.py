@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from experiments.arguments import parser_of
 from experiments.errors import WinbackError, short
@@ -27,6 +30,7 @@ ABOUT = """Test win-back offers on lost customers: who accepts, how long they st
 """
 PAIR = ("one run", "another")
 WIDTH = 160  # letters of a line of parameters
+STOPS = ("SIGTERM", "SIGHUP")
 LINES = 12  # of a kind of difference; more of them say no more
 DEMO = (  # sheet, lost customers, seed
     ("telecom", 40_000, 7),
@@ -35,16 +39,17 @@ DEMO = (  # sheet, lost customers, seed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 done, 1 bad input, 130 stopped by Ctrl-C."""
+    """Run a command; return its exit code: 0 done, 1 bad input, 128 and the signal's number where one stopped it."""
     try:
         args = _parser().parse_args(argv)
-        args.command(args)
+        with _stoppable():
+            args.command(args)
     except WinbackError as error:
         print(f"winback: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("winback: stopped. Finished reports are as they were.", file=sys.stderr)
-        return 130
+        return 128 + next(iter(stopped.args), signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -52,6 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"winback: {where}{error.strerror or error}. Finished reports are as they were.", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let `kill` and a closed terminal stop a command as Ctrl-C does: nothing half done stays, no kernel goes on."""
+    numbers = [number for name in STOPS if (number := getattr(signal, name, None))]  # Windows has one of them
+    mine = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # under nohup: not SIGHUP
+
+    def stop(number: int, _: object) -> NoReturn:
+        for other in mine:
+            signal.signal(other, signal.SIG_IGN)  # once is enough: let it clean up
+        raise KeyboardInterrupt(number)
+
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -72,7 +97,7 @@ def demo(args: argparse.Namespace) -> None:
             told = {"sheet": sheet.as_posix(), **_spoken(args)}
             _run(stage, told, reports=args.reports, experiment=plan.experiment, sheet=sheet)
         readouts.append(args.reports / plan.experiment / "3-readout" / "readout.json")
-    _compare(readouts, args.reports, fresh=False, **_spoken(args))
+    _compare(readouts, args.reports, fresh=False, changes=_spoken(args))
     _headline(args.reports / DEMO[0][0] / "3-readout" / "readout.json")
     print(f"Open the report:   {args.reports / DEMO[0][0] / '3-readout' / 'page.html'}")
     print(f"Everything made:   {args.reports / 'index.html'}")
@@ -124,9 +149,9 @@ def run(args: argparse.Namespace) -> None:
         print(help_of(notebook))
         return
     parameters = dict(_pair(text) for text in args.parameter) | _spoken(args)
-    sheet = Path(str(parameters.get("sheet", known["sheet"].default))) if "sheet" in known else None
-    _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name, sheet=sheet,
-         source=notebook)  # fmt: skip
+    named = known["sheet"].parse(parameters.get("sheet", known["sheet"].default)) if "sheet" in known else None
+    _run(notebook.stem, parameters, reports=args.reports, fresh=args.fresh, experiment=args.name,
+         sheet=Path(str(named)) if named else None, source=notebook)  # fmt: skip
 
 
 def sweep(args: argparse.Namespace) -> None:
@@ -137,15 +162,16 @@ def sweep(args: argparse.Namespace) -> None:
     from experiments.sweeps import sweep as carry_out
 
     sheet = read_sheet(args.sheet)[0]
-    over = {name: str(values).split(",") for name, values in map(_pair, args.over)} or sheet.sweep
-    parameters = {"sheet": args.sheet, **dict(_pair(text) for text in args.parameter), **_spoken(args)}
+    over = _over(args.over) or sheet.sweep
+    parameters = {"sheet": args.sheet, **_changes(args, before="sheet")}
     spoken = str(parameters.get("language", sheet.language))
     out = args.reports / sheet.experiment / args.name
     swept = carry_out(args.notebook, parameters, over=over, out=out, inputs=inputs_of(args.sheet), workers=args.workers,
                       progress=sys.stderr.isatty(), fresh=args.fresh, language=spoken)  # fmt: skip
     index(args.reports, spoken=spoken)
     for run in swept.runs:
-        print(f"  {run.out.name}: {run.headline or run.page}{' (reused)' if run.reused else ''}")
+        found = "; ".join(filter(None, (run.headline, str(run.page))))
+        print(f"  {run.out.name}: {found}{' (reused)' if run.reused else ''}")
     if swept.page:
         print(f"\n{swept.page.headline}\n\nThe sweep: {swept.page.page}")
     if swept.failed:
@@ -163,7 +189,7 @@ def runs(args: argparse.Namespace) -> None:
         found = registry.differences(*map(registry.find_run, args.runs))
         print("\n".join(_blocks(found)) or "Nothing differs.")
         return
-    wanted = {name: str(value) for name, value in map(_pair, args.parameter)}
+    wanted = dict(map(_pair, args.parameter))
     listed = registry.chosen(registry.runs(args.reports), experiment=args.experiment, notebook=args.notebook,
                              status=args.status, parameters=wanted)  # fmt: skip
     for run in listed:
@@ -177,16 +203,20 @@ def runs(args: argparse.Namespace) -> None:
 def verify(args: argparse.Namespace) -> None:
     """Compute reports again from their records, and say whether they are equal or what differs."""
     from experiments.forks import WORTH, preloaded
-    from experiments.verify import runs_to_verify
+    from experiments.registry import Run
+    from experiments.verify import records_to_verify
     from experiments.verify import verify as compute
 
     unequal = 0
     with preloaded(WORTH["experiments"]):
-        for run in [run for folder in args.folders for run in runs_to_verify(folder)]:
-            found = compute(run)
-            unequal += not found.is_equal
-            word = "equal" if found.is_equal else "NOT equal"
-            print("\n".join([f"{run.out}: {word}", *_blocks(found.causes | found.effects)]), flush=True)
+        for record in [record for folder in args.folders for record in records_to_verify(folder)]:
+            try:
+                found = compute(Run.read(record))
+                word, told = "equal" if found.is_equal else "NOT equal", _blocks(found.causes | found.effects)
+            except WinbackError as error:
+                word, told = "NOT computed", [f"  {line}" for line in str(error).splitlines()]
+            unequal += word != "equal"
+            print("\n".join([f"{record.parent}: {word}", *told]), flush=True)
     if unequal:
         raise WinbackError(f"{unequal} of these reports cannot be had again from the same inputs.")
 
@@ -306,10 +336,7 @@ def compare(args: argparse.Namespace) -> None:
     if not paths:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
     found = [path / "readout.json" if path.is_dir() else path for path in paths]
-    changes = dict(_pair(text) for text in args.parameter)
-    if "readouts" in changes:
-        raise WinbackError(f"The readouts stand before the parameters: winback compare {changes['readouts']}")
-    _compare(found, args.reports, fresh=args.fresh, **changes, **_spoken(args))
+    _compare(found, args.reports, fresh=args.fresh, changes=_changes(args, before="readouts"))
     print(f"For the next design: {args.reports / 'compare' / '4-compare' / 'pooled.json'}")
 
 
@@ -322,8 +349,9 @@ def pdf(args: argparse.Namespace) -> None:
 
 def init(args: argparse.Namespace) -> None:
     """Make a workspace of your own: a sheet to start from, the notebooks, sample data."""
-    from experiments.workspace import make_workspace
+    from experiments.workspace import make_workspace, refuse_occupied
 
+    refuse_occupied(args.folder)
     if args.customers:
         print(f"Simulating {args.customers:,} lost customers as sample data", flush=True)
     for made in make_workspace(args.folder, customers=args.customers):
@@ -354,17 +382,21 @@ def _experiment(sheet: str) -> str:
 
 def _stage(stage: str, args: argparse.Namespace) -> None:
     """Run the notebook of a stage on a sheet, with the parameters of the command line."""
-    changes = dict(_pair(text) for text in args.parameter)
-    if "sheet" in changes:
-        raise WinbackError(
-            f"The sheet stands before the parameters: winback {args.command.__name__} {changes['sheet']}"
-        )
-    parameters = {"sheet": args.sheet, **changes, **_spoken(args)}
+    parameters = {"sheet": args.sheet, **_changes(args, before="sheet")}
     _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
          sheet=Path(args.sheet))  # fmt: skip
 
 
-def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool, **changes: object) -> None:
+def _changes(args: argparse.Namespace, *, before: str) -> dict[str, object]:
+    """Return the parameters that -p and --lang set; refuse the one that stands before them."""
+    changes = dict(_pair(text) for text in args.parameter)
+    if before in changes:
+        raise WinbackError(f"Name the {before} before the parameters: winback {args.command.__name__} "
+                           f"{changes[before]}")  # fmt: skip
+    return changes | _spoken(args)
+
+
+def _compare(readouts: Sequence[Path], reports: Path, *, fresh: bool, changes: Mapping[str, object]) -> None:
     parameters = {"readouts": [path.as_posix() for path in readouts], **changes}
     _run("4-compare", parameters, reports=reports, fresh=fresh, experiment="compare", inputs=readouts)
 
@@ -411,13 +443,28 @@ def _headline(path: Path) -> None:
     print(f"\n{said.word}\n{said.sentence}\n{said.detail}".rstrip() + "\n")
 
 
-def _pair(text: str) -> tuple[str, object]:
+def _over(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of every parameter that a sweep goes over."""
+    over: dict[str, list[str]] = {}
+    for name, values in (_pair(text, option="--over") for text in texts):
+        if name in over:
+            raise WinbackError(f"--over {name} stands there twice. Write its values once: --over "
+                               f"{name}={','.join(over[name])},{values}")  # fmt: skip
+        over[name] = values.split(",")
+    return over
+
+
+def _pair(text: str, *, option: str = "-p") -> tuple[str, str]:
     """Return name and value of `name=value`; the runner gives the value its type."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise WinbackError(f"-p {text!r} has no value. Write -p {name}=value.")
+        raise WinbackError(f"{option} {text!r} has no value. Write {option} {name}=value.")
     return name.strip(), value
 
 
 def _parser() -> argparse.ArgumentParser:
     return parser_of(globals(), about=ABOUT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -63,6 +63,7 @@ class Cube:
     stayed: Counts  # acceptors who bought for t + 1 months and were still buying when last seen
     before: Counts  # (arms, strata, buckets): value before the assignment, the covariate of the first lifetime
     accounts: tuple[Account, ...] = ()
+    last_purchase: date | None = None  # of anybody, in the test or not
     # Promotion months, or NO_END: what acceptors paid in month t, within so many months of return. For percentages.
     paid: dict[int, Counts] = field(default_factory=dict)
 
@@ -109,6 +110,7 @@ class Clocked:
     value: str  # the column of purchases that is value: margin, or amount where there is none
     price: str  # the column of `activity` that percentages are of
     purchases: Account
+    last_purchase: date
     contacts: Account | None
     others: tuple[Account, ...]
 
@@ -120,8 +122,8 @@ def put_on_clock(
     until = sheet.followed_until
     purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals,
                      needed=["margin"])  # fmt: skip
+    ((last,),) = con.execute('SELECT CAST(max("at") AS DATE) FROM purchases').fetchall()
     if until is None:
-        last = con.execute('SELECT max("at") FROM purchases').fetchall()[0][0]
         raise WinbackError(
             "The sheet does not say how far the data reach. Write `followed_until:` with the first day they know "
             f"nothing about; the last purchase is of {last}."
@@ -137,7 +139,7 @@ def put_on_clock(
     con.execute(statements("cube")["lives"].format(outside=months, total=total))
     return Clocked(
         strata=strata, months=months, value=value, price="amount" if beside else "value", purchases=purchases,
-        contacts=contacts, others=tuple(accounts),
+        last_purchase=last, contacts=contacts, others=tuple(accounts),
     )  # fmt: skip
 
 
@@ -190,6 +192,7 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         before=_spread(shape, _where(values, values["month"] < 0), "value"),
         accounts=(*clocked.others, _purchases_account(clocked.purchases, values, months),
                   *([contacts] if contacts else [])),
+        last_purchase=clocked.last_purchase,
         paid={length: _spread(by_month, took(rows), "paid", month="month") for length, rows in paid.items()},
     )  # fmt: skip
 

@@ -12,25 +12,26 @@ from experiments.errors import WinbackError
 
 @contextmanager
 def workshop(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `out` and remove it at the end, however that comes.
-
-    What the system refuses meanwhile (no space, no permission) becomes a WinbackError.
-    """
+    """Give a temporary folder beside `out` and remove it at the end, however that comes."""
     if out.exists() and not out.is_dir():
         raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
-    work = None
-    try:
+    with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        yield work
-    except OSError as error:
-        raise WinbackError(
-            f"Folder '{out.parent}' cannot be written: {error.strerror or error}. What is in '{out}' is as it was. "
-            "Make room or give another folder, and run it again."
-        ) from error
-    finally:
-        if work is not None:
+        try:
+            yield work
+        finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tell what the system refuses (no space, no permission) while a folder is written to, as a WinbackError."""
+    try:
+        yield
+    except OSError as error:
+        raise WinbackError(f"Folder '{folder}' cannot be written: {error.strerror or error}. Finished reports are as "
+                           "they were. Make room or give another folder, and run it again.") from error  # fmt: skip
 
 
 def relative(path: Path) -> str:
@@ -63,7 +64,8 @@ def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> No
 @contextmanager
 def alone(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the folder's lock; give whether it is held. Windows and some network drives have none: all hold it there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     handle, held = None, True
     with suppress(ImportError, OSError):
         import fcntl

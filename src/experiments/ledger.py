@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
@@ -189,6 +189,14 @@ class Ledger:
         self._con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {rows} AS rows_of_ledger")
         return booking
 
+    def standing(self, experiment: str, *, seed: int, plan_hash: str, holdout: str | None) -> Booking | None:
+        """Return the booking of an experiment, which is then not drawn again; None where it is not booked.
+
+        Raises WinbackError where it was booked under another seed, plan or holdout, or all its customers were released.
+        """
+        booked = self._booking_of(experiment)
+        return booked and self._same(booked, {"seed": seed, "plan_hash": plan_hash, "holdout": holdout})
+
     def history(self, customer_id: object) -> tuple[Event, ...]:
         """Return all that happened to a customer, in order."""
         names = ", ".join(f'"{name}"' for name in Event.__dataclass_fields__)
@@ -287,7 +295,8 @@ class Ledger:
                         plan_hash=plan_hash, holdout=holdout, by=by, digest=digest)  # fmt: skip
         booked = self._booking_of(experiment)
         if booked is not None:
-            return self._same(booked, draft)
+            same = ("seed", "plan_hash", "holdout", "customers", "digest")
+            return self._same(booked, {name: getattr(draft, name) for name in same})
         self._store.stage()
         return self._book(draft, self._sql["assigned"])
 
@@ -357,10 +366,10 @@ class Ledger:
         return (f"{sum(row[1] for row in taken):,} of {booking.customers:,} customers had their chance in {had}. "
                 "Nobody was booked: assign those of `ledger.assignable(...)`, or release with a reason.")  # fmt: skip
 
-    def _same(self, booked: Booking, draft: Booking) -> Booking:
-        """Return the booking that stands if the draft asks for nothing else."""
-        for what in ("seed", "plan_hash", "holdout", "customers", "digest"):
-            stands, asked = getattr(booked, what), getattr(draft, what)
+    def _same(self, booked: Booking, wanted: Mapping[str, object]) -> Booking:
+        """Return the booking that stands if nothing else is wanted."""
+        for what, asked in wanted.items():
+            stands = getattr(booked, what)
             if stands != asked:
                 other = "the customers, arms or strata" if what == "digest" else f"{what} {asked!r}, not {stands!r}"
                 name = repr(booked.experiment)

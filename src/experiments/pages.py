@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from experiments.errors import WinbackError
+from experiments.folders import writing
 from experiments.keep import write_text
 from experiments.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.parts import Html, sign
@@ -217,7 +218,7 @@ def index(reports: Path, *, spoken: str = ENGLISH) -> Path:
 
     `spoken`: the language of the list; what a run said stays in its own.
     """
-    with speaking(spoken):
+    with writing(reports), speaking(spoken):
         write_text(reports / "index.html", _index(reports))
     return reports / "index.html"
 

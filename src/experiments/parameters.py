@@ -311,16 +311,18 @@ def typed(declared: Mapping[str, Parameter], given: Mapping[str, object], *, not
 def _load(notebook: Path) -> dict[str, Any]:
     """Read a notebook of format 4 as plain JSON; give its cells the ids that format 4.5 wants."""
     try:
-        document = json.loads(notebook.read_text(encoding="utf-8-sig"))
-        cells = document["cells"]
+        document: dict[str, Any] = json.loads(notebook.read_text(encoding="utf-8-sig"))
+        document["metadata"].pop("papermill", None)
+        document["nbformat_minor"] = max(5, document.get("nbformat_minor", 0))
+        for number, cell in enumerate(document["cells"]):
+            cell.setdefault("id", f"cell-{number}")
+            cell["source"] = text_of(cell)
+            _tagged(cell, "parameters")
     except OSError as error:
         raise WinbackError(f"Notebook '{notebook}' cannot be read: {error.strerror}. Check its path.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise WinbackError(f"'{notebook}' is no notebook of format 4. Open it in JupyterLab and save it.") from None
-    for number, cell in enumerate(cells):
-        cell.setdefault("id", f"cell-{number}")
-    document["nbformat_minor"] = max(5, document.get("nbformat_minor", 0))
-    return dict(document)
+    return document
 
 
 def _tagged(cell: Mapping[str, Any], tag: str) -> bool:
@@ -357,7 +359,6 @@ def inject(notebook: Path, values: Mapping[str, Value]) -> dict[str, Any]:
         "source": "\n".join(lines),
     }
     cells.insert(cells.index(parameters) + 1, injected)
-    document["metadata"].pop("papermill", None)
     return document | {"cells": cells}
 
 

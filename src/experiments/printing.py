@@ -11,6 +11,7 @@ from pathlib import Path
 from experiments.errors import WinbackError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+PAGES = (".html", ".htm")
 SECONDS = 120  # for one page; it takes two
 FLAGS = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-extensions", "--disable-sync",
@@ -27,6 +28,8 @@ def print_page(page: Path, out: Path | None = None) -> Path:
     page = page / "page.html" if page.is_dir() else page
     if not page.is_file():
         raise WinbackError(f"There is no page {str(page)!r}. Name a page.html, or the folder of a run.")
+    if page.suffix.lower() not in PAGES:
+        raise WinbackError(f"{page} is no page. Name a page.html, or the folder of a run.")
     target = out or page.with_suffix(".pdf")
     if target.suffix.lower() != ".pdf":
         raise WinbackError(

@@ -24,6 +24,11 @@ RECORD, FAILED = "run.json", "failed.json"
 PACKAGES = ("winback-experiments", "duckdb", "pandas", "statsmodels", "papermill")  # whose versions a run keeps
 MADE_FROM = ("notebook", "parameters", "inputs", "code", "versions")  # the same ones give the same results
 NOT_STORED = ("out", "reused")
+STORED = {
+    str: ("notebook", "started", "status", "headline"),
+    dict: ("parameters", "inputs", "code", "versions", "files"),
+}  # what a record must hold, and of which kind
+PRINTED = "page.pdf"  # the page on paper; made later and by hand, so it is in no record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +59,10 @@ class Run:
         """Return the run that a run.json describes; WinbackError if it is none."""
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
+            for kind, name in ((kind, name) for kind, names in STORED.items() for name in names):
+                if not isinstance(stored[name], kind):
+                    raise TypeError(f"'{name}' is {stored[name]!r}")  # noqa: TRY301  # told below, with its file
             datetime.fromisoformat(stored["started"])
-            dict(stored["files"])
             return cls(out=path.parent, **stored)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise WinbackError(f"'{path}' is no run.json ({error}). Run the notebook again.") from None
@@ -78,7 +85,7 @@ def publish(done: Run, work: Path) -> None:
     done.write(work / RECORD)
     with alone(done.out):
         before = _files_of(done.out / RECORD)
-        move_into(done.out, work, record=RECORD, stale=["failed.ipynb", FAILED, *before])
+        move_into(done.out, work, record=RECORD, stale=["failed.ipynb", FAILED, PRINTED, *before])
 
 
 def _files_of(record: Path) -> list[str]:
@@ -134,9 +141,7 @@ def _says(value: object, text: str) -> bool:
 def runs(reports: Path) -> list[Run]:
     """Return the runs below a folder, failed ones too, newest first; note unreadable ones in the log."""
     found = []
-    for path in sorted([*reports.rglob(RECORD), *reports.rglob(FAILED)]):
-        if any(part.startswith(".") for part in path.relative_to(reports).parts):  # of a run that is not finished
-            continue
+    for path in [*records(reports), *records(reports, FAILED)]:
         try:
             found.append(Run.read(path))
         except WinbackError as error:
@@ -144,13 +149,24 @@ def runs(reports: Path) -> list[Run]:
     return sorted(found, key=lambda run: datetime.fromisoformat(run.started).timestamp(), reverse=True)
 
 
+def records(reports: Path, name: str = RECORD) -> list[Path]:
+    """Return the records below a folder, those of runs that are not finished yet left out."""
+    found = sorted(reports.rglob(name))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(reports).parts)]
+
+
 def find_run(name: str | Path) -> Run:
     """Return the run of a folder, of its page or of its run.json. Raises WinbackError."""
+    return Run.read(record_of(name))
+
+
+def record_of(name: str | Path) -> Path:
+    """Return the run.json of a folder, or of the folder of a file. Raises WinbackError where there is none."""
     path = Path(name)
-    folder = path if path.is_dir() else path.parent
+    folder = path.parent if path.is_file() else path
     if not (folder / RECORD).is_file():
         raise WinbackError(f"There is no run in '{folder}'. `winback runs` lists what there is.")
-    return Run.read(folder / RECORD)
+    return folder / RECORD
 
 
 # ---- what went in
@@ -255,8 +271,16 @@ def numbers_unlike(one: Path, other: Path) -> Iterator[str]:
     """Yield what differs between the results that two folders both hold as JSON, such as readout.json."""
     for path in sorted(one.glob("*.json")):
         if path.name not in (RECORD, FAILED) and (other / path.name).is_file():
-            first, second = (dict(_flat(json.loads(file.read_bytes()))) for file in (path, other / path.name))
-            yield from (f"{path.stem} {told}" for told in _unlike(first, second))
+            told = _unlike(_numbers_of(path), _numbers_of(other / path.name))
+            yield from (f"{path.stem} {line}" for line in told)
+
+
+def _numbers_of(path: Path) -> dict[str, object]:
+    """Return every number and text of a result by its path. Raises WinbackError where the file was cut off."""
+    try:
+        return dict(_flat(json.loads(path.read_bytes())))
+    except ValueError as error:
+        raise WinbackError(f"'{path}' is no JSON ({error}). Run the notebook again.") from None
 
 
 def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Run a notebook under every setting of a grid, some at once; what is there already is not run again."""
 
 import hashlib
+import math
 import re
 import sys
 import threading
@@ -85,7 +86,7 @@ def _orders(
         if name in NOT_SWEPT or name in parameters:
             why = "is given as one value too" if name in parameters else "is the same in all settings"
             raise WinbackError(f"Parameter '{name}' {why}: sweep over another one.")
-    if (count := len(list(product(*over.values())))) > MANY:
+    if (count := math.prod(map(len, over.values()))) > MANY:
         raise WinbackError(f"These are {count:,} settings, and {MANY:,} is the most. Leave values out.")
     known = parameters_of(find_notebook(notebook))
     orders = {}

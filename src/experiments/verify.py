@@ -7,7 +7,17 @@ from pathlib import Path
 from experiments.errors import WinbackError
 from experiments.folders import files_in, workshop
 from experiments.notebooks import Failure, find_notebook, make, order
-from experiments.registry import RECORD, Run, changed, find_run, numbers_unlike, package_sha256, runs, save, versions
+from experiments.registry import (
+    RECORD,
+    Run,
+    changed,
+    numbers_unlike,
+    package_sha256,
+    record_of,
+    records,
+    save,
+    versions,
+)
 
 COMPARED_OTHERWISE = ("notebook.ipynb", "page.html")  # they hold the day of the run
 PAPERMILL = "papermill"
@@ -27,21 +37,20 @@ class Verified:
         return not self.effects and "inputs" not in self.causes
 
 
-def runs_to_verify(folder: str | Path) -> list[Run]:
-    """Return the run of a folder, or the finished runs below it. Raises WinbackError where there is none."""
-    if Path(folder).is_dir() and not (Path(folder) / RECORD).is_file():
-        found = [run for run in runs(Path(folder)) if run.status == "done"]
-        if found:
-            return found
-    return [find_run(folder)]
+def records_to_verify(folder: str | Path) -> list[Path]:
+    """Return the run.json of a folder, or of the finished runs below it. Raises WinbackError where there is none."""
+    below = [] if (Path(folder) / RECORD).is_file() else records(Path(folder))
+    return below or [record_of(folder)]
 
 
 def verify(done: Run) -> Verified:
     """Compute a run again in a temporary folder beside its own, from its record and the notebook it kept.
 
-    Raises WinbackError where an input is gone or the notebook fails now.
+    Raises WinbackError where an input or that notebook is gone, or the notebook fails now.
     """
     kept = done.out / "notebook.ipynb"
+    if not kept.is_file():
+        raise WinbackError(f"'{kept}', from which it is computed again, is gone. Run {done.notebook} again.")
     again = order(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
     again = replace(again, run=replace(again.run, notebook=done.notebook))
     causes = {
@@ -71,7 +80,7 @@ def _other_code(done: Run) -> list[str]:
         shipped = order(find_notebook(done.notebook), {}, out=done.out).run.code["notebook"]
     except WinbackError:  # a notebook of one's own: it was kept beside its page
         return told
-    return told if shipped == done.code["notebook"] else [*told, f"notebook {done.notebook}: changed"]
+    return told if shipped == done.code.get("notebook") else [*told, f"notebook {done.notebook}: changed"]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -29,8 +29,7 @@ def make_workspace(folder: Path, *, customers: int) -> list[Path]:
     """
     from experiments.notebooks import find_notebook
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WinbackError(f"{folder} is not empty. Name a new folder: nothing is written over.")
+    refuse_occupied(folder)
     try:
         (folder / "notebooks").mkdir(parents=True)
     except OSError as error:
@@ -46,6 +45,13 @@ def make_workspace(folder: Path, *, customers: int) -> list[Path]:
 
         simulate(home, customers=customers, seed=7, experiment=EXAMPLE)
     return [folder / "README.md", home / "sheet.yml", folder / "notebooks"]
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise WinbackError where a workspace would lie over something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "not empty" if folder.is_dir() else "a file"
+        raise WinbackError(f"{folder} is {what}. Name a new folder: nothing is written over.")
 
 
 def copy_example(name: str, data: Path) -> Path:

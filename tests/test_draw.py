@@ -40,7 +40,7 @@ def test_means_over_many_draws_are_the_truth(telecom_sheet, name):
     sheet = telecom_sheet
     if name == "equal":
         arms = sheet.model_dump()["arms"]
-        equal = {arm: arms["holdout" if arm == "holdout" else "discount"] for arm in arms}
+        equal = {arm: arms["holdout" if arm == "holdout" else "discount"] | {"label": arm} for arm in arms}
         sheet = type(sheet).model_validate(sheet.model_dump() | {"arms": equal})
     for cube in draws(name, size=size, times=times, factors=("reason",)):
         reading = Reading(cube=cube, sheet=sheet)

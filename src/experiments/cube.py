@@ -110,7 +110,6 @@ class Clocked:
     value: str  # the column of purchases that is value: margin, or amount where there is none
     price: str  # the column of `activity` that percentages are of
     purchases: Account
-    last_purchase: date
     contacts: Account | None
     others: tuple[Account, ...]
 
@@ -122,11 +121,10 @@ def put_on_clock(
     until = sheet.followed_until
     purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals,
                      needed=["margin"])  # fmt: skip
-    ((last,),) = con.execute('SELECT CAST(max("at") AS DATE) FROM purchases').fetchall()
     if until is None:
         raise WinbackError(
             "The sheet does not say how far the data reach. Write `followed_until:` with the first day they know "
-            f"nothing about; the last purchase is of {last}."
+            f"nothing about; the last purchase is of {purchases.last}."
         )
     strata, accounts = _assigned(con, sheet, folder, results="purchases")
     contacts = _follow(con, sheet, folder, months=months, until=until)
@@ -139,7 +137,7 @@ def put_on_clock(
     con.execute(statements("cube")["lives"].format(outside=months, total=total))
     return Clocked(
         strata=strata, months=months, value=value, price="amount" if beside else "value", purchases=purchases,
-        last_purchase=last, contacts=contacts, others=tuple(accounts),
+        contacts=contacts, others=tuple(accounts),
     )  # fmt: skip
 
 
@@ -192,7 +190,7 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         before=_spread(shape, _where(values, values["month"] < 0), "value"),
         accounts=(*clocked.others, _purchases_account(clocked.purchases, values, months),
                   *([contacts] if contacts else [])),
-        last_purchase=clocked.last_purchase,
+        last_purchase=clocked.purchases.last,
         paid={length: _spread(by_month, took(rows), "paid", month="month") for length, rows in paid.items()},
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -65,6 +66,7 @@ class Account:
     kept: int
     why: str = ""
     note: str = ""  # what else happened to the rows that were kept
+    last: date | None = None  # latest day of its rows
 
     def __str__(self) -> str:
         note = f"; {self.note}" if self.note else ""
@@ -157,12 +159,12 @@ def read(
         }  # fmt: skip
         fills = {column: _fill(con, name, source, column=column, decimals=decimals) for column in source.fill}
         required = {column for column in kept if contract[column].endswith("!") or column in needed} - set(fills)
-        rows, note = _check(con, name, source, cells=cells, names=kept, required=required)
+        rows, last, note = _check(con, name, source, cells=cells, names=kept, required=required)
     except duckdb.Error as error:
         raise WinbackError(_unreadable(name, source, error)) from None
     select = ", ".join(f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in cells.items())
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
-    return Account(table=name, rows=rows, kept=rows, note=note)
+    return Account(table=name, rows=rows, kept=rows, note=note, last=last)
 
 
 TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "money": "BIGINT", "cost": "BIGINT", "flag": "BOOLEAN",
@@ -302,8 +304,8 @@ def _check(
     cells: Mapping[str, Cell],
     names: Mapping[str, str],
     required: Collection[str],
-) -> tuple[int, str]:
-    """Refuse cells that do not fit their contract; return the rows and what was filled in."""
+) -> tuple[int, date | None, str]:
+    """Refuse cells that do not fit their contract; return the rows, the latest day and what was filled in."""
     kinds = {column: CONTRACTS[name][column].rstrip("!") for column in cells}
     wrong, counts = {}, []
     for column, cell in cells.items():
@@ -318,7 +320,9 @@ def _check(
                 f"count(*) - count({cell.raw})" if only_empty else f"count(CASE WHEN {wrong[column]} THEN 1 END)"
             )
     empty = [f"count(*) - count({cells[column].raw})" for column in source.fill]
-    rows, *bad = con.execute(f"SELECT {', '.join(['count(*)', *counts, *empty])} FROM raw_{name}").fetchall()[0]
+    last = f"max(CAST({cells['at'].typed} AS DATE))" if "at" in cells else "NULL"
+    asked = ", ".join(["count(*)", last, *counts, *empty])
+    rows, latest, *bad = con.execute(f"SELECT {asked} FROM raw_{name}").fetchall()[0]
     if rows == 0:
         raise WinbackError(f"Table {name}: {source.file} has a header but no rows. Export it again.")
     for (column, test), number in zip(wrong.items(), bad, strict=False):
@@ -330,7 +334,7 @@ def _check(
             )
     filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
     told = later("{n} empty {column} filled with {text}")
-    return rows, "; ".join(say(told, n=number, column=column, text=text) for (column, text), number in filled)
+    return rows, latest, "; ".join(say(told, n=number, column=column, text=text) for (column, text), number in filled)
 
 
 def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:

@@ -49,8 +49,9 @@ def shown(section):
 
 
 def words(html):
-    """Return the text of a piece of a page."""
-    return " ".join(unescape(re.sub("<[^>]*>", " ", re.sub("<img[^>]*>", " ", str(html)))).split())
+    """Return the text of a piece of a page, what is to be typed in `backticks`."""
+    typed = re.sub("</?code>", "`", re.sub("<img[^>]*>", " ", str(html)))
+    return " ".join(unescape(re.sub("<[^>]*>", " ", typed)).split())
 
 
 class Tables(HTMLParser):

@@ -490,6 +490,13 @@ def files(tmp_path_factory):
     return made | {"list": pages.index(folder / "reports"), "empty": pages.index(folder / "none")}
 
 
+def test_what_is_to_be_typed_looks_like_that_and_stays_text():
+    page = str(parts.check_list([("Size", "warn", "as `a <b>` and `c: <d>`", "Write `customers: 45`.")]))
+    assert "<code>customers: 45</code>" in page
+    assert "<b>`" not in page
+    assert "<d>" not in page
+
+
 class TestInBrowser:
     pytestmark = browsing.in_browser
     every_page = pytest.mark.parametrize("name", ["full", "evil", "list", "empty"])

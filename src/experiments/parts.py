@@ -28,6 +28,7 @@ SIGNS = {  # strokes in a 24 x 24 box; shape differs, so colour is never the onl
 }
 MISSING = "–"
 FONT = re.compile(r"(font-family: )[^;\"]*")  # in the styles matplotlib writes; text stays text
+TYPED = re.compile("`([^`<>]+)`")
 NUMERAL = re.compile(r"[\s(<>=≥≤~≈+\-−–$€£₽¥]*(?:[A-Z]{3}\s)?[\s+\-−–$€£₽¥]*[\d.]")
 
 
@@ -59,6 +60,11 @@ class Html:
 
 def _text(value: object) -> str:
     return value.text if isinstance(value, Html) else escape(str(value))
+
+
+def _prose(value: object) -> str:
+    """Return a text in which what stands between `backticks`, to be typed as it is, looks like that."""
+    return TYPED.sub(r"<code>\1</code>", _text(value))
 
 
 def _label(value: object) -> str:
@@ -97,12 +103,12 @@ def verdict(
     """
     _known(tone, TONES, what="tone")
     ident = _name("verdict", word, sentence)
-    more = f'<p class="detail">{_text(detail)}</p>' if str(detail) else ""
+    more = f'<p class="detail">{_prose(detail)}</p>' if str(detail) else ""
     above = _text(over) if str(over) else _text(say("Verdict: {tone}", tone=say(TONES[tone])))
     return Html(
         f'<section class="verdict {tone}" aria-labelledby="{ident}">{sign(mark or tone)}<div>'
         f'<p class="over">{above}</p><h2 id="{ident}">{_text(word)}</h2>'
-        f'<p class="sentence">{_text(sentence)}</p>{more}</div></section>'
+        f'<p class="sentence">{_prose(sentence)}</p>{more}</div></section>'
     )
 
 
@@ -131,8 +137,8 @@ def section(title: object, *parts: object, intro: object = "", open: bool = True
     """
     ident = _name("section", title, *parts)
     head = f'<h2 id="{ident}">{_text(title)}</h2>'
-    lead = f'<p class="intro">{_text(intro)}</p>' if str(intro) else ""
-    body = lead + "".join(part.text if isinstance(part, Html) else f"<p>{_text(part)}</p>" for part in parts)
+    lead = f'<p class="intro">{_prose(intro)}</p>' if str(intro) else ""
+    body = lead + "".join(part.text if isinstance(part, Html) else f"<p>{_prose(part)}</p>" for part in parts)
     if not open:
         return Html(
             f'<section class="folded" aria-labelledby="{ident}"><details><summary>{head}</summary>'
@@ -157,7 +163,7 @@ def table(frame: "DataFrame", *, caption: object, notes: Sequence[object] = ()) 
         for index, values in zip(rows.index, rows.itertuples(index=False, name=None), strict=True)
     )
     label = say("Table: {caption}", caption=_label(caption))
-    below = "".join(f"<p>{_text(note)}</p>" for note in notes)
+    below = "".join(f"<p>{_prose(note)}</p>" for note in notes)
     below = f'<div class="notes">{below}</div>' if below else ""
     return Html(
         f'<div class="table"><div class="scroll" role="region" aria-label="{label}" tabindex="0">'
@@ -194,7 +200,7 @@ def picture(figure: "Figure", *, alt: str, caption: object, narrow: "Figure | No
     else:
         phone = f'<source media="(max-width: 40rem)" srcset="{_svg(narrow)[0]}">'
         card = f'<div class="card"><picture>{phone}{image}</picture></div>'
-    return Html(f'<figure class="picture">{card}<figcaption>{_text(caption)}</figcaption></figure>')
+    return Html(f'<figure class="picture">{card}<figcaption>{_prose(caption)}</figcaption></figure>')
 
 
 def _svg(figure: "Figure") -> tuple[str, int, int]:
@@ -228,14 +234,14 @@ def check_list(items: Iterable[tuple[object, str, object, object]], *, words: Ma
 def _check(name: object, state: str, reason: object, todo: object, words: Mapping[str, str]) -> str:
     _known(state, STATES, what="state of a check")
     label = say("To do:")
-    act = f'<p class="todo"><b>{label}</b> {_text(todo)}</p>' if str(todo) else ""
+    act = f'<p class="todo"><b>{label}</b> {_prose(todo)}</p>' if str(todo) else ""
     return (
         f'<li class="{state}"><p class="state">{sign(state)}<span>{say(words[state])}</span></p>'
-        f"<div><h3>{_text(name)}</h3><p>{_text(reason)}</p>{act}</div></li>"
+        f"<div><h3>{_text(name)}</h3><p>{_prose(reason)}</p>{act}</div></li>"
     )
 
 
 def definitions(terms: Mapping[str, object]) -> Html:
     """Return terms and what they mean, for method and provenance."""
-    rows = "".join(f"<div><dt>{_text(term)}</dt><dd>{_text(text)}</dd></div>" for term, text in terms.items())
+    rows = "".join(f"<div><dt>{_text(term)}</dt><dd>{_prose(text)}</dd></div>" for term, text in terms.items())
     return Html(f'<dl class="terms">{rows}</dl>')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, isclose, sqrt
 from typing import TYPE_CHECKING
 
 from experiments.drawing import BEST, COLOURS, LINE, QUIET, Picture, axis, both, canvas, title
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Below so many customers an arm the words of a planned test begin, centre or end at its point.
 SIDES = ((10_000, "left"), (100_000, "center"), (inf, "right"))
+ALIKE = 0.02  # relative distance below which two dashed lines are one
 WORDS = 0.3  # of the height of the curve, kept free above it for words
 
 
@@ -41,8 +42,8 @@ def tell_apart(design: Design) -> Picture:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlim(points[0][0], max(points[-1][0], *(one.needed or 1 for one in hoped), 1))
-        for one in hoped:
-            _line(ax, one, narrow=narrow)
+        for place, one in enumerate(hoped):
+            _line(ax, one, narrow=narrow, above=place > 0)
         _here(ax, design.smallest_arm, here, _this_test(design, words(here)))
         sizes = (100, 10_000, 1_000_000) if narrow else (100, 1_000, 10_000, 100_000, 1_000_000)
         axis(ax, unit, design.currency, which="y")
@@ -78,22 +79,29 @@ def _this_test(design: Design, value: str) -> str:
 
 
 def _hoped(design: Design, metric: str) -> list[Difference]:
-    """Return the easiest and the hardest difference between offers that decide."""
+    """Return the easiest and the hardest difference between offers that decide, the smaller first; one where alike."""
     holdouts = {arm.label for arm in design.arms if arm.holdout}
     offers = [one for one in design.differences if one.metric == metric and one.needed and one.second not in holdouts]
     offers = offers or [one for one in design.differences if one.metric == metric and one.needed]
     offers.sort(key=lambda one: one.needed or 0)
-    return [offers[0], offers[-1]][: len(offers)]
+    ends = sorted([offers[0], offers[-1]] if offers else [], key=lambda one: one.hoped)
+    return ends[:1] if ends and isclose(ends[0].hoped, ends[1].hoped, rel_tol=ALIKE) else ends
 
 
-def _line(ax: Axes, one: Difference, *, narrow: bool) -> None:
-    """Draw a difference that is hoped for, and where it meets the curve; below it on the left the curve never runs."""
+def _line(ax: Axes, one: Difference, *, narrow: bool, above: bool) -> None:
+    """Draw a difference that is hoped for, and where it meets the curve.
+
+    Its words stand below it, or `above` it, on the side of that point where there is more room.
+    """
     said = say("{one} less {other}", one=one.first, other=one.second)
     needs = say("needs {n}", n=one.needed or 0)
     ax.axhline(one.hoped, color=QUIET, lw=1, ls=(0, (4, 3)))
     ax.plot(one.needed or 1, one.hoped, "o", color=QUIET, ms=6, clip_on=False)
-    ax.annotate(("\n" if narrow else ", ").join((said, needs)), (0, one.hoped), xycoords=("axes fraction", "data"),
-                xytext=(4, -3), textcoords="offset points", color=QUIET, va="top", fontsize=9)  # fmt: skip
+    left, right = ax.get_xlim()
+    after = (one.needed or 1) < sqrt(left * right)  # the words stand where the longer part of the line is
+    side, (dx, ha), (dy, va) = float(after), ((4, "left"), (-4, "right"))[after], ((-3, "top"), (3, "bottom"))[above]
+    ax.annotate(("\n" if narrow else ", ").join((said, needs)), (side, one.hoped), xytext=(dx, dy), ha=ha, va=va,
+                xycoords=("axes fraction", "data"), textcoords="offset points", color=QUIET, fontsize=9)  # fmt: skip
 
 
 def _here(ax: Axes, x: float, y: float, words: str) -> None:

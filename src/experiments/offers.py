@@ -224,21 +224,27 @@ def own_costs(offer: Offer, *, decimals: int, full: bool = False) -> Costs:
 
 
 def costs_of(
-    name: str, offers: Mapping[str, Offer], *, factors: Mapping[str, str] | None, decimals: int, full: bool = False
+    name: str,
+    offers: Mapping[str, Offer],
+    *,
+    factors: Mapping[str, str] | None,
+    decimals: int,
+    full: bool = False,
+    dearest: Callable[[Costs], float] = lambda costs: costs.head,
 ) -> Costs:
     """Return what `name` costs for customers of a stratum, what it is made of included.
 
     `factors`: the stratum, for example {"reason": "price", "tier": "A"}; None: of the offers it may choose, the
-    dearest. `full`: the worst case, everybody who accepts makes use of it, whatever `take_up` says.
+    `dearest`. `full`: the worst case, everybody who accepts makes use of it, whatever `take_up` says.
     """
     offer = offers[name]
 
     def cost(part: str) -> Costs:
-        return costs_of(part, offers, factors=factors, decimals=decimals, full=full)
+        return costs_of(part, offers, factors=factors, decimals=decimals, full=full, dearest=dearest)
 
     parts = [cost(part) for part in offer.bundle]
     if offer.choose and factors is None:
-        parts.append(max(map(cost, offer.choose.values()), key=lambda costs: (costs.head, costs.shares)))
+        parts.append(max(map(cost, offer.choose.values()), key=dearest))
     elif offer.choose and factors is not None:
         parts.append(cost(chosen(name, offer, factors)))
     return reduce(Costs.__add__, parts, own_costs(offer, decimals=decimals, full=full))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from experiments.evidence import (
 )
 from experiments.language import later, say
 from experiments.objectives import terms_of
-from experiments.offers import NO_END, costs_of
+from experiments.outlays import Course, stated_cost
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.pooled import prior_of, read_pooled
 from experiments.question import Group, Pair, Question, ask, even_follow_up, inflation, share_group
@@ -30,7 +31,6 @@ from experiments.simulate import CONTACT_COST, TAILORED
 from experiments.words import listed
 
 POOLED = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}  # objective: metric of readouts
-SAME = 1e-6  # money of a head below which two costs are the same
 GAP = 0.04  # between offers of whom nobody knows more: the Harvard Business Review case, 45 against 41 % accepted
 
 
@@ -155,24 +155,26 @@ def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
     source = say("the customers of the test {experiment}", experiment=past.experiment)
-    heads = {name: _head(past, name) for name in past.offers}
-    return _as_planned(evidence_of(make_cube(past, home), past), sheet, heads=heads), source
+    return _as_planned(evidence_of(make_cube(past, home), past), sheet, stated=partial(stated_cost, past)), source
 
 
 def _simulated(sheet: Sheet) -> Evidence:
     rules = sheet.design
     world = calibrate(accepted=rules.accepted, returning=rules.returning)
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate")}
-    heads = {name: CONTACT_COST + sum(cost * months for cost, months in offer.monthly_costs)
-             for name, offer in world.offers.items()}  # fmt: skip
-    heads["tailored"] = max(heads[name] for name in TAILORED.values())
-    return _as_planned(simulated_evidence(world, **same), sheet, heads=heads)
+
+    def stated(name: str, course: Course) -> float:
+        offers = [world.offers[part] for part in (TAILORED.values() if name == "tailored" else [name])]
+        return CONTACT_COST + max(sum(cost * course.promoted(months) for cost, months in offer.monthly_costs)
+                                  for offer in offers)  # fmt: skip
+
+    return _as_planned(simulated_evidence(world, **same), sheet, stated=stated)
 
 
-def _as_planned(evidence: Evidence, sheet: Sheet, *, heads: Mapping[str, float]) -> Evidence:
+def _as_planned(evidence: Evidence, sheet: Sheet, *, stated: Callable[[str, Course], float]) -> Evidence:
     """Return the evidence with the arms of the sheet, each as the arm that it is like, at its own costs.
 
-    `heads`: see `_head`, of each arm there: who costs the same here keeps the cost seen.
+    `stated`: what an arm of the source should have cost, as `stated_cost`.
     """
     holdout = evidence.holdout if sheet.holdout is None else sheet.holdout
     names = [*sheet.arms, *([] if holdout in sheet.arms else [holdout])]
@@ -185,49 +187,35 @@ def _as_planned(evidence: Evidence, sheet: Sheet, *, heads: Mapping[str, float])
     rows = [evidence.arms.index(like[name]) for name in names]
     found = replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
                     believed=evidence.believed[rows])  # fmt: skip
-    changed_cost = [name for name in sheet.offers if name in sheet.design.like
-                    or abs(_head(sheet, name) - heads[name]) > SAME]  # fmt: skip
-    return _at_own_costs(found, sheet, changed_cost)
+    return _at_own_costs(found, sheet, stated)
 
 
-def _head(sheet: Sheet, name: str) -> float:
-    """Return what a customer costs who accepts and stays, brings 1 in all, and so much a month that months tell."""
-    return stated_cost(sheet, name, returned=1.0, value=1.0, monthly=0.01)
+def _at_own_costs(evidence: Evidence, sheet: Sheet, stated: Callable[[str, Course], float]) -> Evidence:
+    """Return the evidence in which every offer costs what the sheet says.
 
-
-def _at_own_costs(evidence: Evidence, sheet: Sheet, offers: Sequence[str]) -> Evidence:
-    """Return the evidence in which these offers cost what the sheet says they cost."""
-    mean, noise, believed, numbers = (part.copy() for part in (evidence.mean, evidence.noise, evidence.believed,
-                                                               evidence.numbers()))  # fmt: skip
+    An offer of the source that costs more or less now than then: what was seen, in that proportion.
+    """
+    mean, noise, believed = evidence.mean.copy(), evidence.noise.copy(), evidence.believed.copy()
     costs = np.array([series == "cost" for series, _ in evidence.columns])
-    for name in offers:
-        arm = evidence.arms.index(name)
-        told = dict(zip(NUMBERS, map(float, numbers[arm]), strict=True))
-        monthly = told["value"] / told["months"] if told["months"] > 0 else None
-        cost = stated_cost(sheet, name, returned=told["returned"], value=told["value"], monthly=monthly)
-        if cost:
-            mean[arm, evidence.columns.index(("cost", 0))] += cost - told["cost"]
-            continue
-        mean[arm, costs] = 0.0  # exactly: what is free has no return on its cost
-        for covariance in (noise[arm], believed[arm]):
-            covariance[costs], covariance[:, costs] = 0.0, 0.0
+    for name in sheet.offers:
+        arm, course = evidence.arms.index(name), _course(evidence, name)
+        cost, seen = stated_cost(sheet, name, course), float(mean[arm, costs].sum())
+        if name not in sheet.design.like and (then := stated(name, course)):
+            cost *= seen / then
+        mean[arm, evidence.columns.index(("cost", 0))] += cost - seen
+        if cost == 0:  # exactly: what is free has no return on its cost
+            mean[arm, costs] = 0.0
+            for covariance in (noise[arm], believed[arm]):
+                covariance[costs], covariance[:, costs] = 0.0, 0.0
     return replace(evidence, mean=mean, noise=noise, believed=believed)
 
 
-def stated_cost(
-    sheet: Sheet, name: str, *, returned: float, value: float = 0.0, monthly: float | None = None, full: bool = False
-) -> float:
-    """Return what a customer of an arm costs by the sheet, in currency: the contact, and all else of who returned.
-
-    `value`: what a customer of the arm brings; `monthly`: what a returned one brings a month. A percentage is of what
-    they pay, `value` over the margin's share; for so many months: of so many months of it, at most; where nobody knows
-    a month, of all. `full`: whatever the take-up. Of the offers that an arm may choose, the dearest.
-    """
-    costs = costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=full)
-    minor: int = 10**sheet.decimals
-
-    def brought(months: int) -> float:
-        return value if months == NO_END or monthly is None else min(value, months * monthly * returned)
-
-    paid = sum(part * brought(months) for part, months in costs.price_shares) / sheet.margin_share
-    return (costs.attempt + returned * (costs.head - costs.attempt)) / minor + costs.value_share * value + paid
+def _course(evidence: Evidence, name: str) -> Course:
+    """Return how the customers of an arm went."""
+    arm = evidence.arms.index(name)
+    value, _, months, _, returned = map(float, evidence.numbers()[arm])
+    active = evidence.mean[arm, [series == "active" for series, _ in evidence.columns]].tolist()
+    if not active:
+        return Course(returned=returned, value=value)
+    return Course(returned=returned, value=value, active=tuple(sorted(active, reverse=True)),
+                  monthly=value / months if months > 0 else None)  # fmt: skip

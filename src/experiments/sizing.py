@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -14,9 +13,10 @@ from experiments.language import later, say
 from experiments.limits import GRID, Asked, Limits, curve
 from experiments.objectives import OBJECTIVES
 from experiments.offers import fixed_of
+from experiments.outlays import Course, stated_cost
 from experiments.plan import Sheet
 from experiments.power import Rule, detectable, divided, optimal_shares, power_of, totals_for
-from experiments.prospects import Known, stated_cost
+from experiments.prospects import Known
 from experiments.question import FEWEST, Question
 from experiments.words import listed, share
 
@@ -186,8 +186,9 @@ class Sizing:
         """Return the arms with their costs and best shares."""
         sheet, best = self.sheet, self._best_shares()
         total = sum(offer.share for offer in sheet.arms.values())
-        worst = partial(stated_cost, sheet, returned=1.0, full=True, value=self.known.second_value or 0.0,
-                        monthly=self.known.monthly_value)  # fmt: skip
+        monthly = self.known.monthly_value
+        most = self.known.second_value or 0.0 if monthly is None else monthly * sheet.horizon_months
+        everybody = Course(returned=1.0, value=most, monthly=monthly)
         return tuple(
             PlannedArm(
                 name=name,
@@ -197,7 +198,7 @@ class Sizing:
                 best_share=best.get(name),
                 customers=self.counts[name],
                 expected_cost=self._expected(name),
-                worst_cost=worst(name),
+                worst_cost=stated_cost(sheet, name, everybody, full=True),
                 fixed=0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)),
             )
             for name, offer in sheet.arms.items()
@@ -209,7 +210,7 @@ class Sizing:
             return 0.0
         rates = self.known.rates
         hoped = max((rate for arm, rate in rates.items() if arm != self.sheet.holdout), default=1.0)
-        return self.known.costs.get(name, stated_cost(self.sheet, name, returned=rates.get(name, hoped)))
+        return self.known.costs.get(name, stated_cost(self.sheet, name, Course(returned=rates.get(name, hoped))))
 
     def _best_shares(self) -> dict[str, float]:
         """Return the shares that tell every offer from the holdout with the fewest customers; sqrt(offers) : 1 : 1."""

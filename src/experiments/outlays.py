@@ -1,0 +1,48 @@
+"""What a customer of an arm is expected to cost by the sheet, and at most, before anybody is contacted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.offers import NO_END, Costs, costs_of
+from experiments.plan import Sheet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How the customers of an arm are expected to go; numbers of one assigned customer, money in currency."""
+
+    returned: float  # share
+    active: tuple[float, ...] | None = None  # share active in a month, the fullest first; None: all who returned stay
+    value: float = 0.0  # what a customer brings up to the horizon
+    monthly: float | None = None  # what a returned one brings a month; None: nobody knows
+
+    def promoted(self, months: int) -> float:
+        """Return the months of a promotion that a customer takes.
+
+        The fullest months stand for the first of each customer, as if all returned at once: 2.25 of six months where
+        the simulated telecom's discount has 2.26.
+        """
+        return self.returned * months if self.active is None else sum(self.active[:months])
+
+    def paid(self, months: int) -> float:
+        """Return the value of which a percentage for so many months is taken; where nobody knows a month, all."""
+        if months == NO_END or self.monthly is None:
+            return self.value
+        return min(self.value, self.monthly * self.promoted(months))
+
+
+def stated_cost(sheet: Sheet, name: str, course: Course, *, full: bool = False) -> float:
+    """Return what a customer of an arm costs by the sheet, in currency: the contact, and all else of who returned.
+
+    A percentage is of what customers pay: of the value over the margin's share. `full`: whatever the take-up. Of the
+    offers that an arm may choose, the dearest.
+    """
+
+    def cost(costs: Costs) -> float:
+        gifts = course.returned * costs.gift + sum(part * course.promoted(months) for part, months in costs.monthly)
+        paid = sum(part * course.paid(months) for part, months in costs.price_shares) / sheet.margin_share
+        minor: int = 10**sheet.decimals
+        return (costs.attempt + gifts) / minor + costs.value_share * course.value + paid
+
+    return cost(costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=full, dearest=cost))

@@ -227,6 +227,43 @@ def test_what_no_size_tells_is_not_called_told(sheet, rules, words):
     assert whole.decides
 
 
+def test_the_expected_cost_follows_the_months_that_customers_stay(sheet):
+    """A month more costs what a month more of customers takes it: less and less, and never beyond the horizon."""
+    costs = []
+    for months in (4, 5, 6, 7, 24, 60):
+        arms = {"discount": {"contact": 5, "monthly": [{"cost": 20, "months": months}]}}
+        costs.append(design_test(sheet(arms=arms, design=SIMULATED), customers=4_000).arms[1].expected_cost)
+    steps = np.diff(costs)
+    assert costs[2] == pytest.approx(50.13, abs=0.02)
+    assert steps[0] > steps[1] > steps[2] > 5
+    assert costs[4] == pytest.approx(5 + 20 * 5.798, rel=0.01) == costs[5]  # all its months of 24
+
+
+def test_of_the_offers_that_an_arm_may_choose_the_dearest_counts(sheet):
+    code = {"kind": "promo_code", "share": 1}
+    parts = {"long": code | {"percent": 10, "months": 12}, "short": code | {"percent": 20, "months": 1}}
+    choice = {"share": 1, "by": "reason", "choose": {"price": "long", "service": "short"}}
+    arms = {"holdout": {"share": 1}, **parts, "fitting": choice}
+    rules = SIMULATED | {"like": {"long": "discount", "short": "discount", "fitting": "discount"}}
+    costs = {arm.name: arm.expected_cost for arm in design_test(_own(sheet, arms, rules), customers=4_000).arms}
+    assert costs["fitting"] == costs["long"] > 4 * costs["short"]
+
+
+def test_without_a_holdout_offers_are_compared_all_the_same(sheet):
+    for objective in ("profit", "returned"):
+        rules = {"accepted": {"discount": 0.45, "upgrade": 0.10}}
+        path = sheet(leave=("holdout", "bundle", "tailored"), holdout=None, objective=objective, design=rules)
+        assert pair(design_test(path, customers=8_000), "Discount", "Upgrade", objective).needed > 10
+
+
+def test_an_offer_that_is_expected_to_do_worse_than_nothing_is_told(sheet):
+    rules = {"rates": {"holdout": 0.5, "discount": 0.45, "upgrade": 0.55}}
+    design = design_test(sheet(leave=("bundle", "tailored"), objective="returned", design=rules), customers=8_000)
+    risks = {risk.name: risk for risk in design.risks}
+    assert "Expected to do worse than doing nothing" in risks["Offer Discount"].reason
+    assert "Offer Upgrade" not in risks
+
+
 def test_an_offer_that_costs_nothing_has_no_return_on_it(sheet):
     arms = {"discount": {"contact": 0, "monthly": []}}
     with pytest.raises(WinbackError, match="one costs nothing"):
@@ -409,6 +446,7 @@ def test_a_design_reads_back_as_it_was_written(sheet, tmp_path):
     [
         ({"design": {"accepted": {"discoun": 0.4}}}, ("no offer 'discoun'", "Did you mean 'discount'?")),
         ({"design": {"rates": {"discoun": 0.4}}}, ("no arm 'discoun'", "Did you mean 'discount'?")),
+        ({"design": {"rates": {"discount": True}}}, ("rates.discount", "alid number")),
         ({"design": {"rates": {"discount": 45}}}, ("he rate of 'discount' is 45", "45 % is 0.45")),
         ({"design": {"past": "a.yml", "rates": {"discount": 0.4}}}, ("both given", "one of them")),
         ({"design": {"pooled": "pooled.json"}}, ("Give `past` too",)),

@@ -45,7 +45,7 @@ def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
     code, told, complaint = winback(capsys, "design", SHEET, "--lock")
     assert (code, Path("data/spring/plan.yml").exists()) == (1, False)
     assert "A cohort of 500 makes 100 customers in the smallest group: too few to tell anything" in told
-    assert "The plan is not locked: the test can tell nothing that is asked." in complaint
+    assert "The plan is not locked. Change the sheet as said, or lock it all the same" in complaint
     code, told, _ = winback(capsys, "design", SHEET, "--lock", "--anyway")
     assert (code, "500 customers" in told, Path("data/spring/plan.yml").is_file()) == (0, True, True)
     code, told, _ = winback(capsys, "assign", SHEET, "--new-ledger")
@@ -66,6 +66,10 @@ def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
     assert len(listed) == len(rows) == 500 - len(held)
     assert listed == set(arms) - held
     assert all(row["words"] for row in rows)
+    planned = Path(SHEET).read_text(encoding="utf-8")
+    Path(SHEET).write_text(planned.replace("contact: '5'", "contact: '50'"), encoding="utf-8")
+    assert "The sheet is not as locked" in winback(capsys, "contacts", SHEET, "--out", "others.csv")[2]
+    Path(SHEET).write_text(planned, encoding="utf-8")
     assert "calls.csv" in winback(capsys, "contacts", SHEET, "--out", "calls.csv")[2]  # not written over
 
     for row in rows[:20]:

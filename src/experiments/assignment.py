@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from experiments.assign import assign
 from experiments.errors import WinbackError, did_you_mean
 from experiments.ledger import Booking, open_ledger
-from experiments.lock import FILE, Plan, deviations, make_candidates, read_plan, sha256_of
+from experiments.lock import FILE, Plan, make_candidates, read_plan, refuse_deviations, sha256_of
 from experiments.plan import SEPARATOR, Sheet, read_sheet
 from experiments.stores import SERVERS
 from experiments.tables import Account, connect, write_parquet
@@ -67,9 +67,7 @@ def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
     if plan is None:
         raise WinbackError(f"There is no locked plan {FILE} of {sheet.experiment} beside the sheet. Lock it first: "
                            "`winback design <sheet> --lock`.")  # fmt: skip
-    if other := deviations(plan, sheet):
-        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(other)}. Put it back, or plan "
-                           "a test of another name.")  # fmt: skip
+    refuse_deviations(plan, sheet)
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     found = sha256_of(cohort)

@@ -246,11 +246,13 @@ def design(args: argparse.Namespace) -> None:
         from experiments.lock import lock
 
         planned = read_design(args.reports / _experiment(args.sheet) / "2-design" / "design.json")
-        if planned.too_small and not args.anyway:
-            print(planned.too_small)  # in the language of the page
-            raise WinbackError("The plan is not locked: the test can tell nothing that is asked. Change it as said, "
-                               "or lock it all the same: --anyway.")  # fmt: skip
+        stops = [] if args.anyway else [risk for risk in planned.risks if risk.state == "stop"]
+        if stops:
+            print(*(f"  {risk.name}: {risk.reason} {risk.todo}" for risk in stops), sep="\n")  # in the page's language
+            raise WinbackError("The plan is not locked. Change the sheet as said, or lock it all the same: --anyway.")
         plan, file = lock(args.sheet, cohort=_cohort(args), customers=planned.customers, today=datetime.now(UTC).date())
+        if planned.plan is None:
+            _stage("2-design", args)  # the page tells the lock
         print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")
 
 
@@ -293,7 +295,8 @@ def contacts(args: argparse.Namespace) -> None:
     for violation in calls.violations:
         print(f"  {violation}")
     for load in calls.loads:
-        print(f"  {load.caller}: {load.customers:,} customers on {load.days} days, {load.first_day} to {load.last_day}")
+        days = f"{load.days} day{'s' * (load.days != 1)}"
+        print(f"  {load.caller}: {load.customers:,} customers on {days}, {load.first_day} to {load.last_day}")
     print(f"The call list: {out}")
 
 

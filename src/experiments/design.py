@@ -263,7 +263,7 @@ def _risks(sizing: Sizing, design: Design, *, limits: Limits, cohort: Cohort | N
         _strata_risk(sheet, cohort),
         _plan_risk(design),
         _percent_risk(sheet, known),
-        *_offer_risks(sheet, known),
+        *_offer_risks(sizing),
     ]
     order = ("stop", "warn", "pass")
     return sorted((risk for risk in found if risk), key=lambda risk: order.index(risk.state))
@@ -287,7 +287,8 @@ def _size_risk(design: Design, unknown: Unknown | None) -> Risk:
     if unknown and all(design.answers[:-1]):  # what is known of, the test tells
         todo = unknown.cure
     todo = design.too_small or todo
-    return Risk(name=name, state="warn" if any(design.answers) else "stop", reason=design.said, todo=todo)
+    state = "warn" if any(design.answers) and not design.too_small else "stop"
+    return Risk(name=name, state=state, reason=design.said, todo=todo)
 
 
 def _source_risk(design: Design, known: Known) -> Risk:
@@ -389,15 +390,22 @@ def _percent_risk(sheet: Sheet, known: Known) -> Risk | None:
     return Risk(name=say("Percentages"), state="warn", reason=reason, todo=say(NAME_A_SOURCE))
 
 
-def _offer_risks(sheet: Sheet, known: Known) -> list[Risk]:
+def _offer_risks(sizing: Sizing) -> list[Risk]:
     """Return what may be wrong with the offers themselves."""
-    found = fits(sheet.every_offer, second_value=known.second_value, monthly_value=known.monthly_value,
-                 currency=sheet.currency)  # fmt: skip
+    sheet, known = sizing.sheet, sizing.known
     labels = {name: offer.label or name for name, offer in sheet.every_offer.items()}
-    risks = [Risk(name=say("Offer {offer}", offer=labels[fit.offer]), state="warn",
-                  reason=fit.what[:1].upper() + fit.what[1:], todo=fit.cure) for fit in found]  # fmt: skip
-    fine = say("Each gives something, and costs less than it may bring.")
-    return risks or [Risk(name=say("Offers"), state="pass", reason=fine)]
+    unfit = fits(sheet.every_offer, second_value=known.second_value, monthly_value=known.monthly_value,
+                 currency=sheet.currency)  # fmt: skip
+    found = [(fit.offer, fit.what[:1].upper() + fit.what[1:], fit.cure) for fit in unfit]
+    for offer, metric in sizing.losing:
+        reason = say("Expected to do worse than doing nothing, on {goal}, by {source}.", source=known.source,
+                     goal=say(OBJECTIVES[metric].goal))  # fmt: skip
+        found.append((offer, reason, say("Give less, give it to others, or test another offer.")))
+    if not found:
+        fine = say("Each gives something, and costs less than it may bring.")
+        return [Risk(name=say("Offers"), state="pass", reason=fine)]
+    return [Risk(name=say("Offer {offer}", offer=labels[offer]), state="warn", reason=reason, todo=todo)
+            for offer, reason, todo in found]  # fmt: skip
 
 
 def _strata_risk(sheet: Sheet, cohort: Cohort | None) -> Risk | None:

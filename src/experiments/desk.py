@@ -15,6 +15,7 @@ from experiments.calls import Calls, keep_calls, plan_calls, write_calls
 from experiments.cells import literal
 from experiments.errors import WinbackError
 from experiments.ledger import Event, Ledger, Released, Standing, open_ledger
+from experiments.lock import read_plan, refuse_deviations
 from experiments.plan import Sheet, read_sheet
 from experiments.spreadsheets import read_list
 from experiments.tables import columns_of, connect, read
@@ -40,6 +41,8 @@ def list_contacts(sheet: str | Path, *, cohort: Path, out: Path, replace: bool =
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     with _booked(content, folder) as (con, ledger):
+        if plan := read_plan(folder, content.experiment):
+            refuse_deviations(plan, content)  # callers promise what was planned
         con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(cohort)})")
         there: dict[str, str | None] = dict.fromkeys(("customers", "reasons", "contacts"))
         for name in there:

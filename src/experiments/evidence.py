@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+ROUNDING = 1e-12  # of a score, relative
 STEP = 1e-6  # of a numeric derivative, relative; the error is of its square
 CENTS = 100  # the simulator counts money in cents
 MARGIN_SIGMA = 0.6  # of the lognormal margin in the simulator
@@ -406,7 +407,9 @@ def _scored(
     first, second = (np.array([evidence.arms.index(pair[end]) for pair in chosen]) for end in (0, 1))
     gaps = scores[:, first] - scores[:, second]
     up, down = np.split(gaps[1:].reshape(2 * len(middle), -1, len(chosen)), 2)
-    return chosen, gaps[0], np.swapaxes((up - down) / (2 * steps[..., None]), 1, 2)
+    rise = up - down
+    rise[np.abs(rise) < ROUNDING * np.abs(scores[0]).max()] = 0.0  # the holdout's share moves no pair of offers
+    return chosen, gaps[0], np.swapaxes(rise / (2 * steps[..., None]), 1, 2)
 
 
 def _needs(objective: str) -> set[str]:

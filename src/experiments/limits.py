@@ -197,6 +197,6 @@ TOO_FEW = {
 
 
 def _too_few(found: Largest, limits: Limits) -> str:
-    calls, weeks = (numerals(f"{value or 0:,.10g}") for value in (limits.calls_a_week, limits.weeks))
+    calls, weeks = (numerals(f"{value or 0:,.1f}".removesuffix(".0")) for value in (limits.calls_a_week, limits.weeks))
     return say(TOO_FEW[found.bound], n=found.smallest, cohort=limits.customers or 0, calls=calls, weeks=weeks,
                budget=money(limits.budget or 0, limits.currency, digits=0))  # fmt: skip

@@ -118,6 +118,13 @@ def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list
     return other
 
 
+def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
+    """Raise WinbackError where the sheet is not as it was locked."""
+    if other := deviations(plan, sheet):
+        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(other)}. Put it back, or plan "
+                           "a test of another name.")  # fmt: skip
+
+
 def differences(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
     """Return the settings that differ, in words, but for those that may come after the lock."""
     names = [name for name in now if name not in FREE and now[name] != then.get(name)]

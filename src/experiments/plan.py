@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -118,6 +118,9 @@ class Lost(Limit):
         return self
 
 
+Rate = Annotated[float, Field(strict=True)]  # yes and no are no numbers
+
+
 class DesignRules(BaseModel):
     """What the test must be able to tell, what is known before it, and what there is to spend."""
 
@@ -134,7 +137,7 @@ class DesignRules(BaseModel):
                              "how much months and money vary")  # fmt: skip
     pooled: str | None = Field(default=None, description="pooled.json of `winback compare`, relative to the sheet: "
                                "what to expect of each offer")  # fmt: skip
-    accepted: dict[str, float] = Field(
+    accepted: dict[str, Rate] = Field(
         default_factory=dict, description="without a past test: the simulated telecom, calibrated so that this share "
         "of its customers accepts each offer",
     )  # fmt: skip
@@ -142,7 +145,7 @@ class DesignRules(BaseModel):
                                     "themselves")  # fmt: skip
     like: dict[str, str] = Field(default_factory=dict, description="arm: the arm of the past test, or of the simulated "
                                  "telecom, that it resembles; left out: the one of its name")  # fmt: skip
-    rates: dict[str, float] = Field(default_factory=dict, description="without both: share of each arm hoped to "
+    rates: dict[str, Rate] = Field(default_factory=dict, description="without both: share of each arm hoped to "
                                     "return; sizes for returns only")  # fmt: skip
     reached: float = Field(
         default=1.0, gt=0, le=1, description="share whom a contact reaches, of those it reached then"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -214,13 +215,25 @@ class Sizing:
 
     def _best_shares(self) -> dict[str, float]:
         """Return the shares that tell every offer from the holdout with the fewest customers; sqrt(offers) : 1 : 1."""
-        question = None
-        if self.sheet.holdout in self.known.rates:
-            question = self.ask(self.sheet.objective, holdout=True) or self.ask("returned", holdout=True)
+        question = next((question for _, question in self._gains()), None)
         if question is None or len(question.arms) < len(self.sheet.arms) or not question.noise.any(axis=(1, 2)).all():
             return {}
         alike = tuple(replace(contrast, effect=1.0) for contrast in question.contrasts)
         return optimal_shares(replace(question, contrasts=alike, pooled=False))
+
+    def _gains(self) -> Iterator[tuple[str, Question]]:
+        """Yield the questions of every offer against the holdout, on what is known of: the objective's first."""
+        for metric in self.metrics if self.sheet.holdout in self.known.rates else ():
+            question = self.ask(metric, holdout=True)
+            if question is not None:
+                yield metric, question
+
+    @property
+    def losing(self) -> list[tuple[str, str]]:
+        """The offers that are expected to do worse than nothing, each with the metric."""
+        metric, question = next(self._gains(), ("", None))
+        contrasts = question.contrasts if question else ()
+        return [(one.second, metric) for one in contrasts if one.first == self.sheet.holdout]
 
     def differences(self) -> tuple[Difference, ...]:
         """Return every difference: the objective's first, the easiest to tell first."""

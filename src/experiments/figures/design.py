@@ -79,11 +79,13 @@ def _this_test(design: Design, value: str) -> str:
 
 
 def _hoped(design: Design, metric: str) -> list[Difference]:
-    """Return the easiest and the hardest difference between offers that decide, the smaller first; one where alike."""
+    """Return the easiest and the hardest difference of the best offer, the smaller first; one where they are alike."""
     holdouts = {arm.label for arm in design.arms if arm.holdout}
-    offers = [one for one in design.differences if one.metric == metric and one.needed and one.second not in holdouts]
-    offers = offers or [one for one in design.differences if one.metric == metric and one.needed]
-    offers.sort(key=lambda one: one.needed or 0)
+    found = [one for one in design.differences if one.metric == metric and one.needed]
+    offers = [one for one in found if not holdouts & {one.first, one.second}] or found
+    firsts = [one.first for one in offers]
+    best = max(firsts, key=firsts.count, default="")
+    offers = sorted((one for one in offers if one.first == best), key=lambda one: one.needed or 0)
     ends = sorted([offers[0], offers[-1]] if offers else [], key=lambda one: one.hoped)
     return ends[:1] if ends and isclose(ends[0].hoped, ends[1].hoped, rel_tol=ALIKE) else ends
 

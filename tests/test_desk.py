@@ -68,7 +68,8 @@ def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
     assert all(row["words"] for row in rows)
     planned = Path(SHEET).read_text(encoding="utf-8")
     Path(SHEET).write_text(planned.replace("contact: '5'", "contact: '50'"), encoding="utf-8")
-    assert "The sheet is not as locked" in winback(capsys, "contacts", SHEET, "--out", "others.csv")[2]
+    complaint = winback(capsys, "contacts", SHEET, "--out", "others.csv")[2]
+    assert ": arms.discount.contact 50 instead of 5; arms.tailored.contact 50 instead of 5;" in complaint
     Path(SHEET).write_text(planned, encoding="utf-8")
     assert "calls.csv" in winback(capsys, "contacts", SHEET, "--out", "calls.csv")[2]  # not written over
 

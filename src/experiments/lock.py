@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 FILE = "plan.yml"
 FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
+ADDED = later("{setting} was added")
+TAKEN = later("{setting} was taken out")
+CHANGED = later("{setting} {now} instead of {then}")
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 
@@ -127,9 +130,20 @@ def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
 
 def differences(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
     """Return the settings that differ, in words, but for those that may come after the lock."""
-    names = [name for name in now if name not in FREE and now[name] != then.get(name)]
-    told = later("{setting} {now} instead of {then}")
-    return [say(told, setting=name, now=str(now[name]), then=str(then.get(name))) for name in names]
+    locked = {name: value for name, value in now.items() if name not in FREE}
+    return list(_unlike(locked, {name: then.get(name) for name in locked}))
+
+
+def _unlike(now: Mapping[str, Any], then: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Yield what differs between two nested settings, each by its whole name, such as arms.discount.gift."""
+    for name in dict.fromkeys([*now, *then]):
+        new, old, setting = now.get(name), then.get(name), f"{within}{name}"
+        if isinstance(new, dict) and isinstance(old, dict):
+            yield from _unlike(new, old, f"{setting}.")
+        elif name not in then or name not in now:
+            yield say(ADDED if name in now else TAKEN, setting=setting)
+        elif new != old:
+            yield say(CHANGED, setting=setting, now=str(new), then=str(old))
 
 
 def settings_of(sheet: Sheet) -> dict[str, Any]:

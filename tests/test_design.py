@@ -239,6 +239,25 @@ def test_the_expected_cost_follows_the_months_that_customers_stay(sheet):
     assert costs[4] == pytest.approx(5 + 20 * 5.798, rel=0.01) == costs[5]  # all its months of 24
 
 
+def test_what_is_paid_once_counts_once(sheet, small_telecom, telecom_sheet):
+    """Where the past test paid it too: a head it lowers the net of this one, in the sum it stands once."""
+    past = telecom_sheet.model_dump(mode="json", exclude_unset=True)
+    past["arms"]["discount"]["fixed"] = 8_000
+    (small_telecom / "paid.yml").write_text(yaml.safe_dump(past), encoding="utf-8")
+    same = {"leave": ("bundle", "tailored"), "design": {"past": str(small_telecom / "paid.yml")}}
+    try:
+        costly, free = (design_test(sheet(arms={"discount": {"fixed": fixed}}, **same), customers=3_000)
+                        for fixed in (4_000, 0))  # fmt: skip
+    finally:
+        (small_telecom / "paid.yml").unlink()
+    assert costly.arms[1].expected_cost == pytest.approx(free.arms[1].expected_cost)
+    assert costly.expected == pytest.approx(free.expected + 4_000)
+    gains = [{frozenset((one.first, one.second)): one.hoped * (1 if one.first == "Discount" else -1)
+              for one in design.differences if one.metric == "profit"} for design in (costly, free)]  # fmt: skip
+    both = frozenset(("Discount", "Upgrade"))
+    assert gains[1][both] - gains[0][both] == pytest.approx(4_000 / 1_000)
+
+
 def test_of_the_offers_that_an_arm_may_choose_the_dearest_counts(sheet):
     code = {"kind": "promo_code", "share": 1}
     parts = {"long": code | {"percent": 10, "months": 12}, "short": code | {"percent": 20, "months": 1}}

@@ -332,7 +332,8 @@ def test_no_english_is_left_on_the_page_of_the_lost(small_telecom, drawn, code):
 @pytest.fixture(scope="module")
 def simulated():
     """Return what the simulated telecom knows before a test: it has no words, and takes long."""
-    return prospects._simulated(read_sheet(SHEET)[0])
+    sheet = read_sheet(SHEET)[0]
+    return prospects._simulated(sheet, dict.fromkeys(sheet.arms, 1))
 
 
 def foreign(texts, code):
@@ -364,7 +365,7 @@ DESIGNS = {  # changes of the telecom's sheet: what the page must then say
 @pytest.fixture
 def planned(tmp_path, telecom_sheet, simulated, monkeypatch):
     """Return a function that plans a test by a changed sheet of the telecom."""
-    monkeypatch.setattr(prospects, "_simulated", lambda _: simulated)
+    monkeypatch.setattr(prospects, "_simulated", lambda *_: simulated)
 
     def plan(changes):
         content = telecom_sheet.model_dump(mode="json", exclude_unset=True) | changes

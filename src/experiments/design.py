@@ -138,8 +138,9 @@ def design_test(
     if wanted < fewest(content):
         raise WinbackError(f"{wanted} customers are too few for {len(content.arms)} arms of these shares: take "
                            f"{fewest(content):,} or more, `customers:` in the sheet.")  # fmt: skip
-    known = known_before(content, folder, expected_returned=expected_returned)
-    sizing = Sizing(sheet=content, known=known, power=power, counts=counts_of(content, wanted))
+    counts = counts_of(content, wanted)
+    known = known_before(content, folder, counts=counts, expected_returned=expected_returned)
+    sizing = Sizing(sheet=content, known=known, power=power, counts=counts)
     arms = sizing.arms()
     limits = _limits(content, arms, cohort)
     largest_test = largest(tuple(content.arms), limits, shares=sizing.counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.offers import NO_END, Costs, costs_of
+from experiments.offers import NO_END, Costs, Offer, costs_of, fixed_of
 from experiments.plan import Sheet
 
 
@@ -46,3 +46,19 @@ def stated_cost(sheet: Sheet, name: str, course: Course, *, full: bool = False) 
         return (costs.attempt + gifts) / minor + costs.value_share * course.value + paid
 
     return cost(costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=full, dearest=cost))
+
+
+def fixed_a_head(sheet: Sheet, name: str, customers: int) -> float:
+    """Return what is paid once for an arm, spread over its customers."""
+    return 0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)) / customers
+
+
+def without_fixed(sheet: Sheet) -> Sheet:
+    """Return a sheet whose offers cost nothing that is paid once."""
+
+    def running(offer: Offer) -> Offer:
+        return offer.model_copy(update={"fixed": 0} | ({"worth": 0} if offer.given_per == "campaign" else {}))
+
+    homes = {"arms": sheet.arms, "catalogue": sheet.catalogue}
+    return sheet.model_copy(update={home: {name: running(offer) for name, offer in offers.items()}
+                                    for home, offers in homes.items()})  # fmt: skip

@@ -23,7 +23,7 @@ from experiments.evidence import (
 )
 from experiments.language import later, say
 from experiments.objectives import terms_of
-from experiments.outlays import Course, stated_cost
+from experiments.outlays import Course, fixed_a_head, stated_cost, without_fixed
 from experiments.plan import Sheet, changed, read_sheet
 from experiments.pooled import prior_of, read_pooled
 from experiments.question import Group, Pair, Question, ask, even_follow_up, inflation, share_group
@@ -98,13 +98,16 @@ class Known:
         )
 
 
-def known_before(sheet: Sheet, folder: Path, *, expected_returned: float) -> Known:
-    """Return what `design:` of the sheet says is known; where it says nothing, a guess from `expected_returned`."""
+def known_before(sheet: Sheet, folder: Path, *, counts: Mapping[str, int], expected_returned: float) -> Known:
+    """Return what `design:` of the sheet says is known; where it says nothing, a guess from `expected_returned`.
+
+    `counts`: planned customers of each arm, over whom it spreads what is paid once.
+    """
     rules = sheet.design
     if rules.past is not None:
-        found, source = _past(sheet, folder / rules.past)
+        found, source = _past(sheet, folder / rules.past, counts)
     elif rules.accepted:
-        found, source = _simulated(sheet), say("the simulated telecom, calibrated to the rates of the sheet")
+        found, source = _simulated(sheet, counts), say("the simulated telecom, calibrated to the rates of the sheet")
     else:
         rates = rules.rates or _guess(sheet, expected_returned)
         groups = tuple(share_group(name, rate, followed=_followed(sheet)) for name, rate in rates.items())
@@ -147,7 +150,7 @@ def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:
     return dict(zip(pair, (expected_returned, lower), strict=False))
 
 
-def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
+def _past(sheet: Sheet, path: Path, counts: Mapping[str, int]) -> tuple[Evidence, str]:
     past, home = read_sheet(path)
     if past.currency != sheet.currency:
         raise WinbackError(f"The past test {past.experiment!r} is in {past.currency}, this one in {sheet.currency}. "
@@ -155,10 +158,11 @@ def _past(sheet: Sheet, path: Path) -> tuple[Evidence, str]:
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
     source = say("the customers of the test {experiment}", experiment=past.experiment)
-    return _as_planned(evidence_of(make_cube(past, home), past), sheet, stated=partial(stated_cost, past)), source
+    found = evidence_of(make_cube(past, home), without_fixed(past))
+    return _as_planned(found, sheet, stated=partial(stated_cost, past), counts=counts), source
 
 
-def _simulated(sheet: Sheet) -> Evidence:
+def _simulated(sheet: Sheet, counts: Mapping[str, int]) -> Evidence:
     rules = sheet.design
     world = calibrate(accepted=rules.accepted, returning=rules.returning)
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate")}
@@ -168,10 +172,12 @@ def _simulated(sheet: Sheet) -> Evidence:
         return CONTACT_COST + max(sum(cost * course.promoted(months) for cost, months in offer.monthly_costs)
                                   for offer in offers)  # fmt: skip
 
-    return _as_planned(simulated_evidence(world, **same), sheet, stated=stated)
+    return _as_planned(simulated_evidence(world, **same), sheet, stated=stated, counts=counts)
 
 
-def _as_planned(evidence: Evidence, sheet: Sheet, *, stated: Callable[[str, Course], float]) -> Evidence:
+def _as_planned(
+    evidence: Evidence, sheet: Sheet, *, stated: Callable[[str, Course], float], counts: Mapping[str, int]
+) -> Evidence:
     """Return the evidence with the arms of the sheet, each as the arm that it is like, at its own costs.
 
     `stated`: what an arm of the source should have cost, as `stated_cost`.
@@ -187,11 +193,13 @@ def _as_planned(evidence: Evidence, sheet: Sheet, *, stated: Callable[[str, Cour
     rows = [evidence.arms.index(like[name]) for name in names]
     found = replace(evidence, arms=tuple(names), holdout=holdout, mean=evidence.mean[rows], noise=evidence.noise[rows],
                     believed=evidence.believed[rows])  # fmt: skip
-    return _at_own_costs(found, sheet, stated)
+    return _at_own_costs(found, sheet, stated, counts)
 
 
-def _at_own_costs(evidence: Evidence, sheet: Sheet, stated: Callable[[str, Course], float]) -> Evidence:
-    """Return the evidence in which every offer costs what the sheet says.
+def _at_own_costs(
+    evidence: Evidence, sheet: Sheet, stated: Callable[[str, Course], float], counts: Mapping[str, int]
+) -> Evidence:
+    """Return the evidence in which every offer costs what the sheet says, with its part of what is paid once.
 
     An offer of the source that costs more or less now than then: what was seen, in that proportion.
     """
@@ -202,6 +210,7 @@ def _at_own_costs(evidence: Evidence, sheet: Sheet, stated: Callable[[str, Cours
         cost, seen = stated_cost(sheet, name, course), float(mean[arm, costs].sum())
         if name not in sheet.design.like and (then := stated(name, course)):
             cost *= seen / then
+        cost += fixed_a_head(sheet, name, counts[name])
         mean[arm, evidence.columns.index(("cost", 0))] += cost - seen
         if cost == 0:  # exactly: what is free has no return on its cost
             mean[arm, costs] = 0.0

@@ -14,7 +14,7 @@ from experiments.language import later, say
 from experiments.limits import GRID, Asked, Limits, curve
 from experiments.objectives import OBJECTIVES
 from experiments.offers import fixed_of
-from experiments.outlays import Course, stated_cost
+from experiments.outlays import Course, fixed_a_head, stated_cost
 from experiments.plan import Sheet
 from experiments.power import Rule, detectable, divided, optimal_shares, power_of, totals_for
 from experiments.prospects import Known
@@ -206,12 +206,14 @@ class Sizing:
         )
 
     def _expected(self, name: str) -> float:
-        """Return what a customer of an arm is expected to cost: as seen before, or by the rate that is hoped for."""
+        """Return what a further customer is expected to cost: as seen before, or by the rate that is hoped for."""
         if name == self.sheet.holdout:
             return 0.0
         rates = self.known.rates
         hoped = max((rate for arm, rate in rates.items() if arm != self.sheet.holdout), default=1.0)
-        return self.known.costs.get(name, stated_cost(self.sheet, name, Course(returned=rates.get(name, hoped))))
+        if name in self.known.costs:
+            return self.known.costs[name] - fixed_a_head(self.sheet, name, self.counts[name])
+        return stated_cost(self.sheet, name, Course(returned=rates.get(name, hoped)))
 
     def _best_shares(self) -> dict[str, float]:
         """Return the shares that tell every offer from the holdout with the fewest customers; sqrt(offers) : 1 : 1."""

@@ -214,8 +214,8 @@ def method(design: Design) -> Html:
         ),
         say("Cost expected"): say(
             "Contact and gifts of who returns, and each month of a promotion for who is active in it, the fullest "
-            "months of the source taken as the first; in proportion to what its offer of the same name was seen to cost. From "
-            "stated rates: all who return stay through every promotion."
+            "months of the source taken as the first; in proportion to what its offer of the same name was seen to "
+            "cost. From stated rates: all who return stay through every promotion."
         ),
         say("Cost at most"): say(
             "Contact, gifts and every month of every promotion for every customer, whatever the take-up; the dearest "

@@ -461,6 +461,16 @@ def test_an_offer_far_ahead_is_chosen(sheet):
     assert "$40.00 ahead of Upgrade" in found.sentence
 
 
+@pytest.mark.parametrize(("objective", "doubts"), [("profit", "Enough customers: Few. Balance: Odd."),
+                                                   ("returned", "Balance: Odd.")])  # fmt: skip
+def test_a_go_names_the_warned_checks_that_bear_on_it(sheet, objective, doubts):
+    warned = [Check(name=name, state=state, reason=reason, todo="Mend.") for name, state, reason in (
+        ("Enough customers", "warn", "Few."), ("Balance", "warn", "Odd."), ("Tail", "pass", "Fine."))]  # fmt: skip
+    found = decide(sheet, [0.5, 0.3, 0.2], 0.01, checks=warned, objective=objective, detail="More.")
+    assert (found.tone, found.detail) == ("go", f"Read it with care. {doubts} More.")
+    assert "care" not in decide(sheet, [-0.5, -0.3, -0.2], 0.01, checks=warned, objective=objective).detail
+
+
 def test_offers_within_the_tolerance_are_equivalent_not_inseparable(sheet):
     found = decide(sheet, [340.0, 338.0, 250.0], 1.0, tolerance=10.0)
     assert (found.word, found.tone) == ("Discount or Upgrade, equivalent within $10.00", "go")

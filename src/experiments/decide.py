@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -24,9 +24,9 @@ from experiments.estimate import (
     t_quantile,
 )
 from experiments.language import later, plural, say
-from experiments.objectives import OBJECTIVES, terms_of
+from experiments.objectives import OBJECTIVES, Objective, terms_of
 from experiments.plan import Sheet
-from experiments.words import amount, listed, number, share
+from experiments.words import amount, listed, named, number, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,7 +170,28 @@ def verdict(
         least = amount(terms_of(sheet).minimum_returned, "share", currency=sheet.currency)
         out = say("Left out for bringing back fewer than {least} more customers: {offers}.", least=least, offers=small)
         detail = f"{out} {detail}".rstrip()
-    return _choice(sheet, ranking, labels, detail=detail, customers=customers)
+    found = _choice(sheet, ranking, labels, detail=detail, customers=customers)
+    care = _warned(objective, checks) if found.tone == "go" else ""
+    return replace(found, detail=f"{care} {found.detail}".strip())
+
+
+MONEY = {"net", "roi"}
+BEARS_ON = {  # what an objective needs that a check casts doubt on; a check that is not here does on everything
+    "Follow-up": {*MONEY, "months_gained", "active_gained"},
+    "Size of the arms": MONEY,
+    "Acceptances": MONEY,
+    "Enough customers": MONEY,
+    "Power": set[str](),  # what was found in spite of it is found
+    "Tail": MONEY,
+}
+
+
+def _warned(objective: Objective, checks: Sequence[Check]) -> str:
+    """Return what the checks warn of that bears on the verdict; "" where nothing does."""
+    needs = set(objective.needs)
+    doubts = [named(say(check.name), check.reason) for check in checks
+              if check.state == "warn" and needs & BEARS_ON.get(check.name, needs)]  # fmt: skip
+    return say("Read it with care. {warnings}", warnings=" ".join(doubts)) if doubts else ""
 
 
 def _choice(

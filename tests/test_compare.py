@@ -148,10 +148,11 @@ def test_one_odd_test_of_many_leaves_a_short_note_and_the_others_pooled():
     known = pool_readouts([*many, readout("odd", offer("discount", net=310.0), horizon_months=12)])
     assert {p.metric: p.k for p in known.pooled} == {
         "returned": 13, "lift": 13, "months_gained": 12, "net": 12, "roi": 12}  # fmt: skip
-    assert known.notes == (
-        "Left out: odd in Months gained, Net and Incremental ROI of Discount, since the tests differ in horizon "
-        "(12 tests 24 months, odd 12 months). Read them out alike: -p horizon_months=12.",
+    (note,) = known.notes
+    assert note.startswith(
+        "Left out: odd in Months gained, Net and Incremental ROI of Discount, since the tests differ"
     )
+    assert note.endswith(" in horizon (12 tests 24 months, odd 12 months). Read them out alike: -p horizon_months=12.")
 
 
 def apart(*words):
@@ -287,8 +288,8 @@ def test_a_verdict_on_the_lift_is_not_green_where_money_decides_and_cannot_be_po
     assert 'class="verdict wait"' in str(card)
     assert "Discount brought customers back; whether it pays cannot be pooled" in said
     assert said.count("41 more of 100 customers than no offer") == 1
-    assert "Money cannot be pooled: the tests differ in horizon. On their own: No offer beats doing nothing (test 0 "\
-           "and test 2); Not enough data (test 1)." in said  # fmt: skip
+    assert "Money cannot be pooled: the tests differ in horizon." in said
+    assert "On their own: No offer beats doing nothing (test 0 and test 2); Not enough data (test 1)." in said
     response = [replace(one, objective="returned") for one in readouts]
     assert 'class="verdict go"' in str(page.verdict(response, pool_readouts(response)))
 

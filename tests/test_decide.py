@@ -71,7 +71,7 @@ def test_every_objective_says_what_it_needs_and_nothing_else():
         assert objective.score(needed, Terms()).shape == (201, 3)
         assert objective.eligible(needed, Terms()).all()
         assert objective.goal
-        assert objective.unit in ("money", "ratio", "share", "months")
+        assert objective.unit in ("money", "ratio", "points", "months")
 
 
 def test_roi_at_a_minimum_volume_leaves_out_what_brings_back_too_few():

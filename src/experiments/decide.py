@@ -167,7 +167,7 @@ def verdict(
     labels = {arm: offer.label or arm for arm, offer in sheet.arms.items()}
     if ranking.left_out:
         small = listed([labels[name] for name in ranking.left_out])
-        least = amount(terms_of(sheet).minimum_returned, "share", currency=sheet.currency)
+        least = amount(terms_of(sheet).minimum_returned, "points", currency=sheet.currency)
         out = say("Left out for bringing back fewer than {least} more customers: {offers}.", least=least, offers=small)
         detail = f"{out} {detail}".rstrip()
     found = _choice(sheet, ranking, labels, detail=detail, customers=customers)
@@ -345,7 +345,7 @@ def share_pairs(counts: Sequence[tuple[int, int]], *, names: Sequence[str], leve
         (x0, n0), (x1, n1) = counts[i], counts[j]
         low, high = newcombe(x1, n1, x0, n0, level=level)
         value = x1 / n1 - x0 / n0
-        difference = Estimate(value=value, low=low, high=high, level=level, n=n1 + n0, unit="share")
+        difference = Estimate(value=value, low=low, high=high, level=level, n=n1 + n0, unit="points")
         found.append((i, j, difference, pooled_z(x1, n1, x0, n0)))
     return _corrected(found, names)
 

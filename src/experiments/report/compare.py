@@ -10,7 +10,7 @@ from experiments import parts
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.figures import compare as figures
-from experiments.language import later, numerals, plural, say, style
+from experiments.language import later, numerals, plural, say
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.pooled import Knowledge, Pooled
@@ -281,9 +281,8 @@ def _p(value: float) -> str:
 
 def _amount(pooled: Pooled, value: float) -> str:
     """Return a spread in the unit of a metric; of shares as percentage points."""
-    shown = amount(value, pooled.unit, currency=pooled.currency)
-    if pooled.unit == "share":
-        return say("{value} points", value=shown.removesuffix(style().percent))
+    unit = "points" if pooled.unit == "share" else pooled.unit
+    shown = amount(value, unit, currency=pooled.currency)
     return say("{value} months", value=shown) if pooled.unit == "months" else shown
 
 

@@ -142,7 +142,7 @@ def table(readout: Readout) -> Html:
     gross = () if "net" in _known(readout) else ("value", "cost")
     frame = _frame(readout, (*MAIN[:4], *gross, *MAIN[4:]), arms=readout.arms)
     found = readout.targeting.value if readout.targeting else None
-    gained = {"money": "net", "share": "lift"}.get(found.gain.unit) if found else None
+    gained = {"money": "net", "points": "lift"}.get(found.gain.unit) if found else None
     if found and gained and METRICS[gained].label in frame:  # the policy: cross-fitted, so only its gain is known
         row = dict.fromkeys(frame.columns, NO_NUMBER) | {
             METRICS[gained].label: shared.value(found.gain, readout.currency)

@@ -12,6 +12,7 @@ from experiments.errors import WinbackError
 from experiments.estimands import METRICS, Reading
 from experiments.estimate import Estimate, jackknife_covariance, t_quantile
 from experiments.figures.compare import forest
+from experiments.language import speaking
 from experiments.pooling import POOLED, pool_readouts
 from experiments.readout import Arm, Readout
 from experiments.report import compare as page
@@ -323,6 +324,16 @@ def test_the_page_shows_every_offer_every_test_and_every_setting_that_differs():
         assert name in said
     assert "They differ in objective and horizon." in said
     assert "Read them out alike: -p horizon_months=12" in said
+
+
+def test_the_verdict_of_a_test_is_told_in_the_language_of_the_page(telecom_readout):
+    with speaking("ru"):
+        said = words(
+            page.within([telecom_readout]) + page.settings([telecom_readout], pool_readouts([telecom_readout]))
+        )
+    assert telecom_readout.verdict.word in words(page.within([telecom_readout]))
+    assert telecom_readout.verdict.word not in said
+    assert "profit" not in said
 
 
 def test_the_page_of_two_tests_says_that_nothing_is_known_of_the_next():

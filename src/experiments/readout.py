@@ -167,7 +167,7 @@ def _together(sheet: Sheet, lift: Estimate | None, *, offers: int) -> str:
 def _faces(sheet: Sheet, arms: tuple[Arm, ...]) -> str:
     """Say where the most accepted offer is not the most profitable one: of all, or of those given to everyone.
 
-    Where every offer loses money, say that instead, unless the verdict is on the net and says it.
+    Where every offer loses money, say that instead, unless the verdict is on the net and says so.
     """
     offers = [arm for arm in arms if not arm.holdout]
     nets = {arm.label: arm.estimates["net"] for arm in offers if "net" in arm.estimates}

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from experiments import parts
+from experiments.decide import headline
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.figures import compare as figures
@@ -130,8 +131,14 @@ def _money_apart(readouts: Sequence[Readout]) -> str:
 
 
 def _own_word(readout: Readout) -> str:
-    """Return the verdict of a test in a few words."""
-    return readout.verdict.word
+    """Return the verdict of a test in a few words, in the language of this page where that is not the test's."""
+    ranking, stopped = readout.ranking, any(check.state == "stop" for check in readout.checks)
+    if stopped or ranking is None or (ranking.equivalent and not ranking.tolerance):  # of a version that kept none
+        return say(readout.verdict.word)
+    return headline(
+        ranking, {arm.name: arm.label for arm in readout.arms}, objective=readout.objective, currency=readout.currency,
+        customers=sum(arm.assigned for arm in readout.arms),
+    )  # fmt: skip
 
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:

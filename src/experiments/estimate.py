@@ -315,8 +315,7 @@ def anytime_shares(
 
 
 def anytime_lift(x1: int, n1: int, x0: int, n0: int, *, planned: int, level: float = 0.95) -> Estimate:
-    """Return the lift of an offer over the holdout while the test runs, valid at every look. Unit: points, as a
-    difference of shares.
+    """Return the lift of an offer over the holdout while the test runs, valid at every look. Unit: points.
 
     For several offers at once give level 1 - (1 - level) / offers.
     """

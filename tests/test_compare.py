@@ -291,6 +291,8 @@ def test_a_verdict_on_the_lift_is_not_green_where_money_decides_and_cannot_be_po
     assert said.count("41 more of 100 customers than no offer") == 1
     assert "Money cannot be pooled: the tests differ in horizon." in said
     assert "On their own: No offer beats doing nothing (test 0 and test 2); Not enough data (test 1)." in said
+    two = page.verdict(readouts[:2], pool_readouts(readouts[:2]))
+    assert "whether it pays cannot be pooled In two tests" in words(two)
     response = [replace(one, objective="returned") for one in readouts]
     assert 'class="verdict go"' in str(page.verdict(response, pool_readouts(response)))
 

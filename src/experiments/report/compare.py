@@ -105,7 +105,7 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
     detail = _detail(pooled, known)
     if metric not in IN_MONEY and any(set(OBJECTIVES[one.objective].needs) & IN_MONEY for one in readouts):
         paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=first.label)
-        word, tone = (paid, "wait") if tone == "go" else (word, tone)
+        word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
         detail = f"{_money_apart(readouts)} {detail}".rstrip()
     card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
     return card + parts.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])

@@ -117,7 +117,9 @@ def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[st
         for place, _, low, high in points:
             if low is not None and high is not None:
                 ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
-    ax.set_xticks(range(len(values)), [fill(in_words(first, value), LONGEST) for value in values])
+    ax.set_xticks(
+        range(len(values)), [fill(in_words(first, value), LONGEST, break_long_words=False) for value in values]
+    )
     ax.set_xlim(-0.4, len(values) - 0.6)
     ax.set_xlabel(words(first))
     axis(ax, metric.unit, settings[0].readout.currency, which="y")

@@ -161,7 +161,8 @@ def test_a_sheet_that_promises_more_days_than_the_purchases_reach_is_told(cube_o
     """Registered and followed until 1 July 2026; two months without a purchase of anybody may still be chance."""
     found = CHECKS["read_date"](telecom_sheet, replace(cube_of(), last_purchase=last))
     assert found.state == state
-    assert ("2026-04-29" in found.reason and "`followed_until:`" in found.todo) == (state == "warn")
+    said = "The sheet says that the data reach to 2026-07-01, but nobody bought after 2026-04-29."
+    assert (found.reason == said and "Correct `followed_until:`" in found.todo) == (state == "warn")
 
 
 @pytest.mark.parametrize("name", CHECKS)

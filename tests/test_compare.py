@@ -12,8 +12,9 @@ from experiments.errors import WinbackError
 from experiments.estimands import METRICS, Reading
 from experiments.estimate import Estimate, jackknife_covariance, t_quantile
 from experiments.figures.compare import forest
+from experiments.language import speaking
 from experiments.pooling import POOLED, pool_readouts
-from experiments.readout import Arm, Readout
+from experiments.readout import Arm, Readout, read_cube
 from experiments.report import compare as page
 from experiments.simulate import draw_cube, world
 
@@ -130,14 +131,48 @@ def test_an_offer_is_pooled_over_tests_and_never_with_another_offer():
         ({"dated": False}, {"returned", "lift", "net", "roi"}, "autumn no"),
     ],
 )
-def test_what_was_read_differently_is_not_pooled_and_the_note_says_why(changes, metrics, cure):
+def test_a_test_read_differently_is_left_out_and_the_note_says_why(changes, metrics, cure):
     known = pool_readouts(three(**changes))
-    assert {p.metric for p in known.pooled if p.offer == "discount"} == set(POOLED) - metrics
+    pooled = {p.metric: p.experiments for p in known.pooled if p.offer == "discount"}
+    assert {metric for metric, tests in pooled.items() if tests == ("spring", "summer")} == metrics
+    assert pooled.keys() == set(POOLED)
     (note,) = known.notes
+    assert note.startswith("Left out: autumn in ")
     assert cure in note
     assert all(METRICS[metric].label in note for metric in metrics)
     assert "of Discount" in note
     assert "Upgrade" not in note
+
+
+def test_one_odd_test_of_many_leaves_a_short_note_and_the_others_pooled():
+    many = [readout(f"test {place}", offer("discount", net=300.0 + place)) for place in range(12)]
+    known = pool_readouts([*many, readout("odd", offer("discount", net=310.0), horizon_months=12)])
+    assert {p.metric: p.k for p in known.pooled} == {
+        "returned": 13, "lift": 13, "months_gained": 12, "net": 12, "roi": 12}  # fmt: skip
+    (note,) = known.notes
+    assert note.startswith(
+        "Left out: odd in Months gained, Net and Incremental ROI of Discount, since the tests differ"
+    )
+    assert note.endswith(" in horizon (12 tests 24 months, odd 12 months). Read them out alike: -p horizon_months=12.")
+
+
+def apart(*words):
+    """Return tests of a discount that were all read to another horizon, each with its verdict."""
+    return [readout(f"test {place}", offer("discount", net=-90.0 - place), horizon_months=24 - 6 * place,
+                    verdict=Verdict(word=word, tone="stop", sentence="It loses."))
+            for place, word in enumerate(words)]  # fmt: skip
+
+
+def test_where_no_two_tests_were_read_alike_nothing_is_pooled():
+    known = pool_readouts(apart("No", "No", "No"))
+    assert {p.metric for p in known.pooled} == {"returned", "lift"}
+    assert known.notes[0].startswith("Not pooled: Months gained, Net and Incremental ROI of Discount, since the tests ")
+
+
+def test_two_offers_of_one_label_are_told_apart_by_their_names():
+    first, second = offer("discount", net=300.0), replace(offer("rabatt", net=310.0), label="Discount")
+    known = pool_readouts([readout("here", first), readout("there", second), readout("home", first)])
+    assert {p.label for p in known.pooled} == {"Discount (discount)", "Discount (rabatt)"}
 
 
 def of_kind(name, kind, net):
@@ -237,7 +272,7 @@ def test_the_verdict_says_what_the_tests_found_and_what_to_expect():
         ((-300.0, -310.0, -305.0), "No offer paid so far", "stop"),
         ((-20.0, 10.0, -5.0), "No offer paid so far", "wait"),
         ((30.0, 500.0, 60.0), "the next test may turn out otherwise", "wait"),
-        ((300.0,), "Nothing can be pooled", "wait"),
+        ((300.0,), "On its own this one says: Choose.", "wait"),
     ],
 )
 def test_the_verdict_promises_no_more_than_the_tests_do(nets, said, tone):
@@ -247,12 +282,19 @@ def test_the_verdict_promises_no_more_than_the_tests_do(nets, said, tone):
     assert f'class="verdict {tone}"' in str(card)
 
 
-def test_a_verdict_on_the_lift_says_it_once_and_that_money_was_not_pooled():
-    readouts = three(horizon_months=12)
-    said = words(page.verdict(readouts, pool_readouts(readouts)))
-    assert "Discount brought customers back, and should do so again" in said
+def test_a_verdict_on_the_lift_is_not_green_where_money_decides_and_cannot_be_pooled():
+    readouts = apart("No offer beats doing nothing", "Not enough data", "No offer beats doing nothing")
+    card = page.verdict(readouts, pool_readouts(readouts))
+    said = words(card)
+    assert 'class="verdict wait"' in str(card)
+    assert "Discount brought customers back; whether it pays cannot be pooled" in said
     assert said.count("41 more of 100 customers than no offer") == 1
-    assert "Not everything could be pooled" in said
+    assert "Money cannot be pooled: the tests differ in horizon." in said
+    assert "On their own: No offer beats doing nothing (test 0 and test 2); Not enough data (test 1)." in said
+    two = page.verdict(readouts[:2], pool_readouts(readouts[:2]))
+    assert "whether it pays cannot be pooled In two tests" in words(two)
+    response = [replace(one, objective="returned") for one in readouts]
+    assert 'class="verdict go"' in str(page.verdict(response, pool_readouts(response)))
 
 
 def test_the_page_leads_with_what_all_tests_decide_on_and_can_be_pooled():
@@ -264,10 +306,10 @@ def test_the_page_leads_with_what_all_tests_decide_on_and_can_be_pooled():
 
     assert [lead(all_of(objective)) for objective in ("profit", "roi", "returned", "months", "market_share")] == [
         "net", "roi", "lift", "months_gained", "net"]  # fmt: skip
-    assert lead(three(currency="EUR")) == "lift"
-    assert lead(three(horizon_months=12)) == "lift"
-    apart = [readout("here", offer("a", net=1.0)), readout("there", offer("b", net=2.0), currency="EUR")]
-    assert lead(apart) == "lift"
+    assert lead(three(currency="EUR")) == "net"
+    assert lead(apart("No", "No", "No")) == "lift"
+    elsewhere = [readout("here", offer("a", net=1.0)), readout("there", offer("b", net=2.0), currency="EUR")]
+    assert lead(elsewhere) == "lift"
 
 
 def test_tests_that_differ_are_said_to_differ():
@@ -284,6 +326,17 @@ def test_the_page_shows_every_offer_every_test_and_every_setting_that_differs():
         assert name in said
     assert "They differ in objective and horizon." in said
     assert "Read them out alike: -p horizon_months=12" in said
+
+
+def test_the_verdict_of_a_test_is_told_in_the_language_of_the_page(reading):
+    read = read_cube(reading.cube, reading.sheet)
+    assert read.verdict.word in words(page.within([read]))
+    with speaking("ru"):
+        said = words(page.within([read])) + words(page.settings([read], pool_readouts([read])))
+        told = read_cube(reading.cube, reading.sheet).verdict.word
+    assert told in said
+    assert read.verdict.word not in said
+    assert "profit" not in said
 
 
 def test_the_page_of_two_tests_says_that_nothing_is_known_of_the_next():

@@ -71,7 +71,7 @@ def test_every_objective_says_what_it_needs_and_nothing_else():
         assert objective.score(needed, Terms()).shape == (201, 3)
         assert objective.eligible(needed, Terms()).all()
         assert objective.goal
-        assert objective.unit in ("money", "ratio", "share", "months")
+        assert objective.unit in ("money", "ratio", "points", "months")
 
 
 def test_roi_at_a_minimum_volume_leaves_out_what_brings_back_too_few():
@@ -459,6 +459,16 @@ def test_an_offer_far_ahead_is_chosen(sheet):
     found = decide(sheet, [340.0, 300.0, 290.0], 2.0)
     assert (found.word, found.tone) == ("Choose Discount", "go")
     assert "$40.00 ahead of Upgrade" in found.sentence
+
+
+@pytest.mark.parametrize(("objective", "doubts"), [("profit", "Enough customers: Few. Balance: Odd."),
+                                                   ("returned", "Balance: Odd.")])  # fmt: skip
+def test_a_go_names_the_warned_checks_that_bear_on_it(sheet, objective, doubts):
+    warned = [Check(name=name, state=state, reason=reason, todo="Mend.") for name, state, reason in (
+        ("Enough customers", "warn", "Few."), ("Balance", "warn", "Odd."), ("Tail", "pass", "Fine."))]  # fmt: skip
+    found = decide(sheet, [0.5, 0.3, 0.2], 0.01, checks=warned, objective=objective, detail="More.")
+    assert (found.tone, found.detail) == ("go", f"Read it with care. {doubts} More.")
+    assert "care" not in decide(sheet, [-0.5, -0.3, -0.2], 0.01, checks=warned, objective=objective).detail
 
 
 def test_offers_within_the_tolerance_are_equivalent_not_inseparable(sheet):

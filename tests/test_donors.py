@@ -96,6 +96,14 @@ def test_the_page_draws_the_right_conclusions_in_words(readout):
     assert "no dates" in str(report.lifetime(readout))
 
 
+def test_where_every_offer_loses_money_no_offer_is_called_profitable(readout):
+    nets = {arm.label: arm.estimates["net"] for arm in readout.offers}
+    assert all(net.high < 0 for net in nets.values())
+    least = max(nets, key=lambda label: nets[label].value)
+    assert f"Every offer loses money: the least bad is {least} with a net per customer of −$" in readout.verdict.detail
+    assert "profitable" not in readout.verdict.detail
+
+
 def test_when_the_company_pays_the_match_the_bigger_offer_buys_less(cube, donor_sheet):
     arms = donor_sheet.model_dump()["arms"]
     for ratio, name in enumerate(MATCHES, 1):

@@ -185,7 +185,7 @@ def together(*nets, offers=("Discount", "Upgrade"), unit="money", name="telecom"
         found = [Estimate(value=net, low=net - 2 * error, high=net + 2 * error, level=0.95, n=900, unit=unit, se=error)
                  for net in values]  # fmt: skip
         names = [f"{name}-{place}" for place in range(len(nets))]
-        metric = {"money": "net", "share": "lift", "ratio": "roi", "months": "months_gained"}[unit]
+        metric = {"money": "net", "points": "lift", "ratio": "roi", "months": "months_gained"}[unit]
         several.append(pool(found, offer=label, metric=metric, experiments=names, alike={"currency": "USD"}))
     return several
 
@@ -195,8 +195,8 @@ TOGETHER = {
     "two tests": together(300.0, 420.0, offers=("Discount", "Upgrade", "Bundle", "Tailored")),
     "ten tests": together(*range(200, 400, 20)),
     "losses and gains": together(-1200.0, 40.0, 900.0),
-    "shares": together(0.41, 0.38, 0.44, unit="share"),
-    "small shares": together(0.004, 0.006, 0.005, unit="share"),
+    "shares": together(0.41, 0.38, 0.44, unit="points"),
+    "small shares": together(0.004, 0.006, 0.005, unit="points"),
     "ratios": together(6.5, 7.7, 2.9, unit="ratio"),
     "months": together(5.1, 4.8, 5.5, unit="months"),
     "millions": together(4e6, 5e6, 7e6),

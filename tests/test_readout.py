@@ -769,6 +769,17 @@ def test_an_early_look_reads_as_far_as_was_watched(by_hand):
     assert readout.anytime["A"].value == pytest.approx(67 / 200)
 
 
+def test_a_rule_that_gives_one_offer_to_all_claims_no_gain_over_it(telecom_readout):
+    value = telecom_readout.targeting.value
+    assert "more than the best one offer for everybody" in str(report.segments(telecom_readout))
+    same = tuple(tuple(float(arm == "upgrade") for arm in value.policy.arms) for _ in value.policy.segments)
+    one = replace(value, policy=replace(value.policy, given=same))
+    page = str(report.segments(replace(telecom_readout, targeting=replace(telecom_readout.targeting, value=one))))
+    assert "Upgrade in every segment, so the rule is one offer for everybody and gains nothing over it." in page
+    assert "cross-fitted" in page
+    assert "more than the best one offer" not in page
+
+
 def test_a_fixed_cost_goes_with_the_bundle(telecom_cube, telecom_sheet, telecom_readout):
     readout = read_cube(telecom_cube, with_arms(telecom_sheet, fixed={"discount": 8_002.0}))
     for name in ("discount", "bundle", "tailored"):

@@ -112,7 +112,7 @@ def test_the_lift_at_any_time_carries_its_interval_level_number_and_unit():
     found = anytime_lift(235, 500, 22, 500, planned=4000)
     low, high, _ = anytime_shares(235, 500, 22, 500, planned=4000)
     assert (found.value, found.low, found.high) == (pytest.approx(0.426), low, high)
-    assert (found.level, found.n, found.unit) == (0.95, 500, "share")
+    assert (found.level, found.n, found.unit) == (0.95, 500, "points")
 
 
 def test_a_lift_over_nobody_is_not_known():

@@ -99,7 +99,10 @@ def test_settings_without_a_ranking_have_no_leader(found):
 
 def test_the_picture_and_the_table_show_every_setting(found):
     drawn = report.picture(found).text
-    for words in ("horizon months 3, objective profit: Discount $", "horizon months 24, objective roi: Discount $"):
+    for words in (
+        "horizon months 3, objective net profit per customer: Discount $",
+        "horizon months 24, objective return on investment: Discount $",
+    ):
         assert words in drawn
     table = report.table(found).text
     assert table.count("<tr>") == 5

@@ -40,10 +40,10 @@ def lift(
     x1, n1 = returned_counts(cube, arms=arms, window_months=window_months)
     x0, n0 = returned_counts(cube, arms=[holdout], window_months=window_months)
     if n1 == 0 or n0 == 0:
-        return missing(level=level, n=n1, unit="share")
+        return missing(level=level, n=n1, unit="points")
     low, high = newcombe(x1, n1, x0, n0, level=level, z=z)
     se = math.sqrt(share_variance(x1, n1) / n1 + share_variance(x0, n0) / n0)
-    return Estimate(value=x1 / n1 - x0 / n0, low=low, high=high, level=level, n=n1, unit="share", se=se)
+    return Estimate(value=x1 / n1 - x0 / n0, low=low, high=high, level=level, n=n1, unit="points", se=se)
 
 
 def returned_counts(cube: Cube, *, arms: list[int], window_months: int) -> tuple[int, int]:

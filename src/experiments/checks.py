@@ -158,14 +158,13 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
         )
     registered = date_told(sheet.read_date)
     early = later("Interim: the data reach to {until}, the registered read date is {day}.")
-    tell_end = say("Write `followed_until:` with the first day the results know nothing about.")
     if sheet.followed_until is None:
         unsaid = later("The registered read date is {day}; how far the results reach is not said.")
         return Check(
             name=name,
             state="warn",
             reason=say(unsaid, day=registered),
-            todo=tell_end,
+            todo=say("Write `followed_until:` with the first day the results know nothing about."),
         )
     if sheet.followed_until < sheet.read_date:
         return Check(
@@ -175,8 +174,13 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
             todo=say("Do not decide yet. Looking 20 times turns 5 % false alarms into 25 %."),
         )
     if cube.last_purchase is not None and cube.last_purchase + QUIET < sheet.read_date:
-        reason = say(early, until=date_told(cube.last_purchase), day=registered)
-        return Check(name=name, state="warn", reason=reason, todo=tell_end)
+        quiet = later("The sheet says that the data reach to {until}, but nobody bought after {last}.")
+        return Check(
+            name=name,
+            state="warn",
+            reason=say(quiet, until=date_told(sheet.followed_until), last=date_told(cube.last_purchase)),
+            todo=say("Correct `followed_until:`, or bring the later purchases."),
+        )
     reason = say("Read on or after the registered day, {day}.", day=registered)
     return Check(name=name, state="pass", reason=reason)
 

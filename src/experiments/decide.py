@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -24,9 +24,9 @@ from experiments.estimate import (
     t_quantile,
 )
 from experiments.language import later, plural, say
-from experiments.objectives import OBJECTIVES, terms_of
+from experiments.objectives import OBJECTIVES, Objective, terms_of
 from experiments.plan import Sheet
-from experiments.words import amount, listed, number, share
+from experiments.words import amount, listed, named, number, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class Ranking:
     more_than_nothing: float | None = None  # how many times those that would separate the best from doing nothing
     equivalent: bool = False  # all tied offers differ by less than the tolerance, whichever is better
     left_out: tuple[str, ...] = ()  # not eligible on this objective
+    tolerance: float = 0.0  # in the objective's unit; of equivalent offers
 
 
 def rank(
@@ -107,6 +108,7 @@ def rank(
         more_than_nothing=None if low[0] > 0 else _times_more(float(values[0] - nothing), float(low[0])),
         equivalent=len(near) > 1 and tolerance > 0 and bool(inside[np.ix_(near, near)].all()),
         left_out=left_out,
+        tolerance=tolerance,
     )
 
 
@@ -167,10 +169,51 @@ def verdict(
     labels = {arm: offer.label or arm for arm, offer in sheet.arms.items()}
     if ranking.left_out:
         small = listed([labels[name] for name in ranking.left_out])
-        least = amount(terms_of(sheet).minimum_returned, "share", currency=sheet.currency)
+        least = amount(terms_of(sheet).minimum_returned, "points", currency=sheet.currency)
         out = say("Left out for bringing back fewer than {least} more customers: {offers}.", least=least, offers=small)
         detail = f"{out} {detail}".rstrip()
-    return _choice(sheet, ranking, labels, detail=detail, customers=customers)
+    found = _choice(sheet, ranking, labels, detail=detail, customers=customers)
+    care = _warned(objective, checks) if found.tone == "go" else ""
+    return replace(found, detail=f"{care} {found.detail}".strip())
+
+
+MONEY = {"net", "roi"}
+BEARS_ON = {  # what an objective needs that a check casts doubt on; a check that is not here does on everything
+    "Follow-up": {*MONEY, "months_gained", "active_gained"},
+    "Size of the arms": MONEY,
+    "Acceptances": MONEY,
+    "Enough customers": MONEY,
+    "Power": set[str](),  # what was found in spite of it is found
+    "Tail": MONEY,
+}
+
+
+def _warned(objective: Objective, checks: Sequence[Check]) -> str:
+    """Return what the checks warn of that bears on the verdict; "" where nothing does."""
+    needs = set(objective.needs)
+    doubts = [named(say(check.name), check.reason) for check in checks
+              if check.state == "warn" and needs & BEARS_ON.get(check.name, needs)]  # fmt: skip
+    return say("Read it with care. {warnings}", warnings=" ".join(doubts)) if doubts else ""
+
+
+def headline(
+    ranking: Ranking, labels: Mapping[str, str], *, objective: str, currency: str, customers: int | None = None
+) -> str:
+    """Return the verdict of a ranking in a few words. `labels`: of each offer; `customers`: see `verdict`."""
+    best, tied = ranking.worth_it[0], [labels[name] for name in ranking.tied]
+    if all(worth is False for worth in ranking.worth_it):
+        return say("No offer beats doing nothing")
+    if best is not True and ranking.values[0] <= 0:
+        return say("No offer looks better than doing nothing")
+    if best is not True:
+        more = _more(ranking.more_than_nothing, customers)
+        return say("Not enough data: {more}", more=more) if more else say("Not enough data")
+    if len(tied) == 1:
+        return say("Choose {leader}", leader=tied[0])
+    if ranking.equivalent:
+        within = _amount(ranking.tolerance, objective=objective, currency=currency)
+        return say("{offers}, equivalent within {within}", offers=listed(tied, last="or"), within=within)
+    return say("{offers}: not separable", offers=listed(tied, last="or"))
 
 
 def _choice(
@@ -178,9 +221,10 @@ def _choice(
 ) -> Verdict:
     found = {"leader": labels[ranking.offers[0]], "goal": say(OBJECTIVES[sheet.objective].goal),
              "value": _shown(sheet, ranking.values[0])}  # fmt: skip
+    word = headline(ranking, labels, objective=sheet.objective, currency=sheet.currency, customers=customers)
     if all(worth is False for worth in ranking.worth_it):
         return Verdict(
-            word=say("No offer beats doing nothing"),
+            word=word,
             tone="stop",
             sentence=say("Every offer is worse than leaving customers alone; the least bad is {leader} with {value} "
                          "({goal}).", **found),
@@ -188,7 +232,7 @@ def _choice(
         )  # fmt: skip
     if ranking.worth_it[0] is not True and ranking.values[0] <= 0:
         return Verdict(
-            word=say("No offer looks better than doing nothing"),
+            word=word,
             tone="wait",
             sentence=say("The highest on {goal} is {leader} with {value}. That it does better than leaving customers "
                          "alone is not ruled out, but nothing speaks for it.", **found),
@@ -199,15 +243,15 @@ def _choice(
         chance = " " + say("At today's figure {more} would give an even chance to tell.", more=more) if more else ""
         said = say("{leader} looks best on {goal} with {value}, but that may be chance: doing nothing is not ruled "
                    "out.", **found)  # fmt: skip
-        word = say("Not enough data: {more}", more=more) if more else say("Not enough data")
         return Verdict(word=word, tone="wait", sentence=f"{said}{chance}", detail=detail)
     if len(ranking.tied) == 1:
-        word = say("Choose {leader}", leader=found["leader"])
         return Verdict(word=word, tone="go", sentence=_best(sheet, ranking, labels, found), detail=detail)
-    return _draw(sheet, ranking, labels, detail=detail, customers=customers)
+    return _draw(sheet, ranking, labels, word=word, detail=detail, customers=customers)
 
 
-def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: str, customers: int | None) -> Verdict:
+def _draw(
+    sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, word: str, detail: str, customers: int | None
+) -> Verdict:
     """Return the verdict on offers tied with the best: known to be as good, or not known to be worse."""
     goal, tied = say(OBJECTIVES[sheet.objective].goal), [labels[name] for name in ranking.tied]
     rest = [labels[name] for name in ranking.offers if name not in ranking.tied]
@@ -221,7 +265,7 @@ def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: 
             goal=goal, offers=listed(tied), within=within, **first,
         )  # fmt: skip
         return Verdict(
-            word=say("{offers}, equivalent within {within}", offers=listed(tied, last="or"), within=within),
+            word=word,
             tone="go",
             sentence=f"{alike}{behind}",
             detail=detail,
@@ -240,7 +284,7 @@ def _draw(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], *, detail: 
         first=tied[0], chance=share(ranking.p_best[0], digits=0), loss=_shown(sheet, ranking.expected_loss[0]),
     )  # fmt: skip
     return Verdict(
-        word=say("{offers}: not separable", offers=listed(tied, last="or")),
+        word=word,
         tone="wait",
         sentence=f"{open_}{behind}{chance}",
         detail=f"{now} {detail}".strip(),
@@ -275,8 +319,12 @@ def _best(sheet: Sheet, ranking: Ranking, labels: Mapping[str, str], found: Mapp
 
 
 def _shown(sheet: Sheet, value: float) -> str:
-    unit = OBJECTIVES[sheet.objective].unit
-    told = amount(value, unit, currency=sheet.currency)
+    return _amount(value, objective=sheet.objective, currency=sheet.currency)
+
+
+def _amount(value: float, *, objective: str, currency: str) -> str:
+    unit = OBJECTIVES[objective].unit
+    told = amount(value, unit, currency=currency)
     return say("{value} months", value=told) if unit == "months" else told
 
 
@@ -324,7 +372,7 @@ def share_pairs(counts: Sequence[tuple[int, int]], *, names: Sequence[str], leve
         (x0, n0), (x1, n1) = counts[i], counts[j]
         low, high = newcombe(x1, n1, x0, n0, level=level)
         value = x1 / n1 - x0 / n0
-        difference = Estimate(value=value, low=low, high=high, level=level, n=n1 + n0, unit="share")
+        difference = Estimate(value=value, low=low, high=high, level=level, n=n1 + n0, unit="points")
         found.append((i, j, difference, pooled_z(x1, n1, x0, n0)))
     return _corrected(found, names)
 

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from experiments.language import numerals
-from experiments.words import count, money, share
+from experiments.words import PERCENT, count, money
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,9 @@ def axis(ax: Axes, unit: str, currency: str = "", *, which: str = "x", ticks: in
             return money(value, currency, digits=0 if value == round(value) else None)
         if unit == "count":
             return count(value)
-        return numerals(f"{value:g}") if unit in ("months", "times") else share(value, digits=_digits(100 * value))
+        if unit in ("months", "times"):
+            return numerals(f"{value:g}")
+        return PERCENT.get(unit, PERCENT["share"])(value, _digits(100 * value))
 
     chosen = ax.xaxis if which == "x" else ax.yaxis
     chosen.set_major_locator(MaxNLocator(ticks))

@@ -59,7 +59,7 @@ METRICS = {
         english=later("Returned"), unit="share",
         meaning=later("Share who bought again within the return window, of those watched to its end. Wilson.")),
     "lift": Metric(
-        english=later("Lift"), unit="share",
+        english=later("Lift"), unit="points",
         meaning=later("Returned minus returned in the holdout. Newcombe, simultaneous over offers.")),
     "incremental": Metric(
         english=later("Incremental share"), unit="share",
@@ -77,7 +77,7 @@ METRICS = {
         meaning=later("Share of assigned customers active in the last month of the horizon: market share. "
                       "Jackknife.")),
     "active_gained": Metric(
-        english=later("Active gained"), unit="share",
+        english=later("Active gained"), unit="points",
         meaning=later("Active at the horizon minus that of the holdout. Jackknife, simultaneous.")),
     "value": Metric(
         english=later("Value"), unit="money",

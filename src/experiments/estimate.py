@@ -315,14 +315,14 @@ def anytime_shares(
 
 
 def anytime_lift(x1: int, n1: int, x0: int, n0: int, *, planned: int, level: float = 0.95) -> Estimate:
-    """Return the lift of an offer over the holdout while the test runs, valid at every look. Unit: share.
+    """Return the lift of an offer over the holdout while the test runs, valid at every look. Unit: points.
 
     For several offers at once give level 1 - (1 - level) / offers.
     """
     if n1 == 0 or n0 == 0:
-        return missing(level=level, n=n1, unit="share")
+        return missing(level=level, n=n1, unit="points")
     low, high, _ = anytime_shares(x1, n1, x0, n0, planned=planned, level=level)
-    return Estimate(value=x1 / n1 - x0 / n0, low=max(-1.0, low), high=min(1.0, high), level=level, n=n1, unit="share")
+    return Estimate(value=x1 / n1 - x0 / n0, low=max(-1.0, low), high=min(1.0, high), level=level, n=n1, unit="points")
 
 
 def _tuning(planned: int | None, tuning: float | None) -> float:

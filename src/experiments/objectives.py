@@ -84,11 +84,11 @@ OBJECTIVES: dict[str, Objective] = {
         eligible=enough_lift,
         unknown=later("an offer without cost has no return on investment, and one may be too small to count")),
     "returned": Objective(
-        goal=later("the extra share who returned"), unit="share", needs=("lift",), score=_gain("lift")),
+        goal=later("the extra share who returned"), unit="points", needs=("lift",), score=_gain("lift")),
     "months": Objective(
         goal=later("months gained"), unit="months", needs=("months_gained",), score=_gain("months_gained")),
     "market_share": Objective(
-        goal=later("the extra share active at the horizon"), unit="share", needs=("active_gained",),
+        goal=later("the extra share active at the horizon"), unit="points", needs=("active_gained",),
         score=_gain("active_gained")),
     "profit_and_share": Objective(
         goal=later("net profit plus the value of customers still active"), unit="money", needs=("net", "active_gained"),
@@ -175,7 +175,7 @@ def frontier(
         return Step(
             offer=names[i],
             cost=ratio(own_cost, one, sizes[i]),
-            lift=ratio(own_lift, one, sizes[i], "share"),
+            lift=ratio(own_lift, one, sizes[i], "points"),
             cost_per_return=ratio(own_cost, own_lift, sizes[i]),
             previous=None if before is None else names[before],
             marginal=ratio(further, gap, size) if more else missing(level=level, n=size, unit="money"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.language import later, plural, say
+from experiments.objectives import OBJECTIVES
 from experiments.pooled import ANYWHERE, Knowledge, Pooled, pool
 from experiments.words import listed, share
 
@@ -24,6 +26,7 @@ class Pooling:
     within: tuple[float, float] = ANYWHERE
 
 
+NAMED = 3  # tests; more than so many are counted in a note, not named
 ANY = "any "  # before the name of a kind
 MONEY = ("dated", "horizon_months", "discount_rate")
 POOLED = {
@@ -36,7 +39,7 @@ POOLED = {
 SETTINGS: dict[
     str, tuple[str, Callable[[Readout], str]]
 ] = {  # of a readout: its name in a sentence, and its value in words
-    "objective": (later("Objective"), lambda readout: readout.objective),
+    "objective": (later("Objective"), lambda readout: say(OBJECTIVES[readout.objective].goal)),
     "currency": (later("Currency"), lambda readout: readout.currency),
     "dated": (later("Results with dates"), lambda readout: say("yes") if readout.dated else say("no")),
     "horizon_months": (later("Horizon"), lambda readout: _months(readout, readout.horizon_months)),
@@ -59,7 +62,8 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
 
     Where the sheets name kinds, also of each kind, as the offer "any discount", if no test has two offers of it.
     Offers of one test share its holdout: they are never pooled with each other. Left out, each with a note: a test
-    that a check stopped, a second readout of the same test, a metric whose tests were read with different settings.
+    that a check stopped, a second readout of the same test, tests read with other settings than most; where no two
+    tests were read alike, the metric.
     """
     if not readouts:
         raise WinbackError("There is nothing to pool. Name readouts, such as reports/telecom/3-readout/readout.json.")
@@ -67,18 +71,20 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
         raise WinbackError(f"level is {level:g}: it must lie between 0 and 1, such as 0.95.")
     usable, notes = _usable(readouts)
     pooled: list[Pooled] = []
-    refused: dict[str, dict[str, list[str]]] = {}  # reason -> offer -> metrics
+    refused: dict[tuple[str, str], dict[str, list[str]]] = {}  # (tests left out, reason) -> offer -> metrics
     offers = _offers(usable)
+    labels = _labels(offers)
     for offer, found in (offers | _kinds(offers)).items():
-        label = found[0][1].label if offer in offers else say("Any {kind}", kind=offer.removeprefix(ANY))
+        label = labels[offer] if offer in offers else say("Any {kind}", kind=offer.removeprefix(ANY))
         for metric in POOLED:
-            told = _pool(offer, metric, found, label=label, level=level)
-            if isinstance(told, Pooled):
-                pooled.append(told)
-            elif told:
-                refused.setdefault(told, {}).setdefault(label, []).append(METRICS[metric].label)
-    notes += [say("Not pooled: {metrics}, since {reason}", metrics=_what(by), reason=reason)
-              for reason, by in refused.items()]  # fmt: skip
+            told, out, reason = _pool(offer, metric, found, label=label, level=level)
+            pooled += [told] if told else []
+            if reason:
+                refused.setdefault((listed(out), reason), {}).setdefault(label, []).append(METRICS[metric].label)
+    for (tests, reason), by in refused.items():
+        left = say("Left out: {tests} in {metrics}, since {reason}", tests=tests, metrics=_what(by), reason=reason)
+        none = say("Not pooled: {metrics}, since {reason}", metrics=_what(by), reason=reason)
+        notes.append(left if tests else none)
     notes += list(_absent(usable))
     names = tuple(readout.experiment for readout in usable)
     return Knowledge(experiments=names, level=level, pooled=tuple(pooled), notes=tuple(notes))
@@ -110,6 +116,13 @@ def _offers(readouts: Sequence[Readout]) -> dict[str, list[tuple[Readout, Arm]]]
     return found
 
 
+def _labels(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, str]:
+    """Return the label of each offer in its first test, its name behind it where another offer has the same."""
+    labels = {offer: found[0][1].label for offer, found in offers.items()}
+    often = Counter(labels.values())
+    return {offer: f"{label} ({offer})" if often[label] > 1 else label for offer, label in labels.items()}
+
+
 def _kinds(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, list[tuple[Readout, Arm]]]:
     """Return each kind that has several names and of which no test has two offers, with the tests that tried it."""
     found: dict[str, list[tuple[Readout, Arm]]] = {}
@@ -122,27 +135,41 @@ def _kinds(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, lis
     }
 
 
-def _pool(offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, label: str, level: float) -> Pooled | str:
-    """Return what the tests say together, or why they cannot; "" where no test has the metric."""
+def _pool(
+    offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, label: str, level: float
+) -> tuple[Pooled | None, Sequence[str], str]:
+    """Return what most tests say together, which tests were read otherwise, and why some or all are left out.
+
+    Where no two of several tests were read alike nothing is pooled; where as many were read in two ways, the first.
+    """
     known = [(readout, arm) for readout, arm in found if metric in arm.estimates]
     blind = [readout.experiment for readout, arm in known if not _known(arm, metric)]
     if blind:
-        return say("in {tests} it has no bounds, no spread, or was read by an older version.", tests=listed(blind))
+        why = later("in {tests} it has no bounds, no spread, or was read by an older version.")
+        return None, (), say(why, tests=listed(blind))
     if not known:
-        return ""
-    different = [name for name in POOLED[metric].alike if len({getattr(readout, name) for readout, _ in known}) > 1]
-    if different:
-        return _differ(different, [readout for readout, _ in known])
-    return pool(
-        [arm.estimates[metric] for _, arm in known],
+        return None, (), ""
+    names = POOLED[metric].alike
+    ways: dict[tuple[object, ...], list[tuple[Readout, Arm]]] = {}
+    for readout, arm in known:
+        ways.setdefault(tuple(getattr(readout, name) for name in names), []).append((readout, arm))
+    alike, reason = max(ways.values(), key=len), ""
+    if len(ways) > 1:
+        reason = _differ([name for name, *values in zip(names, *ways, strict=True) if len(set(values)) > 1],
+                         [readout for readout, _ in known])  # fmt: skip
+        if len(alike) == 1:
+            return None, (), reason
+    told = pool(
+        [arm.estimates[metric] for _, arm in alike],
         offer=offer,
         label=label,
         metric=metric,
-        experiments=[readout.experiment for readout, _ in known],
+        experiments=[readout.experiment for readout, _ in alike],
         level=level,
         within=POOLED[metric].within,
-        alike={name: getattr(known[0][0], name) for name in POOLED[metric].alike},
+        alike={name: getattr(alike[0][0], name) for name in names},
     )
+    return told, [readout.experiment for readout, _ in known if readout.experiment not in told.experiments], reason
 
 
 def _absent(readouts: Sequence[Readout]) -> Iterator[str]:
@@ -166,16 +193,23 @@ def _known(arm: Arm, metric: str) -> bool:
 
 
 def _differ(names: Sequence[str], readouts: Sequence[Readout]) -> str:
-    told = []
-    for name in names:
-        label, shown = SETTINGS[name]
-        told.append(f"{say(label).lower()} ({', '.join(f'{r.experiment} {shown(r)}' for r in readouts)})")
+    told = [f"{say(SETTINGS[name][0]).lower()} ({', '.join(_by_value(name, readouts))})" for name in names]
     cures = [CURES[name].format(min(getattr(r, name) for r in readouts)) for name in names if name in CURES]
     said = say("the tests differ in {settings}.", settings=listed(told))
     if len(cures) < len(names):
         return said
     todo = say("Read them out alike: {parameters}.", parameters=" ".join(cures))
     return f"{said} {todo}"
+
+
+def _by_value(name: str, readouts: Sequence[Readout]) -> Iterator[str]:
+    """Yield each value of a setting with the tests that have it, how many where they are many."""
+    tests: dict[str, list[str]] = {}
+    for readout in readouts:
+        tests.setdefault(SETTINGS[name][1](readout), []).append(readout.experiment)
+    for value, found in tests.items():
+        many = plural("{n} test", "{n} tests", len(found))
+        yield f"{many if len(found) > NAMED else listed(found)} {value}"
 
 
 def _what(refused: dict[str, list[str]]) -> str:

@@ -165,8 +165,20 @@ def _together(sheet: Sheet, lift: Estimate | None, *, offers: int) -> str:
 
 
 def _faces(sheet: Sheet, arms: tuple[Arm, ...]) -> str:
-    """Say where the most accepted offer is not the most profitable one: of all, or of those given to everyone."""
+    """Say where the most accepted offer is not the most profitable one: of all, or of those given to everyone.
+
+    Where every offer loses money, say that instead, unless the verdict is on the net and says so.
+    """
     offers = [arm for arm in arms if not arm.holdout]
+    nets = {arm.label: arm.estimates["net"] for arm in offers if "net" in arm.estimates}
+    if nets and all(net.high is not None and net.high < 0 for net in nets.values()):
+        if "net" in objectives.OBJECTIVES[sheet.objective].needs:
+            return ""
+        least, net = max(nets.items(), key=lambda one: one[1].value or 0.0)
+        return say(
+            "Every offer loses money: the least bad is {offer} with a net per customer of {net} ({bounds}).",
+            offer=least, net=told(net, currency=sheet.currency), bounds=interval(net, currency=sheet.currency),
+        )  # fmt: skip
     uniform = [arm for arm in offers if not sheet.arms[arm.name].choose]
     return faces(_best(offers), among=say("Of the offers")) or faces(
         _best(uniform), among=say("Of the offers made to everyone")

@@ -127,7 +127,7 @@ def net(cube: Cube, sheet: Sheet) -> Floats:
 
 
 OUTCOMES: dict[str, tuple[str, Callable[[Cube, Sheet], Floats]]] = {
-    "returned": ("share", returned),
+    "returned": ("points", returned),
     "months": ("months", months),
     "value": ("money", value),
     "cost": ("money", cost),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
 from experiments.errors import WinbackError
@@ -76,6 +76,15 @@ def share(value: float, *, digits: int = 1) -> str:
     return number(100 * value, digits=digits) + style().percent
 
 
+def points(value: float, *, digits: int = 1) -> str:
+    """Return a difference of shares as percentage points.
+
+    >>> points(0.0042, digits=2)
+    '0.42 points'
+    """
+    return say("{value} points", value=number(100 * value, digits=digits))
+
+
 def number(value: float, *, digits: int = 2) -> str:
     """Return a plain number.
 
@@ -103,12 +112,18 @@ def short(value: float, *, digits: int) -> str:
     return numerals(f"{value:.{digits}g}")
 
 
+PERCENT: dict[str, Callable[[float, int], str]] = {  # units shown times 100: a share, a difference of two
+    "share": lambda value, digits: share(value, digits=digits),
+    "points": lambda value, digits: points(value, digits=digits),
+}
+
+
 def amount(value: float, unit: str, *, currency: str) -> str:
-    """Return a value in its unit: share, months, money or ratio."""
+    """Return a value in its unit: share, points, months, money or ratio."""
     if unit == "money":
         return money(value, currency)
-    if unit == "share":
-        return share(value, digits=2 if abs(value) < SMALL_SHARE else 1)
+    if unit in PERCENT:
+        return PERCENT[unit](value, 2 if abs(value) < SMALL_SHARE else 1)
     return share(value, digits=0) if unit == "ratio" else number(value)
 
 
@@ -138,9 +153,9 @@ def between(low: float, high: float, unit: str, *, currency: str) -> str:
     if unit == "money":
         digits, last = 0 if high - low > MANY else None, behind(currency)
         first, second = (money(bound, currency, digits=digits) for bound in (low, high))
-    elif unit == "share":
-        digits = 2 if max(abs(low), abs(high)) < SMALL_SHARE else 1
-        first, second = (share(bound, digits=digits) for bound in (low, high))
+    elif unit in PERCENT:
+        digits, last = 2 if max(abs(low), abs(high)) < SMALL_SHARE else 1, PERCENT[unit](0, 0)[1:]
+        first, second = (PERCENT[unit](bound, digits) for bound in (low, high))
     else:
         first, second = (amount(bound, unit, currency=currency) for bound in (low, high))
     return say("{low} to {high}", low=first.removesuffix(last), high=second)

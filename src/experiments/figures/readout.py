@@ -360,7 +360,7 @@ def hazard_by_month(readout: Readout) -> Picture:
 
 GAINS = {  # unit: the title of the picture, and what its words begin with
     "money": (later("Net gain per customer by {factor}"), later("Net gain by {factor}.")),
-    "share": (later("Lift per customer by {factor}"), later("Lift by {factor}.")),
+    "points": (later("Lift per customer by {factor}"), later("Lift by {factor}.")),
     "months": (later("Months gained per customer by {factor}"), later("Months gained by {factor}.")),
 }
 

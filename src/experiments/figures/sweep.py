@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, starmap
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from experiments.drawing import Picture, axis, both, canvas, colours, title
 from experiments.estimands import METRICS
 from experiments.grid import Setting, Sweep
 from experiments.language import later, numerals, plural, say
+from experiments.objectives import OBJECTIVES
 from experiments.words import interval, listed, named, told
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ NAMES = {  # of the parameters that are swept most; others stand as they are wri
     "tolerance": later("tolerance"),
     "level": later("level"),
 }
+LONGEST = 12  # letters of a line below a tick
 SIDE = 0.08  # of the way to the next value: offers stand beside each other
 
 
@@ -56,7 +59,7 @@ def over_settings(sweep: Sweep) -> Picture:
         return figure
 
     texts = [
-        named(", ".join(f"{words(name)} {value}" for name, value in setting.parameters.items()), ", ".join(
+        named(", ".join(starmap(_setting, setting.parameters.items())), ", ".join(
             f"{arm.label} {told(arm.estimates[sweep.metric], currency=setting.readout.currency)} "
             f"({interval(arm.estimates[sweep.metric], currency=setting.readout.currency)})"
             for arm in setting.readout.offers if sweep.metric in arm.estimates
@@ -81,14 +84,21 @@ def _panels(sweep: Sweep) -> list[tuple[str, list[Setting]]]:
     """Return the settings by the parameters after the first, with a name for each panel."""
 
     def name(setting: Setting) -> str:
-        return ", ".join(f"{words(key)} {value}" for key, value in list(setting.parameters.items())[1:])
+        return ", ".join(starmap(_setting, list(setting.parameters.items())[1:]))
 
     ordered = sorted(sweep.settings, key=lambda setting: [name(s) for s in sweep.settings].index(name(setting)))
     return [(key, list(group)) for key, group in groupby(ordered, key=name)]
 
 
-def _tick(value: object) -> str:
+def in_words(parameter: str, value: object) -> str:
+    """Return a parameter's value as people write it; an objective by its name."""
+    if parameter == "objective" and value in OBJECTIVES:
+        return say(OBJECTIVES[str(value)].goal)
     return numerals(f"{value:g}") if isinstance(value, float) else str(value)
+
+
+def _setting(parameter: str, value: object) -> str:
+    return f"{words(parameter)} {in_words(parameter, value)}"
 
 
 def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[str, str]) -> None:
@@ -107,7 +117,9 @@ def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[st
         for place, _, low, high in points:
             if low is not None and high is not None:
                 ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
-    ax.set_xticks(range(len(values)), list(map(_tick, values)))
+    ax.set_xticks(
+        range(len(values)), [fill(in_words(first, value), LONGEST, break_long_words=False) for value in values]
+    )
     ax.set_xlim(-0.4, len(values) - 0.6)
     ax.set_xlabel(words(first))
     axis(ax, metric.unit, settings[0].readout.currency, which="y")

@@ -7,14 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from experiments import parts
+from experiments.decide import headline
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.figures import compare as figures
-from experiments.language import later, numerals, plural, say, style
+from experiments.language import later, numerals, plural, say
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.pooled import Knowledge, Pooled
-from experiments.pooling import POOLED, differences
+from experiments.pooling import POOLED, SETTINGS, differences
 from experiments.readout import Readout, read_readout
 from experiments.report import shared
 from experiments.words import MANY, NO_NUMBER, amount, count, interval, listed, money, named, number, share, told
@@ -43,9 +44,14 @@ def leading(readouts: Sequence[Readout], known: Knowledge) -> str | None:
     """Return the metric the page leads with: what all tests decide on, or net, or lift; one that was pooled first."""
     goals = {OBJECTIVES[readout.objective].needs[0] for readout in readouts}
     wanted = [*(goals if len(goals) == 1 else ()), "net", "lift", "returned"]
-    one_money = [m for m in wanted if m in POOLED and len({pooled.currency for pooled in known.of(m)}) == 1]
+    one_money = [m for m in wanted if m in POOLED and len({pooled.currency for pooled in _ahead(known, m)}) == 1]
     ranked = sorted(one_money, key=lambda metric: -max(pooled.k > 1 for pooled in known.of(metric)))
     return next(iter(ranked), None)
+
+
+def _ahead(known: Knowledge, metric: str) -> Sequence[Pooled]:
+    """Return what was pooled on a metric; where nothing was, each test by itself."""
+    return [pooled for pooled in known.of(metric) if pooled.k > 1] or known.of(metric)
 
 
 # The verdict
@@ -87,14 +93,52 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
     metric = leading(readouts, known)
     pooled = sorted((p for p in known.of(metric or "") if p.k > 1), key=lambda p: -(p.mean.value or 0.0))
     over = _over(len(known.experiments))
+    if len(readouts) == 1:
+        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=_own_word(readouts[0]))
+        return parts.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
     if not metric or not pooled:
         why = known.notes[0] if known.notes else say("No offer, by its name in the sheets, was in two of these tests.")
         alone = say("Each test is shown by itself.")
         return parts.verdict(f"{why} {alone}", word=say("Nothing can be pooled"), tone="wait", over=over)
     first = pooled[0]
     word, tone = _word(first, metric)
-    card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=_detail(pooled, known), over=over)
+    detail = _detail(pooled, known)
+    if metric not in IN_MONEY and any(set(OBJECTIVES[one.objective].needs) & IN_MONEY for one in readouts):
+        paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=first.label)
+        word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
+        detail = f"{_money_apart(readouts)} {detail}".rstrip()
+    card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
     return card + parts.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
+
+
+IN_MONEY = {"net", "roi"}
+
+
+def _money_apart(readouts: Sequence[Readout]) -> str:
+    """Return why the money of the tests cannot be pooled, and what each of them said on its own."""
+    differ = [say(SETTINGS[name][0]).lower() for name in POOLED["net"].alike
+              if len({getattr(readout, name) for readout in readouts}) > 1]  # fmt: skip
+    why = (
+        say("Money cannot be pooled: the tests differ in {settings}.", settings=listed(differ))
+        if differ
+        else say("Money cannot be pooled: see how the tests were set.")
+    )
+    tests: dict[str, list[str]] = {}
+    for readout in readouts:
+        tests.setdefault(_own_word(readout), []).append(readout.experiment)
+    own = "; ".join(say("{word} ({tests})", word=word, tests=listed(names)) for word, names in tests.items())
+    return f"{why} " + say("On their own: {verdicts}.", verdicts=own)
+
+
+def _own_word(readout: Readout) -> str:
+    """Return the verdict of a test in a few words, in the language of this page where that is not the test's."""
+    ranking, stopped = readout.ranking, any(check.state == "stop" for check in readout.checks)
+    if stopped or ranking is None or (ranking.equivalent and not ranking.tolerance):  # of a version that kept none
+        return say(readout.verdict.word)
+    return headline(
+        ranking, {arm.name: arm.label for arm in readout.arms}, objective=readout.objective, currency=readout.currency,
+        customers=sum(arm.assigned for arm in readout.arms),
+    )  # fmt: skip
 
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
@@ -173,7 +217,9 @@ def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
     metric, name = leading(readouts, known), say("What each test found, and all together")
     if metric is None:
         return parts.section(name, say("No number means the same in all of these tests: see below why."))
-    return parts.section(name, shared.picture(figures.forest(known.of(metric))))
+    money = _ahead(known, metric)[0].currency
+    shown = [pooled for pooled in known.of(metric) if pooled.currency == money]
+    return parts.section(name, shared.picture(figures.forest(shown)))
 
 
 def table(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -242,9 +288,8 @@ def _p(value: float) -> str:
 
 def _amount(pooled: Pooled, value: float) -> str:
     """Return a spread in the unit of a metric; of shares as percentage points."""
-    shown = amount(value, pooled.unit, currency=pooled.currency)
-    if pooled.unit == "share":
-        return say("{value} points", value=shown.removesuffix(style().percent))
+    unit = "points" if pooled.unit == "share" else pooled.unit
+    shown = amount(value, unit, currency=pooled.currency)
     return say("{value} months", value=shown) if pooled.unit == "months" else shown
 
 
@@ -283,7 +328,7 @@ def _within(readout: Readout) -> Html:
     test = readout.experiment
     if readout.dated:
         test = plural("{test}, {n} month", "{test}, {n} months", readout.horizon_months, test=test)
-    return parts.table(frame, caption=named(test, readout.verdict.word))
+    return parts.table(frame, caption=named(test, _own_word(readout)))
 
 
 def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -315,8 +360,8 @@ def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
 
     rows = dict(differences(readouts))
     differ = [label.lower() for label, values in rows.items() if len(set(values)) > 1]
-    frame = pd.DataFrame(list(rows.values()), columns=[r.experiment for r in readouts], index=list(rows))
-    frame.index.name = say("Setting")
+    frame = pd.DataFrame(rows, index=[readout.experiment for readout in readouts])
+    frame.index.name = say("Test")
     said = say("They differ in {settings}.", settings=listed(differ)) if differ else say("All are the same.")
     shown, folded = parts.table(frame, caption=say("Settings of the tests")), not (differ or known.notes)
     return parts.section(say("How the tests were set"), *known.notes, shown, intro=said, open=not folded)

@@ -142,7 +142,7 @@ def table(readout: Readout) -> Html:
     gross = () if "net" in _known(readout) else ("value", "cost")
     frame = _frame(readout, (*MAIN[:4], *gross, *MAIN[4:]), arms=readout.arms)
     found = readout.targeting.value if readout.targeting else None
-    gained = {"money": "net", "share": "lift"}.get(found.gain.unit) if found else None
+    gained = {"money": "net", "points": "lift"}.get(found.gain.unit) if found else None
     if found and gained and METRICS[gained].label in frame:  # the policy: cross-fitted, so only its gain is known
         row = dict.fromkeys(frame.columns, NO_NUMBER) | {
             METRICS[gained].label: shared.value(found.gain, readout.currency)
@@ -367,16 +367,23 @@ def _policy_words(readout: Readout) -> str:
     if found is None:
         return ""
     rule = found.policy
-    given = [named(segment, _labels(readout, [offer]) if (offer := rule.offer(segment)) else say("no offer"))
-             for segment in rule.segments]  # fmt: skip
+    best = [_labels(readout, [offer]) if (offer := rule.offer(segment)) else say("no offer")
+            for segment in rule.segments]  # fmt: skip
     regret, bound = found.regret.high if found.regret else None, ""
     if regret:
         most = later("The best possible rule on these segments is at most {regret} better.")
         bound = " " + say(most, regret=amount(regret, found.gain.unit, currency=readout.currency))
+    if len(set(best)) == 1:
+        return say(
+            "Best single offer by {factor}: {offer} in every segment, so the rule is one offer for everybody and gains "
+            "nothing over it. Its {gain} per customer is cross-fitted: learned on four fifths of the customers and "
+            "valued on the rest, each fifth in turn, so it need not be the offer's own figure in the table.",
+            factor=rule.factor, offer=best[0], gain=_inline(found.gain, readout),
+        ) + bound  # fmt: skip
     return say(
         "Best single offer by {factor}: {offers}. Learned on four fifths of the customers and valued on the rest, the "
         "rule gains {gain} per customer, {over} more than the best one offer for everybody.",
-        factor=rule.factor, offers="; ".join(given), gain=_inline(found.gain, readout),
+        factor=rule.factor, offers="; ".join(map(named, rule.segments, best)), gain=_inline(found.gain, readout),
         over=_inline(found.over_one_offer, readout),
     ) + bound  # fmt: skip
 

@@ -6,7 +6,7 @@ from experiments import parts
 from experiments.estimands import METRICS
 from experiments.figures import sweep as figures
 from experiments.grid import Setting, Sweep
-from experiments.language import later, numerals, plural, say
+from experiments.language import later, plural, say
 from experiments.parts import Html
 from experiments.report import shared
 from experiments.words import NO_NUMBER, listed, named, share
@@ -14,7 +14,9 @@ from experiments.words import NO_NUMBER, listed, named, share
 
 def question(sweep: Sweep) -> Html:
     """Return the title of the page and what was varied."""
-    varied = [f"{figures.words(name)} {listed([_word(value) for value in sweep.values(name)])}" for name in sweep.over]
+    varied = [
+        f"{figures.words(name)} {listed([_word(name, value) for value in sweep.values(name)])}" for name in sweep.over
+    ]
     readout = sweep.settings[0].readout
     return parts.heading(
         say("Does the choice hold when the settings change?"), named(readout.experiment, "; ".join(varied))
@@ -51,8 +53,8 @@ def _sure(clear: int, of: int) -> str:
 def _changes(sweep: Sweep) -> str:
     places: dict[str, list[str]] = {}
     for name, value, following, before, after in sweep.changes():
-        step = say("with {setting} from {value} to {following}", setting=figures.words(name), value=_word(value),
-                   following=_word(following))  # fmt: skip
+        step = say("with {setting} from {value} to {following}", setting=figures.words(name), value=_word(name, value),
+                   following=_word(name, following))  # fmt: skip
         places.setdefault(step, []).append(say("{before} to {after}", before=before, after=after))
     told = [f"{step} ({listed(list(dict.fromkeys(pairs)))})" for step, pairs in places.items()]
     if not told:
@@ -82,7 +84,8 @@ def table(sweep: Sweep) -> Html:
 
     label = METRICS[sweep.metric].label
     settings = [
-        {figures.words(name): _word(value) for name, value in setting.parameters.items()} for setting in sweep.settings
+        {figures.words(name): _word(name, value) for name, value in setting.parameters.items()}
+        for setting in sweep.settings
     ]
     rows = [
         {**words, say("Verdict"): setting.readout.verdict.word, **_leader(setting, sweep)}
@@ -119,7 +122,5 @@ def provenance(sweep: Sweep, settings: list[str]) -> Html:
     return parts.section(say("Provenance"), parts.definitions(rows), open=False)
 
 
-def _word(value: object) -> str:
-    if value is None:
-        return say("the sheet's")
-    return numerals(f"{value:g}") if isinstance(value, float) else str(value)
+def _word(parameter: str, value: object) -> str:
+    return say("the sheet's") if value is None else figures.in_words(parameter, value)

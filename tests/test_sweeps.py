@@ -24,6 +24,7 @@ from experiments.registry import Run, find_run
 from experiments.report import sweep as report
 from experiments.sweeps import SETTINGS, sweep
 from experiments.verify import verify
+from experiments.words import told
 
 ROOT = Path(__file__).parents[1]
 OVER = {"horizon_months": [3, 24], "objective": ["profit", "roi"]}
@@ -69,9 +70,9 @@ def test_a_sweep_counts_who_leads_and_finds_where_that_changes(found):
         ("horizon_months", 3, 24, "Discount", "Upgrade"),  # with the objective profit
         ("objective", "profit", "roi", "Upgrade", "Discount"),  # at 24 months
     ]
-    assert swept.metric == "net"  # what decides differs from setting to setting
+    assert swept.metrics == ("net", "roi")
     same = replace(found, settings=found.settings[1::2])
-    assert same.metric == "roi"
+    assert same.metrics == ("roi",)
 
 
 def test_the_page_says_in_how_many_settings_the_leader_leads_and_the_test_can_tell(found):
@@ -99,12 +100,14 @@ def test_settings_without_a_ranking_have_no_leader(found):
 
 def test_the_picture_and_the_table_show_every_setting(found):
     drawn = report.picture(found).text
-    for words in (
-        "horizon months 3, objective net profit per customer: Discount $",
-        "horizon months 24, objective return on investment: Discount $",
-    ):
-        assert words in drawn
+    goals = {"profit": "net profit per customer", "roi": "return on investment"}
+    for setting in found.settings:
+        shown = told(setting.readout.arm("discount").estimates[setting.metric], currency="USD")
+        about = setting.parameters
+        named = f"horizon months {about['horizon_months']}, objective {goals[about['objective']]}"
+        assert f"{named}: Discount {shown} (" in drawn
     table = report.table(found).text
+    assert [table.count(f"<td>{label}: ") for label in ("Net", "Incremental ROI")] == [2, 2]
     assert table.count("<tr>") == 5
     for setting in found.settings:
         assert setting.readout.verdict.word.replace("'", "&#x27;") in table

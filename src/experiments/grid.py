@@ -36,6 +36,11 @@ class Setting:
         """Whether the verdict is to choose the leader."""
         return self.readout.verdict.tone == "go"
 
+    @property
+    def metric(self) -> str:
+        """The metric that decides in this setting."""
+        return OBJECTIVES[self.readout.objective].needs[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
@@ -46,10 +51,9 @@ class Sweep:
     failed: tuple[str, ...] = ()
 
     @property
-    def metric(self) -> str:
-        """The metric that decides; the net where settings differ in what decides."""
-        objectives = {setting.readout.objective for setting in self.settings}
-        return OBJECTIVES[objectives.pop()].needs[0] if len(objectives) == 1 else "net"
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that decide, in the order of the settings; one where all settings decide on the same."""
+        return tuple(dict.fromkeys(setting.metric for setting in self.settings))
 
     @property
     def leads(self) -> Counter[str]:

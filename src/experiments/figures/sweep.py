@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby, starmap
+from itertools import starmap
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,13 @@ def words(parameter: str) -> str:
 
 
 def over_settings(sweep: Sweep) -> Picture:
-    """Show what decides, of every offer, over the first swept parameter; a panel for each value of the others."""
-    panels = _panels(sweep)[:PANELS]
+    """Show what decides, of every offer, over a swept parameter; a panel for each value of the others.
+
+    What decides may be swept too: then each panel shows its own metric.
+    """
+    along = next((name for name in sweep.over if name != "objective"), "objective")
+    found, several = _panels(sweep, along), len(sweep.metrics) > 1
+    panels = found[:PANELS]
     labels = list(dict.fromkeys(arm.label for setting in sweep.settings for arm in setting.readout.offers))
     palette = dict(zip(labels, colours(len(labels)), strict=True))
 
@@ -48,10 +53,12 @@ def over_settings(sweep: Sweep) -> Picture:
         across = 1 if narrow else min(len(panels), 3)
         down = -(-len(panels) // across)
         figure = canvas(narrow=narrow, height=2.9 * down + 0.6)
-        axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-        for ax, (name, settings) in zip(axes, panels, strict=False):
-            _lines(ax, sweep, settings, palette)
-            title(ax, name or METRICS[sweep.metric].label, narrow=narrow)
+        axes = figure.subplots(down, across, squeeze=False, sharey=not several).ravel()
+        for ax, (metric, name, settings) in zip(axes, panels, strict=False):
+            _lines(ax, settings, along, sweep.values(along), palette)
+            title(ax, name or METRICS[metric].label, narrow=narrow)
+            if several and name:
+                ax.set_ylabel(METRICS[metric].label)
         for ax in axes[len(panels) :]:
             ax.remove()
         handles, names = axes[0].get_legend_handles_labels()
@@ -60,15 +67,15 @@ def over_settings(sweep: Sweep) -> Picture:
 
     texts = [
         named(", ".join(starmap(_setting, setting.parameters.items())), ", ".join(
-            f"{arm.label} {told(arm.estimates[sweep.metric], currency=setting.readout.currency)} "
-            f"({interval(arm.estimates[sweep.metric], currency=setting.readout.currency)})"
-            for arm in setting.readout.offers if sweep.metric in arm.estimates
+            f"{arm.label} {told(arm.estimates[metric], currency=setting.readout.currency)} "
+            f"({interval(arm.estimates[metric], currency=setting.readout.currency)})"
+            for arm in setting.readout.offers if metric in arm.estimates
         ))
-        for _, settings in panels for setting in settings
+        for metric, _, settings in panels for setting in settings
     ]  # fmt: skip
-    label, more = METRICS[sweep.metric].label, len(_panels(sweep)) - len(panels)
+    label, more = listed([METRICS[metric].label for metric in sweep.metrics]), len(found) - len(panels)
     caption = [say("{metric} of every offer over {settings}. Bars are intervals, each alone.", metric=label,
-                   settings=words(sweep.over[0]))]  # fmt: skip
+                   settings=words(along))]  # fmt: skip
     if more:
         caption.append(plural("{n} more panel is left out; the table has every setting.",
                               "{n} more panels are left out; the table has every setting.", more))  # fmt: skip
@@ -80,14 +87,13 @@ def over_settings(sweep: Sweep) -> Picture:
     )  # fmt: skip
 
 
-def _panels(sweep: Sweep) -> list[tuple[str, list[Setting]]]:
-    """Return the settings by the parameters after the first, with a name for each panel."""
-
-    def name(setting: Setting) -> str:
-        return ", ".join(starmap(_setting, list(setting.parameters.items())[1:]))
-
-    ordered = sorted(sweep.settings, key=lambda setting: [name(s) for s in sweep.settings].index(name(setting)))
-    return [(key, list(group)) for key, group in groupby(ordered, key=name)]
+def _panels(sweep: Sweep, along: str) -> list[tuple[str, str, list[Setting]]]:
+    """Return the settings by what decides and the parameters not shown along the axis, each with metric and name."""
+    panels: dict[tuple[str, str], list[Setting]] = {}
+    for setting in sweep.settings:
+        name = ", ".join(starmap(_setting, (pair for pair in setting.parameters.items() if pair[0] != along)))
+        panels.setdefault((setting.metric, name), []).append(setting)
+    return [(*key, settings) for key, settings in panels.items()]
 
 
 def in_words(parameter: str, value: object) -> str:
@@ -101,14 +107,14 @@ def _setting(parameter: str, value: object) -> str:
     return f"{words(parameter)} {in_words(parameter, value)}"
 
 
-def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[str, str]) -> None:
-    first, metric = sweep.over[0], METRICS[sweep.metric]
-    values = sweep.values(first)
+def _lines(ax: Axes, settings: Sequence[Setting], along: str, every: Sequence[object], palette: dict[str, str]) -> None:
+    here, metric = [setting.parameters[along] for setting in settings], settings[0].metric
+    values = [value for value in every if along != "objective" or value in here]
     for number, (label, colour) in enumerate(palette.items()):
         found = [
-            (values.index(setting.parameters[first]), arm.estimates[sweep.metric])
+            (values.index(setting.parameters[along]), arm.estimates[metric])
             for setting in settings for arm in setting.readout.offers
-            if arm.label == label and sweep.metric in arm.estimates
+            if arm.label == label and metric in arm.estimates
         ]  # fmt: skip
         points = [(place, one.value, one.low, one.high) for place, one in found if one.value is not None]
         beside = SIDE * (number - (len(palette) - 1) / 2)
@@ -117,9 +123,8 @@ def _lines(ax: Axes, sweep: Sweep, settings: Sequence[Setting], palette: dict[st
         for place, _, low, high in points:
             if low is not None and high is not None:
                 ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
-    ax.set_xticks(
-        range(len(values)), [fill(in_words(first, value), LONGEST, break_long_words=False) for value in values]
-    )
+    ticks = [fill(in_words(along, value), LONGEST, break_long_words=False) for value in values]
+    ax.set_xticks(range(len(values)), ticks)
     ax.set_xlim(-0.4, len(values) - 0.6)
-    ax.set_xlabel(words(first))
-    axis(ax, metric.unit, settings[0].readout.currency, which="y")
+    ax.set_xlabel(words(along))
+    axis(ax, METRICS[metric].unit, settings[0].readout.currency, which="y")

@@ -71,7 +71,7 @@ def _failures(sweep: Sweep) -> Html:
 
 def picture(sweep: Sweep) -> Html:
     """Return what decides, of every offer, over the swept parameters."""
-    if not any(sweep.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms):
+    if not any(setting.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms):
         return parts.section(
             say("What decides, setting by setting"), say("It cannot be estimated under these settings.")
         )
@@ -82,7 +82,6 @@ def table(sweep: Sweep) -> Html:
     """Return one row a setting: verdict, leader and its value."""
     import pandas as pd
 
-    label = METRICS[sweep.metric].label
     settings = [
         {figures.words(name): _word(name, value) for name, value in setting.parameters.items()}
         for setting in sweep.settings
@@ -93,19 +92,21 @@ def table(sweep: Sweep) -> Html:
     ]
     frame = pd.DataFrame(rows).set_index(figures.words(sweep.over[0]))
     note = say(
-        "Leads: nominally first on what decides in that setting. Small: the interval of its {metric}. All settings "
-        "read the same customers, so they agree more than independent tests would.", metric=label.lower(),
+        "Leads: nominally first on what decides in that setting. Small: its interval. All settings read the same "
+        "customers, so they agree more than independent tests would."
     )  # fmt: skip
     shown = parts.table(frame, caption=say("The verdict under every setting"), notes=[note])
     return parts.section(say("Every setting"), shown)
 
 
 def _leader(setting: Setting, sweep: Sweep) -> dict[str, str]:
-    ranking, leader, label = setting.readout.ranking, setting.leader, METRICS[sweep.metric].label
-    columns = (say("Leads"), label, say("Chance to be best"))
+    ranking, leader, label = setting.readout.ranking, setting.leader, METRICS[setting.metric].label
+    one = len(sweep.metrics) == 1
+    columns = (say("Leads"), label if one else say("What decides"), say("Chance to be best"))
     if ranking is None or leader is None:
         return dict.fromkeys(columns, NO_NUMBER)
-    told = shared.metric(leader, sweep.metric, setting.readout.currency)
+    told = shared.metric(leader, setting.metric, setting.readout.currency)
+    told = told if one else named(label, told)
     return dict(zip(columns, (leader.label, told, share(ranking.p_best[0], digits=0)), strict=True))
 
 

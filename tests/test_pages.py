@@ -306,12 +306,13 @@ def test_code_logs_and_plain_text_are_left_out_and_html_keeps_its_order(rendered
         new_output("stream", name="stdout", text="a print"),
         new_output("execute_result", data={"text/plain": "a repr"}),
         new_output("execute_result", data={"text/plain": "a twin", "text/html": "<p>second</p>"}),
+        new_output("display_data", data={"text/plain": "a source", "text/markdown": "Then *more*."}),
     ]
     book.cells += [new_markdown_cell("Prose *between*."), shown("<p>third</p>")]
     text = Seen(rendered(book)).text
-    for gone in ("secret_code", "a warning", "a print", "a repr", "a twin"):
+    for gone in ("secret_code", "a warning", "a print", "a repr", "a twin", "a source"):
         assert gone not in text
-    places = [text.index(word) for word in ("first", "second", "Prose between.", "third")]
+    places = [text.index(word) for word in ("first", "second", "Then more.", "Prose between.", "third")]
     assert places == sorted(places)
 
 
@@ -456,6 +457,17 @@ def test_a_run_that_cannot_be_read_is_listed_as_such(tmp_path, told):
     add_run(tmp_path, "telecom/1-lost")
     (tmp_path / "telecom/1-lost/run.json").write_text(told, encoding="utf-8")
     assert "Run.json cannot be read" in pages.index(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_run_that_only_ever_failed_leads_to_its_notebook(tmp_path):
+    add_run(tmp_path, "telecom/1-lost")
+    add_run(tmp_path, "own/report", page=False, status="failed")
+    for kept in ("telecom/1-lost", "own/report"):
+        (tmp_path / kept / "failed.json").write_bytes((tmp_path / "own/report/run.json").read_bytes())
+        (tmp_path / kept / "failed.ipynb").touch()
+    (tmp_path / "own/report/run.json").unlink()
+    seen = Seen(pages.index(tmp_path).read_text(encoding="utf-8"))
+    assert {link["href"] for link in seen.all("a")[1:]} == {"telecom/1-lost/page.html", "own/report/failed.ipynb"}
 
 
 def test_no_runs_give_a_friendly_page(tmp_path):

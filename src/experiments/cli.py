@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ DEMO = (  # sheet, lost customers, seed
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 bad input, 128 and the signal's number where one stopped it."""
+    warnings.formatwarning = lambda message, *_, **__: f"winback: {message}\n"  # people read it, not programmers
     try:
         args = _parser().parse_args(argv)
         with _stoppable():
@@ -338,9 +340,16 @@ def compare(args: argparse.Namespace) -> None:
     paths = [Path(text) for text in args.readouts] or sorted(args.reports.glob("*/3-readout/readout.json"))
     if not paths:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
-    found = [path / "readout.json" if path.is_dir() else path for path in paths]
+    found = [_readout_of(path) for path in paths]
     _compare(found, args.reports, fresh=args.fresh, changes=_changes(args, before="readouts"))
     print(f"For the next design: {args.reports / 'compare' / '4-compare' / 'pooled.json'}")
+
+
+def _readout_of(path: Path) -> Path:
+    """Return the readout of a file, a run's folder or an experiment's folder."""
+    if not path.is_dir():
+        return path
+    return next((file for file in (path / "readout.json", path / "3-readout" / "readout.json") if file.is_file()), path)
 
 
 def pdf(args: argparse.Namespace) -> None:

@@ -240,7 +240,7 @@ def _explain(document: dict[str, Any], error: Exception, *, name: str, executed:
         if cell and _in_a_cell(error):
             kind, text = _error_of(cell).get("ename", kind), _error_of(cell).get("evalue", "")
         elif cell and kind == "DeadKernelError":
-            text = "its Python was killed, most often because memory ran out. Give it less data or more memory."
+            text = "its Python was killed or ended, most often for lack of memory. Give it less data or more memory."
             _mark_killed(document, cell, text)
     lines = (text if kind == WinbackError.__name__ else f"{kind}: {text}").splitlines()
     if len(lines) > MESSAGE_LINES:

@@ -15,6 +15,7 @@ from experiments.folders import writing
 from experiments.keep import write_text
 from experiments.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.parts import Html, sign
+from experiments.registry import FAILED, RECORD
 from experiments.words import day, moment
 
 if TYPE_CHECKING:
@@ -176,10 +177,12 @@ def _left_out(what: str, number: int) -> Html:
 
 
 def _shown(output: "NotebookNode", number: int) -> Html:
-    """Return an output of cell `number` as HTML; nothing when it is plain text or a log."""
+    """Return an output of cell `number` as HTML: what is HTML or Markdown; nothing when it is plain text or a log."""
     data = output.get("data", {})
     if "text/html" in data:
         return _fit(data["text/html"], number)
+    if "text/markdown" in data:
+        return _fit(_prose(data["text/markdown"]), number)
     picture = any(kind.startswith("image/") for kind in data)
     return _left_out("a picture without alt text", number) if picture else Html("")
 
@@ -214,7 +217,9 @@ def _stamp(at: datetime) -> str:
 
 
 def index(reports: Path, *, spoken: str = ENGLISH) -> Path:
-    """Write `reports/index.html`: every run in `reports/<experiment>/<stage>/run.json`, the newest first.
+    """Write `reports/index.html`: every run in `reports/<experiment>/<stage>`, the newest first.
+
+    A run that only ever failed is there too, with its notebook.
 
     `spoken`: the language of the list; what a run said stays in its own.
     """
@@ -226,7 +231,9 @@ def index(reports: Path, *, spoken: str = ENGLISH) -> Path:
 def _index(reports: Path) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    found = [path for path in reports.glob("*/*/run.json") if not any(p.startswith(".") for p in path.parts[-3:])]
+    failed = (path for path in reports.glob(f"*/*/{FAILED}") if not path.with_name(RECORD).exists())
+    found = [path for path in (*reports.glob(f"*/*/{RECORD}"), *failed)
+             if not any(part.startswith(".") for part in path.parts[-3:])]  # fmt: skip
     runs = sorted(map(_run, sorted(found)), key=lambda run: run["started"], reverse=True)
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -246,10 +253,11 @@ def _run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError):
         told, status = {}, "unreadable"
     parameters = told.get("parameters")
+    file = next((name for name in ("page.html", "failed.ipynb") if path.with_name(name).exists()), "")
     return {
         "experiment": experiment,
         "title": say(TITLES[stage]) if stage in TITLES else _words(stage) or stage,
-        "link": f"{quote(experiment)}/{quote(stage)}/page.html" if path.with_name("page.html").exists() else "",
+        "link": f"{quote(experiment)}/{quote(stage)}/{file}" if file else "",
         "headline": str(told.get("headline") or ""),
         "notebook": Path(str(told.get("notebook") or "")).name,
         "parameters": parameters if isinstance(parameters, dict) else {},

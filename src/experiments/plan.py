@@ -363,13 +363,14 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     except ValidationError as error:
         problem = error.errors()[0]
         path = tuple(map(str, problem["loc"]))
-        where, said = ".".join(path), problem["msg"].removeprefix("Value error, ").removesuffix(".")
+        where, said = ".".join(path), problem["msg"].removeprefix("Value error, ")
+        said += "" if said.endswith((".", "?")) else "."
         if problem["type"] == "extra_forbidden":
             raise WinbackError(f"{where} is {problem['input']!r}. {did_you_mean(path[-1], _settings(path))}") from None
         if not where:  # settings that do not fit together; the message begins with the setting
-            raise WinbackError(f"{said}.") from None
+            raise WinbackError(said) from None
         given = "" if isinstance(problem.get("input"), dict) else f" is {problem.get('input')!r}"
-        raise WinbackError(f"{where}{given}. {said}.") from None
+        raise WinbackError(f"{where}{given}. {said}") from None
 
 
 def files_of(path: str | Path) -> list[Path]:

@@ -94,6 +94,8 @@ def _orders(
         setting = dict(zip(over, values, strict=True))
         read = {name: known[name].parse(value) if name in known else None for name, value in setting.items()}
         folder = out / SETTINGS / _name(read)
+        if folder.name in orders:
+            raise WinbackError(f"The setting {folder.name!r} is there twice. Give each value once.")
         orders[folder.name] = order(notebook, {**parameters, **setting}, out=folder, inputs=inputs)
     return orders
 

@@ -10,7 +10,7 @@ from experiments.language import later, plural, say
 from experiments.objectives import OBJECTIVES
 from experiments.parts import Html
 from experiments.report import shared
-from experiments.words import NO_NUMBER, amount, count, date_told, day, large, listed, money, number, share
+from experiments.words import NO_NUMBER, amount, count, date_told, day, large, listed, money, number, points, share
 
 if TYPE_CHECKING:
     from experiments.design import Design
@@ -64,7 +64,7 @@ def _facts(design: Design) -> list[tuple[str, str, str]]:
         found.append((say("Tells apart"), amount(now.objective, unit, currency=design.currency),
                       say("or more, on {goal}", goal=_goal(design.objective))))  # fmt: skip
     else:
-        found.append((say("Tells apart"), share(now.returned), say("or more of customers returned")))
+        found.append((say("Tells apart"), points(now.returned), say("or more of customers returned")))
     if design.calendar:
         last = design.calendar[-1]
         found.append((last.what, day(last.day, short=True), say("the last day of the calendar")))
@@ -149,7 +149,7 @@ def sizes(design: Design) -> Html:
     def row(size: Size) -> list[str]:
         weeks = [] if size.weeks is None else [number(size.weeks, digits=1)]
         worth = [] if size.objective is None else [amount(size.objective, unit, currency=design.currency)]
-        return [count(size.smallest), large(size.cost, design.currency), *weeks, share(size.returned), *worth]
+        return [count(size.smallest), large(size.cost, design.currency), *weeks, points(size.returned), *worth]
 
     weeks = [say("Weeks of calls")] if around[0].weeks is not None else []
     worth = []

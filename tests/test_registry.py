@@ -1,6 +1,8 @@
 """The register of runs: what is reused, what differs, what can be had again."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +11,15 @@ from notebooks import leftovers, make
 
 from experiments import cli, registry
 from experiments.errors import WinbackError
+from experiments.folders import workshop
 from experiments.notebooks import run
 from experiments.registry import Run, chosen, differences, find_run, inputs_of, runs
 from experiments.verify import records_to_verify, verify
 
 WRITE = """
 import json
+import os
+import time
 from pathlib import Path
 number = len(Path(data).read_text()) * n
 arms = [{'name': 'gift', 'net': number}, {'name': 'call', 'net': 1}]
@@ -194,3 +199,12 @@ def test_a_record_that_is_none_is_refused_with_what_to_do(tmp_path):
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(WinbackError, match=r"is no run\.json .* Run the notebook again"):
             Run.read(tmp_path / "run.json")
+
+
+def test_what_a_killed_run_left_goes_after_a_day(tmp_path):
+    for name, age in ((".3-readout-old", 90_000), (".3-readout-now", 60), (".4-compare-old", 90_000)):
+        (tmp_path / name / "reports").mkdir(parents=True)
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with workshop(tmp_path / "3-readout") as work:
+        assert work.is_dir()
+    assert {path.name for path in tmp_path.glob(".*")} == {".3-readout-now", ".4-compare-old"}

@@ -1,22 +1,32 @@
 """The folder of a run: made in a temporary one beside it, published all at once, changed by one at a time."""
 
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from experiments.errors import WinbackError
 
+DAY = 86_400  # seconds
+
 
 @contextmanager
 def workshop(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `out` and remove it at the end, however that comes."""
+    """Give a temporary folder beside `out` and remove it at the end, however that comes.
+
+    What a killed run left there is removed after a day.
+    """
     if out.exists() and not out.is_dir():
         raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
+        for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
+            if time.time() - left.stat().st_mtime > DAY:
+                shutil.rmtree(left, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             yield work

@@ -2,13 +2,17 @@
 
 from dataclasses import fields, replace
 from datetime import date
+from importlib.resources import files as inside
 from itertools import combinations, pairwise
 
+import browsing
 import cohorts
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from experiments import parts
 from experiments.decide import Verdict
 from experiments.design import Design, Difference, PlannedArm, Size
 from experiments.estimands import METRICS
@@ -294,3 +298,39 @@ def test_no_name_of_an_offer_lies_on_the_line_of_break_even(about, width):
     boxes = {text.get_text(): box.transformed(ax.transData.inverted()) for text, box in texts_of(figure)
              if text in ax.texts and text.get_text() in names}  # fmt: skip
     assert [label for label, box in boxes.items() if box.x0 < box.y1 and box.x1 > box.y0] == []
+
+
+WIDEST = {  # the columns of a readout of a small test in which one offer lost money
+    "Assigned": "600",
+    "Accepted": "14.7 %\n12.1 to 17.7 %",
+    "Returned": "14.7 %\n12.1 to 17.7 %",
+    "Lift": "−4.17 points\n−6.08 to −2.69 points",
+    "Months retained": "0.45\n0.36 to 0.54",
+    "Value gained": "€5.80\n€4.06 to €7.54",
+    "Cost added": "€1.20\n€1.20 to €1.20",
+    "Net": "−€2.54\n−€3.17 to −€1.92",
+    "Incremental ROI": "−212 %\n−264 to −160 %",
+    "Gross ROI": "−100 %\n−100 to −100 %",
+}
+
+
+browser, visit = browsing.browser, browsing.visit
+
+
+class TestTable:
+    pytestmark = browsing.in_browser
+
+    @pytest.fixture
+    def files(self, tmp_path):
+        frame = pd.DataFrame(WIDEST, index=pd.Index(["Voucher"], name="Offer"))
+        style = inside("experiments").joinpath("templates/page.css").read_text()
+        table = parts.table(frame, caption="Estimates per assigned customer")
+        page = tmp_path / "page.html"
+        page.write_text(
+            f'<meta charset="utf-8"><style>{style}</style><main><div class="wide">{table.text}</div></main>'
+        )
+        return {"table": page}
+
+    def test_a_readout_of_eleven_columns_is_whole_on_a_desk(self, visit):
+        region = visit("table").locator(".scroll")
+        assert region.evaluate("e => e.scrollWidth - e.clientWidth") == 0

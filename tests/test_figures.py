@@ -2,13 +2,17 @@
 
 from dataclasses import fields, replace
 from datetime import date
+from importlib.resources import files as inside
 from itertools import combinations, pairwise
 
+import browsing
 import cohorts
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from experiments import parts
 from experiments.decide import Verdict
 from experiments.design import Design, Difference, PlannedArm, Size
 from experiments.estimands import METRICS
@@ -32,12 +36,12 @@ def arm(label, estimates, *, active, holdout=False):
     return Arm(**dict.fromkeys(field.name for field in fields(Arm)) | about | {"estimates": estimates})
 
 
-def offer(label, *, accepted, value, cost, end):
+def offer(label, *, accepted, value, cost, end, half=None):
     net = value - cost
     numbers = {
         "accepted": (accepted, 0.01),
         "returned": (accepted, 0.01),
-        "value_gained": (value, 0.1 * abs(value)),
+        "value_gained": (value, half or 0.1 * abs(value)),
         "cost_added": (cost, 0.02 * cost),
         "net": (net, 0.1 * abs(value)),
         "roi": (net / cost, 0.1 * abs(value) / cost),
@@ -74,6 +78,13 @@ READOUTS = {
     "all cost the same": readout(
         *(offer(f"Match {n}:1", accepted=0.02, value=1.0, cost=0.5, end=0.001) for n in (1, 2, 3)), name="donors"
     ),
+    "as the donors": readout(
+        *(
+            offer(f"Match {n}:1", accepted=0.02, value=value, cost=0.5, half=0.2, end=0.001)
+            for n, value in ((1, 0.12), (2, 0.21), (3, 0.12))
+        ),
+        name="lapsed",
+    ),
     "losses, great and small": readout(
         offer("A loss", accepted=0.3, value=-1200.0, cost=900.0, end=0.2),
         offer("No gain", accepted=0.0, value=3.0, cost=3000.0, end=0.0),
@@ -81,6 +92,10 @@ READOUTS = {
     "one that just pays": readout(offer("Only one", accepted=0.999, value=101.0, cost=100.0, end=0.9)),
     "many with long names": readout(
         *(offer(f"A rather long offer, {n}", accepted=0.4, value=4e4 + n, cost=1e4 + 40 * n, end=0.3) for n in range(8))
+    ),
+    "two with very long names": readout(
+        offer("Rabatt 5 Euro im Monat für drei Monate", accepted=0.10, value=2.0, cost=0.6, end=0.04),
+        offer("Gutschein 15 Euro auf den nächsten Einkauf", accepted=0.08, value=2.9, cost=1.4, end=0.05),
     ),
 }
 
@@ -253,3 +268,69 @@ def test_the_frontier_joins_what_no_offer_and_no_mix_dominates():
     joined = read._on_frontier([discount, upgrade, bundle, tailored])
     assert joined == [(0.0, 0.0), upgrade, tailored]  # the discount lies below the line between its neighbours
     assert read._on_frontier([(10, -5)]) == [(0.0, 0.0)]
+
+
+@pytest.mark.parametrize("draw", [read.faces_of_success, read.return_against_cost, read.active_by_month])
+@pytest.mark.parametrize("about", READOUTS)
+def test_long_names_leave_half_of_a_phone_for_the_plot(draw, about):
+    figure = draw(READOUTS[about]).narrow
+    FigureCanvasAgg(figure).draw()
+    assert min(ax.get_position().width for ax in figure.axes) >= 0.5
+
+
+@pytest.mark.parametrize("width", ["figure", "narrow"])
+@pytest.mark.parametrize("about", ["all cost the same", "as the donors"])
+def test_offers_of_one_cost_stand_side_by_side(about, width):
+    figure = getattr(read.return_against_cost(READOUTS[about]), width)
+    FigureCanvasAgg(figure).draw()
+    ax = figure.axes[0]
+    places = sorted(ax.transData.transform(bar.lines[0].get_xydata())[0, 0] for bar in ax.containers)
+    assert all(right - left > 8 / 72 * figure.dpi for left, right in pairwise(places))  # a dot is 8 points wide
+    assert places[-1] - places[0] < 0.2 * ax.bbox.width
+
+
+@pytest.mark.parametrize("width", ["figure", "narrow"])
+@pytest.mark.parametrize("about", READOUTS)
+def test_no_name_of_an_offer_lies_on_the_line_of_break_even(about, width):
+    told = READOUTS[about]
+    figure = getattr(read.return_against_cost(told), width)
+    names, ax = {arm.label for arm in told.offers}, figure.axes[0]
+    boxes = {text.get_text(): box.transformed(ax.transData.inverted()) for text, box in texts_of(figure)
+             if text in ax.texts and text.get_text() in names}  # fmt: skip
+    assert [label for label, box in boxes.items() if box.x0 < box.y1 and box.x1 > box.y0] == []
+
+
+WIDEST = {  # the columns of a readout of a small test in which one offer lost money
+    "Assigned": "600",
+    "Accepted": "14.7 %\n12.1 to 17.7 %",
+    "Returned": "14.7 %\n12.1 to 17.7 %",
+    "Lift": "−4.17 points\n−6.08 to −2.69 points",
+    "Months retained": "0.45\n0.36 to 0.54",
+    "Value gained": "€5.80\n€4.06 to €7.54",
+    "Cost added": "€1.20\n€1.20 to €1.20",
+    "Net": "−€2.54\n−€3.17 to −€1.92",
+    "Incremental ROI": "−212 %\n−264 to −160 %",
+    "Gross ROI": "−100 %\n−100 to −100 %",
+}
+
+
+browser, visit = browsing.browser, browsing.visit
+
+
+class TestTable:
+    pytestmark = browsing.in_browser
+
+    @pytest.fixture
+    def files(self, tmp_path):
+        frame = pd.DataFrame(WIDEST, index=pd.Index(["Voucher"], name="Offer"))
+        style = inside("experiments").joinpath("templates/page.css").read_text()
+        table = parts.table(frame, caption="Estimates per assigned customer")
+        page = tmp_path / "page.html"
+        page.write_text(
+            f'<meta charset="utf-8"><style>{style}</style><main><div class="wide">{table.text}</div></main>'
+        )
+        return {"table": page}
+
+    def test_a_readout_of_eleven_columns_is_whole_on_a_desk(self, visit):
+        region = visit("table").locator(".scroll")
+        assert region.evaluate("e => e.scrollWidth - e.clientWidth") == 0

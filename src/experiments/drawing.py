@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import fill
@@ -23,6 +23,8 @@ BESIDE = 0.15  # inches kept free on each side of a panel: the tick labels of ne
 LETTER, LINE = 0.1, 15  # inches of a letter, points of a line
 OUTSIDE = 1.0  # inches of a figure that its axes leave for what stands outside them
 TITLE = 34  # letters of a line of a title on a phone
+NAMES = 34, 16  # letters of a line of a name beside an axis, wide and on a phone: half of the width is for the axes
+DOT = 0.2  # inches of a dot and a little air
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,21 @@ def title(ax: Axes, text: str, *, narrow: bool) -> None:
     ax.set_title(fill(text, TITLE) if narrow else text)
 
 
+def name(text: str, *, narrow: bool) -> str:
+    """Return a name to stand beside an axis, in as many lines as leave the axes half of the width."""
+    return fill(text, NAMES[narrow])
+
+
+def key(figure: Figure, names: Mapping[str, str]) -> None:
+    """Tell under the axes which name has which colour, and give the figure the height for it."""
+    from matplotlib.lines import Line2D
+
+    labels = [fill(text, round(figure.get_figwidth() / LETTER) - 6) for text in names]
+    dots = [Line2D([], [], color=colour, marker="o", ls="", ms=8) for colour in names.values()]
+    figure.set_figheight(figure.get_figheight() + LINE / 72 * (1 + sum(text.count("\n") + 1.4 for text in labels)))
+    figure.legend(dots, labels, loc="outside lower left", labelcolor="linecolor", frameon=False)
+
+
 def axis(ax: Axes, unit: str, currency: str = "", *, which: str = "x", ticks: int = 4) -> None:
     """Write the ticks of an axis in their unit, as many digits as they need, and draw its grid."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -151,10 +168,11 @@ def apart(ends: Sequence[End], gap: float) -> Iterator[tuple[float, End]]:
         yield from zip(heights(group), group, strict=True)
 
 
-def flags(ax: Axes, points: Sequence[Flag], *, size: tuple[float, float]) -> None:
-    """Label points above them. Labels of near points fly from poles, each beyond the next: no pole crosses a label.
+def flags(ax: Axes, points: Sequence[Flag], *, size: tuple[float, float]) -> bool:
+    """Label points above them, off the line of y = x; return False, with nothing drawn, where there is no room.
 
-    Gives the axis the height that the labels need. `size`: of the figure, in inches.
+    Labels of near points fly from poles, each beyond the next: no pole crosses a label. Gives the axis the height that
+    the labels need. `size`: of the figure, in inches.
     """
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     width, height = (length - OUTSIDE for length in size)
@@ -162,13 +180,28 @@ def flags(ax: Axes, points: Sequence[Flag], *, size: tuple[float, float]) -> Non
     room = LETTER * longest / width * (right - left)
     groups = list(_near(points, room))
     to_left = any(len(group) > 1 and group[-1].x + room > right for group in groups)
-    for group in groups:
-        top = max(point.top for point in group)
+    spans = [_span(group, room, to_left=to_left) for group in groups]
+    beyond = OUTSIDE / 2 / width * (right - left)
+    if any(start < left or end > right + beyond for start, end in spans):
+        return False
+    free = [(5 + LINE * len(group)) / (72 * height) for group in groups]
+    tall = (high - low) / (1 - max(free, default=0))
+    tops = [max(point.top for point in group) for group in groups]
+    tops = [max(top, end) if start <= top + share * tall else top
+            for top, (start, end), share in zip(tops, spans, free, strict=True)]  # fmt: skip
+    for group, top in zip(groups, tops, strict=True):
         for step, point in enumerate(group if to_left else reversed(group)):
             side = "center" if len(group) == 1 else "right" if to_left else "left"
             _flag(ax, point, top=top, up=5 + LINE * step, side=side)
-    free = (5 + LINE * max(map(len, groups), default=0)) / (72 * height)
-    ax.set_ylim(low, high + free / (1 - free) * (high - low))
+    ax.set_ylim(low, low + max([tall, *((top - low) / (1 - share) for top, share in zip(tops, free, strict=True))]))
+    return True
+
+
+def _span(group: Sequence[Flag], room: float, *, to_left: bool) -> tuple[float, float]:
+    """Return where the labels of a group begin and end."""
+    if len(group) == 1:
+        return group[0].x - room / 2, group[0].x + room / 2
+    return (group[0].x - room, group[-1].x) if to_left else (group[0].x, group[-1].x + room)
 
 
 def _near(points: Sequence[Flag], room: float) -> Iterator[list[Flag]]:
@@ -184,10 +217,11 @@ def _near(points: Sequence[Flag], room: float) -> Iterator[list[Flag]]:
 
 
 def _flag(ax: Axes, point: Flag, *, top: float, up: float, side: str) -> None:
-    if side != "center":
+    if side != "center" or top > point.top:
         pole = {"arrowstyle": "-", "color": point.colour, "lw": 0.7, "shrinkA": 0, "shrinkB": 0}
+        end = up if side == "center" else up + LINE / 2
         ax.plot([point.x, point.x], [point.top, top], color=point.colour, lw=0.7)
-        ax.annotate("", (point.x, top), xytext=(0, up + LINE / 2), textcoords="offset points", arrowprops=pole)
+        ax.annotate("", (point.x, top), xytext=(0, end), textcoords="offset points", arrowprops=pole)
     shift = {"center": 0, "left": 3, "right": -3}[side]
     ax.annotate(point.label, (point.x, top), xytext=(shift, up), textcoords="offset points", ha=side, va="bottom",
                 color=point.colour, fontweight="bold")  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.drawing import (
     BEST,
     COLOURS,
+    DOT,
     INK,
     LOSS,
+    OUTSIDE,
     QUIET,
     End,
     Flag,
@@ -20,6 +22,8 @@ from experiments.drawing import (
     canvas,
     colours,
     flags,
+    key,
+    name,
     title,
     zero,
 )
@@ -37,6 +41,21 @@ if TYPE_CHECKING:
     from experiments.estimate import Estimate
 
 
+ASIDE = 0.2  # of the axis of costs: all that points of one cost may take to stand side by side
+BESIDE_LINE = 12  # letters of a name that stands beside a line on a phone; longer ones stand under the axes
+
+
+class Point(NamedTuple):
+    """An offer in the picture of value against cost: money per customer assigned."""
+
+    cost: float
+    value: float
+    low: float
+    high: float
+    label: str
+    colour: str
+
+
 def faces_of_success(readout: Readout) -> Picture:
     """Show the offers side by side on who says yes, what it earns and what each unit of cost returns."""
     wanted = ("accepted", "returned", "net", "roi") if readout.dated else ("returned", "net", "roi")
@@ -46,12 +65,15 @@ def faces_of_success(readout: Readout) -> Picture:
         metrics = [metric for metric in ("accepted", "returned", "gross_roi") if metric in readout.offers[0].estimates]
 
     def draw(*, narrow: bool) -> Figure:
-        rows = len(readout.offers)
-        figure = canvas(narrow=narrow, height=len(metrics) * (0.42 * rows + 0.9) if narrow else 0.5 * rows + 1.3)
+        labels = [name(arm.label, narrow=narrow) for arm in reversed(readout.offers)]
+        rows, lines = len(labels), max(label.count("\n") for label in labels) + 1
+        height = max(0.42 if narrow else 0.5, 0.17 + 0.17 * lines) * rows
+        figure = canvas(narrow=narrow, height=len(metrics) * (height + 0.9) if narrow else height + 1.3)
         grid = (len(metrics), 1) if narrow else (1, len(metrics))
         axes = figure.subplots(*grid, squeeze=False, sharey=not narrow).ravel()
         for ax, metric in zip(axes, metrics, strict=True):
             _dots(ax, readout, metric, ticks=2 if narrow else 3)
+            ax.set_yticks(range(rows), labels)
         return figure
 
     told_best = [named(METRICS[metric].label, _best(readout, metric).label) for metric in metrics]
@@ -95,7 +117,6 @@ def _dots(ax: Axes, readout: Readout, metric: str, *, ticks: int) -> None:
         text = amount(estimate.value, estimate.unit, currency=readout.currency)
         ax.annotate(text, (estimate.value, place), xytext=(0, 7), textcoords="offset points", ha="center",
                     color=colour, fontsize=10, fontweight="bold" if arm is best else "normal")  # fmt: skip
-    ax.set_yticks(range(len(offers)), [arm.label for arm in offers])
     ax.set_ylim(-0.5, len(offers) - 0.3)
     decides = say("{metric} ◂ decides", metric=METRICS[metric].label)
     ax.set_title(decides if OBJECTIVES[readout.objective].needs[0] == metric else METRICS[metric].label)
@@ -109,16 +130,20 @@ def return_against_cost(readout: Readout) -> Picture:
 
     def draw(*, narrow: bool) -> Figure:
         figure = canvas(narrow=narrow, height=4.2 if narrow else 4.4)
+        size = figure.get_figwidth(), figure.get_figheight()
         ax, points = figure.subplots(), list(_points(readout))
-        on = _on_frontier([(x, y) for x, y, *_ in points])
-        ax.plot(*zip(*on, strict=True), color=QUIET, lw=1, zorder=1)
-        for x, y, (low, high), _, colour in points:
-            face = colour if (x, y) in on else "white"
+        on = _on_frontier([(point.cost, point.value) for point in points])
+        places = _beside(points, width=size[0] - OUTSIDE)
+        seen = {(point.cost, point.value): x for point, x in zip(points, places, strict=True)}
+        ax.plot([seen.get(one, one[0]) for one in on], [value for _, value in on], color=QUIET, lw=1, zorder=1)
+        for x, (cost, y, low, high, _, colour) in zip(places, points, strict=True):
+            face = colour if (cost, y) in on else "white"
             ax.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", color=colour, mfc=face, mew=2, ms=8, lw=2)
         ax.set_xlim(min(0.0, ax.get_xlim()[0]), ax.get_xlim()[1] * 1.12)
         ax.set_ylim(min(0.0, ax.get_ylim()[0]))
-        size = figure.get_figwidth(), figure.get_figheight()
-        flags(ax, [Flag(x, high, label, colour) for x, _, (_, high), label, colour in points], size=size)
+        labels = [Flag(x, point.high, point.label, point.colour) for x, point in zip(places, points, strict=True)]
+        if not flags(ax, labels, size=size):
+            key(figure, {point.label: point.colour for point in points})
         _break_even(ax)
         ax.set_xlabel(say("Cost added per customer assigned"))
         ax.set_ylabel(say("Value gained per customer assigned"))
@@ -154,12 +179,24 @@ def _on_frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return sorted(point for i, point in enumerate(everything) if not dominators(costs, gains, i))
 
 
-def _points(readout: Readout) -> Iterator[tuple[float, float, tuple[float, float], str, str]]:
-    """Yield cost added, value gained and its bounds, label and colour of every offer where they are known."""
+def _points(readout: Readout) -> Iterator[Point]:
+    """Yield the point of every offer whose numbers are known."""
     for arm, colour in zip(readout.offers, colours(len(readout.offers)), strict=True):
         x, y = arm.estimates["cost_added"].value, arm.estimates["value_gained"]
         if x is not None and y.value is not None and y.low is not None and y.high is not None:
-            yield x, y.value, (y.low, y.high), arm.label, colour
+            yield Point(x, y.value, y.low, y.high, arm.label, colour)
+
+
+def _beside(points: Sequence[Point], *, width: float) -> list[float]:
+    """Return where along the axis of costs the points are drawn: side by side where costs are nearly equal.
+
+    `width`: of the axes, in inches.
+    """
+    costs = [point.cost for point in points]
+    gap = min(DOT / width, ASIDE / max(1, len(points))) * (max([0.0, *costs]) - min([0.0, *costs]))
+    ends = [End(point.cost, str(place), "") for place, point in enumerate(points)]
+    places = {int(end.label): x for x, end in apart(ends, gap)}
+    return [places[place] for place in range(len(points))]
 
 
 def _break_even(ax: Axes) -> None:
@@ -188,6 +225,9 @@ def active_by_month(readout: Readout) -> Picture:
             ends.append(End(arm.active[-1], arm.label, colour))
         ax.set_ylim(0)
         ax.set_xlim(0, len(readout.arms[0].active) - 1)
+        if narrow and max(len(end.label) for end in ends) > BESIDE_LINE:
+            key(figure, {end.label: end.colour for end in ends})
+            ends = []
         for height, end in apart(ends, 0.06 * ax.get_ylim()[1]):
             ax.annotate(end.label, (ax.get_xlim()[1], height), xytext=(6, 0), textcoords="offset points",
                         color=end.colour, va="center", fontweight="bold", annotation_clip=False)  # fmt: skip
@@ -264,8 +304,8 @@ def driver_effects(drivers: Sequence[Driver]) -> Picture:
     )  # fmt: skip
 
 
-def _factor(name: str) -> str:
-    return say(FACTORS[name]) if name in FACTORS else name
+def _factor(factor: str) -> str:
+    return say(FACTORS[factor]) if factor in FACTORS else factor
 
 
 def _level(factor: str, level: str) -> str:
@@ -274,7 +314,7 @@ def _level(factor: str, level: str) -> str:
 
 
 def _effects(ax: Axes, effects: Sequence[Estimate | None], question: str) -> None:
-    name, _, nothing = QUESTIONS[question]
+    asked, _, nothing = QUESTIONS[question]
     for place, effect in enumerate(effects):
         if effect is None or effect.value is None or effect.low is None or effect.high is None:
             continue
@@ -282,7 +322,7 @@ def _effects(ax: Axes, effects: Sequence[Estimate | None], question: str) -> Non
         ax.plot([effect.low, effect.high], [place, place], color=colour, lw=2, solid_capstyle="butt")
         ax.plot(effect.value, place, "o", color=colour, ms=5)
     ax.axvline(nothing, color=INK, lw=1)
-    ax.set_title(say(name))
+    ax.set_title(say(asked))
     axis(ax, "share" if nothing == 0 else "times", "USD", ticks=3)
 
 
@@ -300,7 +340,7 @@ def acceptors_staying(readout: Readout) -> Picture:
         ax = figure.subplots()
         for life, colour in zip(lives, colours(len(lives)), strict=True):
             ax.step((0, *life.curve.months), (1.0, *life.curve.survival), where="post", color=colour, lw=2,
-                    label=readout.arm(life.offer).label)  # fmt: skip
+                    label=name(readout.arm(life.offer).label, narrow=narrow))  # fmt: skip
         ax.set_ylim(0)
         ax.set_xlim(0)
         ax.set_xlabel(say("Months since the first purchase"))
@@ -330,9 +370,8 @@ def hazard_by_month(readout: Readout) -> Picture:
         for life, colour in zip(lives, colours(len(lives)), strict=True):
             rows = [hazard for hazard in life.hazards if hazard.months < until]
             rates = [hazard.rate.value or 0.0 for hazard in rows]
-            ax.plot(
-                [hazard.months for hazard in rows], rates, color=colour, lw=1.8, label=readout.arm(life.offer).label
-            )
+            ax.plot([hazard.months for hazard in rows], rates, color=colour, lw=1.8,
+                    label=name(readout.arm(life.offer).label, narrow=narrow))  # fmt: skip
             marks = [(hazard.months, hazard.rate.value or 0.0) for hazard in rows if hazard.promotion_ends]
             for month, rate in marks:
                 ax.plot(month, rate, "o", color=colour, ms=9)
@@ -376,14 +415,14 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
         figure = canvas(narrow=narrow, height=0.26 * len(table.segments) * len(names) + 1.2)
         ax = figure.subplots()
         for place, segment in enumerate(table.segments):
-            for step, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
-                cell, height = table.cell(segment, name).shrunk, place + (step - (len(names) - 1) / 2) * 0.18
+            for step, (offer, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
+                cell, height = table.cell(segment, offer).shrunk, place + (step - (len(names) - 1) / 2) * 0.18
                 if cell.value is None or cell.low is None or cell.high is None:
                     continue
                 ax.plot([cell.low, cell.high], [height, height], color=colour, lw=2, solid_capstyle="butt")
                 ax.plot(cell.value, height, "o", color=colour, ms=6,
-                        label=readout.arm(name).label if place == 0 else None)  # fmt: skip
-        ax.set_yticks(range(len(table.segments)), table.segments)
+                        label=name(readout.arm(offer).label, narrow=narrow) if place == 0 else None)  # fmt: skip
+        ax.set_yticks(range(len(table.segments)), [name(segment, narrow=narrow) for segment in table.segments])
         ax.invert_yaxis()
         title(ax, say(what[0], factor=factor), narrow=narrow)
         axis(ax, unit, readout.currency, ticks=3 if narrow else 5)
@@ -392,8 +431,8 @@ def best_by_segment(readout: Readout, factor: str) -> Picture:
         return figure
 
     gains = {
-        segment: [f"{readout.arm(name).label} {told(table.cell(segment, name).shrunk, currency=readout.currency)}"
-                  for name in names]
+        segment: [f"{readout.arm(offer).label} {told(table.cell(segment, offer).shrunk, currency=readout.currency)}"
+                  for offer in names]
         for segment in table.segments
     }  # fmt: skip
     texts = [named(segment, ", ".join(told_gains)) for segment, told_gains in gains.items()]

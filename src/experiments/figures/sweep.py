@@ -7,7 +7,7 @@ from itertools import starmap
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from experiments.drawing import Picture, axis, both, canvas, colours, title
+from experiments.drawing import Picture, axis, both, canvas, colours, name, title
 from experiments.estimands import METRICS
 from experiments.grid import Setting, Sweep
 from experiments.language import later, numerals, plural, say
@@ -43,7 +43,7 @@ def over_settings(sweep: Sweep) -> Picture:
 
     What decides may be swept too: then each panel shows its own metric.
     """
-    along = next((name for name in sweep.over if name != "objective"), "objective")
+    along = next((parameter for parameter in sweep.over if parameter != "objective"), "objective")
     found, several = _panels(sweep, along), len(sweep.metrics) > 1
     panels = found[:PANELS]
     labels = list(dict.fromkeys(arm.label for setting in sweep.settings for arm in setting.readout.offers))
@@ -54,15 +54,16 @@ def over_settings(sweep: Sweep) -> Picture:
         down = -(-len(panels) // across)
         figure = canvas(narrow=narrow, height=2.9 * down + 0.6)
         axes = figure.subplots(down, across, squeeze=False, sharey=not several).ravel()
-        for ax, (metric, name, settings) in zip(axes, panels, strict=False):
+        for ax, (metric, panel, settings) in zip(axes, panels, strict=False):
             _lines(ax, settings, along, sweep.values(along), palette)
-            title(ax, name or METRICS[metric].label, narrow=narrow)
-            if several and name:
+            title(ax, panel or METRICS[metric].label, narrow=narrow)
+            if several and panel:
                 ax.set_ylabel(METRICS[metric].label)
         for ax in axes[len(panels) :]:
             ax.remove()
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2 if narrow else 4, frameon=False)
+        handles, offers = axes[0].get_legend_handles_labels()
+        offers = [name(offer, narrow=narrow) for offer in offers]
+        figure.legend(handles, offers, loc="outside lower center", ncols=2 if narrow else 4, frameon=False)
         return figure
 
     texts = [
@@ -91,8 +92,8 @@ def _panels(sweep: Sweep, along: str) -> list[tuple[str, str, list[Setting]]]:
     """Return the settings by what decides and the parameters not shown along the axis, each with metric and name."""
     panels: dict[tuple[str, str], list[Setting]] = {}
     for setting in sweep.settings:
-        name = ", ".join(starmap(_setting, (pair for pair in setting.parameters.items() if pair[0] != along)))
-        panels.setdefault((setting.metric, name), []).append(setting)
+        panel = ", ".join(starmap(_setting, (pair for pair in setting.parameters.items() if pair[0] != along)))
+        panels.setdefault((setting.metric, panel), []).append(setting)
     return [(*key, settings) for key, settings in panels.items()]
 
 

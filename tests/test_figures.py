@@ -287,6 +287,8 @@ def test_offers_of_one_cost_stand_side_by_side(about, width):
     places = sorted(ax.transData.transform(bar.lines[0].get_xydata())[0, 0] for bar in ax.containers)
     assert all(right - left > 8 / 72 * figure.dpi for left, right in pairwise(places))  # a dot is 8 points wide
     assert places[-1] - places[0] < 0.2 * ax.bbox.width
+    assert "side by side" in read.return_against_cost(READOUTS[about]).caption
+    assert "side by side" not in read.return_against_cost(READOUTS["losses, great and small"]).caption
 
 
 @pytest.mark.parametrize("width", ["figure", "narrow"])

@@ -11,6 +11,7 @@ from experiments.drawing import (
     DOT,
     INK,
     LOSS,
+    NARROW,
     OUTSIDE,
     QUIET,
     End,
@@ -158,14 +159,18 @@ def return_against_cost(readout: Readout) -> Picture:
             cost=told(arm.estimates["cost_added"], currency=readout.currency))
         for arm in readout.offers
     ]  # fmt: skip
+    about = say(
+        "Above the dashed line an offer earns more than it costs; the distance to the line is the net. Joined: the "
+        "offers that bring most for their cost. Hollow: another, or two mixed, brings more for no more."
+    )
+    shown = list(_points(readout))
+    moved = [point.cost for point in shown] != _beside(shown, width=NARROW - OUTSIDE)
+    aside = say("Offers of nearly equal cost stand side by side; their costs are in the table.") if moved else ""
     return both(
         draw,
         alt=say("Value gained against cost added, each offer a dot with its interval. {offers}.",
                 offers="; ".join(texts)),
-        caption=say(
-            "Above the dashed line an offer earns more than it costs; the distance to the line is the net. Joined: the "
-            "offers that bring most for their cost. Hollow: another, or two mixed, brings more for no more."
-        ),
+        caption=f"{about} {aside}".rstrip(),
     )  # fmt: skip
 
 

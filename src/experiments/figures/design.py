@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, isclose, sqrt
+from math import inf, isclose
 from typing import TYPE_CHECKING
 
 from experiments.drawing import BEST, COLOURS, LINE, QUIET, Picture, axis, both, canvas, title
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Below so many customers an arm the words of a planned test begin, centre or end at its point.
 SIDES = ((10_000, "left"), (100_000, "center"), (inf, "right"))
+ROOM = {False: 0.5, True: 0.6}  # of the axis of sizes, up to which a line's words go to the right
+SIDE = {False: (4, "left"), True: (-4, "right")}
+LEVEL = {False: (-3, "top"), True: (3, "bottom")}
 ALIKE = 0.02  # relative distance below which two dashed lines are one
 WORDS = 0.3  # of the height of the curve, kept free above it for words
 
@@ -93,15 +96,16 @@ def _hoped(design: Design, metric: str) -> list[Difference]:
 def _line(ax: Axes, one: Difference, *, narrow: bool, above: bool) -> None:
     """Draw a difference that is hoped for, and where it meets the curve.
 
-    Its words stand below it, or `above` it, on the side of that point where there is more room.
+    On the left its words stand below it, where the curve never runs; where that point leaves room for them on the
+    right, there, and then the words of the line `above` the other stand above it.
     """
     said = say("{one} less {other}", one=one.first, other=one.second)
     needs = say("needs {n}", n=one.needed or 0)
     ax.axhline(one.hoped, color=QUIET, lw=1, ls=(0, (4, 3)))
     ax.plot(one.needed or 1, one.hoped, "o", color=QUIET, ms=6, clip_on=False)
     left, right = ax.get_xlim()
-    after = (one.needed or 1) < sqrt(left * right)  # the words stand where the longer part of the line is
-    side, (dx, ha), (dy, va) = float(after), ((4, "left"), (-4, "right"))[after], ((-3, "top"), (3, "bottom"))[above]
+    after = (one.needed or 1) < left * (right / left) ** ROOM[above]
+    side, (dx, ha), (dy, va) = float(after), SIDE[after], LEVEL[above and after]
     ax.annotate(("\n" if narrow else ", ").join((said, needs)), (side, one.hoped), xytext=(dx, dy), ha=ha, va=va,
                 xycoords=("axes fraction", "data"), textcoords="offset points", color=QUIET, fontsize=9)  # fmt: skip
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from experiments import parts
-from experiments.decide import headline
+from experiments.decide import MONEY, headline
 from experiments.errors import WinbackError
 from experiments.estimands import METRICS
 from experiments.figures import compare as figures
@@ -103,15 +103,12 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
     first = pooled[0]
     word, tone = _word(first, metric)
     detail = _detail(pooled, known)
-    if metric not in IN_MONEY and any(set(OBJECTIVES[one.objective].needs) & IN_MONEY for one in readouts):
+    if metric not in MONEY and any(set(OBJECTIVES[one.objective].needs) & MONEY for one in readouts):
         paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=first.label)
         word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
         detail = f"{_money_apart(readouts)} {detail}".rstrip()
     card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
     return card + parts.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
-
-
-IN_MONEY = {"net", "roi"}
 
 
 def _money_apart(readouts: Sequence[Readout]) -> str:

@@ -38,7 +38,7 @@ test: $(VENV)/.dev  ## every test but the studies, and the examples in the docs
 	@$(if $(CHROMIUM),:,echo 'No chromium on the PATH: the browser tests are left out.')
 	@$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)" $(ARGS)
 
-check: $(VENV)/.dev  ## lint, format, types, order of the rooms, notebooks without outputs
+check: $(VENV)/.dev  ## lint, format, types, order of the packages, notebooks without outputs
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy

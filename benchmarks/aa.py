@@ -17,10 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.assign import BUCKETS
-from experiments.estimate import jackknife_covariance, newcombe, normal_quantile, simultaneous_quantile, t_quantile
-from experiments.payoff import discount_factors
-from experiments.simulate import ARMS, OFFERS, World, draw_cube
+from experiments.data.randomise import BUCKETS
+from experiments.metrics.money import discount_factors
+from experiments.simulate.telecom import ARMS, OFFERS, World, draw_cube
+from experiments.stats.intervals import (
+    jackknife_covariance,
+    newcombe,
+    normal_quantile,
+    simultaneous_quantile,
+    t_quantile,
+)
 
 HERE = Path(__file__).parent
 SEED = 20_161

@@ -29,15 +29,15 @@ duckdb.execute("SET enable_progress_bar = false")
 duckdb.sql("SELECT {sums} FROM 'customers.parquet'").fetchall()
 """
 ASSIGN = """
-from experiments.assign import assign
-from experiments.tables import connect
+from experiments.data.randomise import assign
+from experiments.data.tables import connect
 with connect() as con:
     con.execute("CREATE VIEW to_assign AS SELECT * FROM 'customers.parquet'")
     assign(con, shares=dict.fromkeys(("holdout", "discount", "upgrade", "bundle", "tailored"), 1), seed=7)
 """
 BOOK = """
     import datetime, pathlib
-    from experiments.ledger import open_ledger
+    from experiments.campaign.ledger import open_ledger
     pathlib.Path("ledger.duckdb").unlink(missing_ok=True)
     with open_ledger("ledger.duckdb", con, create=True) as ledger:
         ledger.record("assigned", experiment="spring", seed=7, plan_hash="-", at=datetime.date(2026, 3, 1))

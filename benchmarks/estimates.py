@@ -18,10 +18,10 @@ READ = """
 import sys, time
 start = time.process_time()
 import numpy as np
-from experiments.plan import read_sheet
-from experiments.readout import read_cube
+from experiments.sheet.sheet import read_sheet
+from experiments.readout.readout import read_cube
 imported = time.process_time() - start
-from experiments.simulate import WORLDS, draw_cube
+from experiments.simulate.telecom import WORLDS, draw_cube
 sheet, _ = read_sheet(sys.argv[1])
 cube = draw_cube(WORLDS["base"], 8_000, rng=np.random.default_rng(20_161))
 times = []

@@ -75,7 +75,7 @@ con.execute('''CREATE TEMP TABLE customers AS SELECT customer_id, count(*) AS n,
                sum(amount) AS amount FROM 'purchases.parquet' GROUP BY customer_id''')
 """
 OURS = """
-from experiments.cohort import find_lost
+from experiments.lost.find import find_lost
 found = find_lost("sheet.yml")
 print(found.lost, found.revenue_lost)
 """

@@ -23,7 +23,7 @@ PREPARE = """
 import shutil, sys
 from pathlib import Path
 import duckdb
-from experiments.simulate import simulate
+from experiments.simulate.telecom import simulate
 simulate(Path("ordered"), customers=int(sys.argv[1]), seed=7, history=False)
 for table in ("assignments", "purchases", "contacts"):
     duckdb.execute(f"COPY (SELECT * FROM 'ordered/{table}.parquet' ORDER BY md5(concat(customer_id, \\"at\\"))) "
@@ -41,9 +41,9 @@ con.execute("SELECT a.arm, count(*), count(accepted_at) FROM 'assignments.parque
 """
 OURS = """
 from pathlib import Path
-from experiments.cube import make_cube
-from experiments.plan import changed, read_sheet
-from experiments.readout import read_cube
+from experiments.metrics.cube import make_cube
+from experiments.sheet.sheet import changed, read_sheet
+from experiments.readout.readout import read_cube
 sheet, _ = read_sheet("sheet.yml")
 readout = read_cube(make_cube(sheet, Path()), sheet)
 readout.write("readout.json")

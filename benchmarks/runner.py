@@ -26,7 +26,7 @@ SPAWN = {"WINBACK_SPAWN": "1"}
 PREPARE = """
 import sys
 from pathlib import Path
-from experiments.simulate import simulate
+from experiments.simulate.telecom import simulate
 simulate(Path("data/telecom"), customers=int(sys.argv[1]), seed=7, experiment="telecom")
 """
 # The stricter of the two ways to do it without winback: one process, so that imports are paid once.

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from datetime import date
 
-from experiments.estimate import proportion
-from experiments.losses import (
+from experiments.lost.results import (
     FLAGS,
     PRIORITY,
     Accuracy,
@@ -13,8 +12,6 @@ from experiments.losses import (
     Cohort,
     Effort,
     Group,
-    Learned,
-    Lesson,
     Month,
     Opinion,
     Priority,
@@ -26,6 +23,8 @@ from experiments.losses import (
     Triangle,
     pace_of,
 )
+from experiments.readout.lessons import Learned, Lesson
+from experiments.stats.intervals import proportion
 
 LEVEL = 0.95
 SIGNS = ("Reasons are written down", "Refusals are written down", "Callers have a script", "The head knows the reasons",

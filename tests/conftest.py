@@ -14,8 +14,8 @@ import pytest
 import servers
 from hypothesis import settings
 
-from experiments.plan import Sheet, read_sheet
-from experiments.simulate import simulate
+from experiments.sheet.sheet import Sheet, read_sheet
+from experiments.simulate.telecom import simulate
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

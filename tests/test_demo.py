@@ -13,9 +13,9 @@ import browsing
 import duckdb
 import pytest
 
-from experiments import cli
-from experiments.losses import read_cohort
-from experiments.registry import runs
+from experiments.cli import command as cli
+from experiments.common.run_records import runs
+from experiments.lost.results import read_cohort
 
 ROOT = Path(__file__).parents[1]
 DONORS = ROOT.parent / "shared/data/donor_match_offers.csv.gz"

@@ -17,21 +17,23 @@ import pytest
 import yaml
 
 import experiments
-from experiments import cli, decide, find_lost, read_out
-from experiments.checks import CHECKS
-from experiments.estimands import METRICS
-from experiments.fits import FITS
-from experiments.kinds import KINDS
-from experiments.lock import lock
-from experiments.notebooks import find_notebook
-from experiments.objectives import OBJECTIVES
-from experiments.offers import Monthly, Offer, fixed_of, own_costs
-from experiments.parameters import parameters_of
-from experiments.plan import Audit, Cause, DesignRules, Lost, Sheet
-from experiments.rules import Caller, Channel, ContactRules
-from experiments.tables import CONTRACTS, Source
-from experiments.terms import in_words
-from experiments.workspace import make_workspace
+from experiments import find_lost, read_out
+from experiments.cli import command as cli
+from experiments.data.tables import CONTRACTS, Source
+from experiments.metrics.estimates import METRICS
+from experiments.metrics.objectives import OBJECTIVES
+from experiments.readout import verdict
+from experiments.readout.checks import CHECKS
+from experiments.runner.notebooks import find_notebook
+from experiments.runner.parameters import parameters_of
+from experiments.runner.workspace import make_workspace
+from experiments.sheet.contact_rules import Caller, Channel, ContactRules
+from experiments.sheet.locked_plan import lock
+from experiments.sheet.offer_checks import FITS
+from experiments.sheet.offer_kinds import KINDS
+from experiments.sheet.offer_terms import in_words
+from experiments.sheet.offers import Monthly, Offer, fixed_of, own_costs
+from experiments.sheet.sheet import Audit, Cause, DesignRules, Lost, Sheet
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -86,7 +88,7 @@ def test_every_command_and_each_of_its_options_is_described():
 
 
 def test_the_docs_quote_the_help_truly():
-    winback = [sys.executable, "-c", "import sys; from experiments.cli import main; sys.exit(main(['--help']))"]
+    winback = [sys.executable, "-c", "import sys; from experiments.cli.command import main; sys.exit(main(['--help']))"]
     wide = {**os.environ, "COLUMNS": "80"}
     told = subprocess.run(winback, env=wide, capture_output=True, text=True, check=True).stdout
     (quoted,) = re.findall(r"^```\n\$ winback --help\n(.*?)^```$", text("docs/commands.md"), re.DOTALL | re.MULTILINE)
@@ -219,12 +221,12 @@ def test_every_target_of_make_in_the_readme_exists():
     assert set(re.findall(r"(?:^    |`)make (\w+)", text("README.md"), re.MULTILINE)) <= set(targets.split())
 
 
-def test_the_readme_names_every_room_and_no_other():
+def test_the_readme_names_every_package_and_no_other():
     first_cells = re.findall(r"^\| ((?:`\w+` ?)+)\|", sections("README.md")["Where things are"], re.MULTILINE)
     named = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
-    texts = ("sql", "templates", "locale", "__init__", "__pycache__", "py")  # no rooms: what rooms read
-    rooms = {path.name.split(".")[0] for path in (ROOT / "src/experiments").iterdir()} - set(texts)
-    assert sorted(named) == sorted(rooms)
+    others = ("sql", "templates", "locale", "__init__", "__main__", "__pycache__", "py")  # what packages read
+    packages = {path.name.split(".")[0] for path in (ROOT / "src/experiments").iterdir()} - set(others)
+    assert sorted(named) == sorted(packages)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -248,8 +250,8 @@ def test_the_sheet_and_the_notebook_let_every_objective_be_chosen():
 
 @pytest.mark.parametrize("page", ["docs/method.md", "docs/tutorials/executive.md"])
 def test_every_verdict_is_explained(page):
-    words = re.findall(r'word ?= ?say\("([^"]+)"', inspect.getsource(decide))
-    words += re.findall(r'(?:return|else) say\("([^"]+)"', inspect.getsource(decide.headline))
+    words = re.findall(r'word ?= ?say\("([^"]+)"', inspect.getsource(verdict))
+    words += re.findall(r'(?:return|else) say\("([^"]+)"', inspect.getsource(verdict.headline))
     fixed = {max(re.split(r"{\w+}", word), key=len).strip(" :,") for word in words}
     assert {"Choose", "not separable", "equivalent within", "No offer looks better than doing nothing"} <= fixed
     explained = re.findall(r"^\| ([^|]+) \|", text(page), re.MULTILINE)
@@ -258,7 +260,7 @@ def test_every_verdict_is_explained(page):
 
 def test_every_place_and_test_that_a_recipe_names_exists():
     recipes = text("docs/how-to.md")
-    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)", recipes):
         assert f"def {name}" in tests, name
     places = [path.relative_to(ROOT / "src/experiments").as_posix() for path in (ROOT / "src/experiments").rglob("*.*")]

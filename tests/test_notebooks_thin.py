@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.parameters import parameters_of
+from experiments.runner.parameters import parameters_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LOGIC = (

@@ -9,27 +9,32 @@ Names are loaded when they are first used.
 from importlib import import_module
 
 _HOMES = {
-    "WinbackError": "errors",
-    "find_lost": "cohort",
-    "read_cohort": "losses",
-    "Cohort": "losses",
-    "design_test": "design",
-    "read_design": "design",
-    "find_drivers": "drivers",
-    "make_cube": "cube",
-    "read_out": "readout",
-    "read_cube": "readout",
-    "read_readout": "readout",
-    "Readout": "readout",
-    "pool_readouts": "pooling",
-    "prior_of": "pooled",
-    "read_sweep": "grid",
-    "run": "notebooks",
-    "sweep": "sweeps",
-    "speak": "language",
-    "language_of": "plan",
+    "WinbackError": "common.errors",
+    "find_lost": "lost.find",
+    "read_cohort": "lost.results",
+    "Cohort": "lost.results",
+    "design_test": "design.design",
+    "read_design": "design.design",
+    "find_drivers": "readout.drivers",
+    "make_cube": "metrics.cube",
+    "read_out": "readout.readout",
+    "read_cube": "readout.readout",
+    "read_readout": "readout.readout",
+    "Readout": "readout.readout",
+    "pool_readouts": "compare.pool",
+    "prior_of": "stats.meta_analysis",
+    "read_sweep": "compare.sweep",
+    "run": "runner.notebooks",
+    "sweep": "runner.sweeps",
+    "speak": "common.language",
+    "language_of": "sheet.sheet",
 }
-_REPORTS = {"cohort": "Cohort", "losses": "Cohort", "design": "Design", "readout": "Readout"}  # home: what it returns
+_REPORTS = {
+    "lost.find": "Cohort",
+    "lost.results": "Cohort",
+    "design.design": "Design",
+    "readout.readout": "Readout",
+}  # home: what it returns
 _PAGES = {"Cohort": "lost", "Design": "design", "Readout": "readout"}  # result: the page that shows it in a notebook
 __all__ = [*_HOMES]  # noqa: PLE0604  the names are the keys
 

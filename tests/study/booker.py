@@ -11,10 +11,10 @@ import datetime as dt
 import json
 import sys
 
-from experiments.assign import assign
-from experiments.errors import WinbackError
-from experiments.ledger import open_ledger
-from experiments.tables import connect
+from experiments.campaign.ledger import open_ledger
+from experiments.common.errors import WinbackError
+from experiments.data.randomise import assign
+from experiments.data.tables import connect
 
 SEED = 20_161
 

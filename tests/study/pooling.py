@@ -14,8 +14,9 @@ from itertools import product
 
 import numpy as np
 
-from experiments.estimate import Estimate, normal_quantile, t_quantile
-from experiments.pooled import FOR_THE_NEXT, Pooled, pool
+from experiments.common.estimate import Estimate
+from experiments.stats.intervals import normal_quantile, t_quantile
+from experiments.stats.meta_analysis import FOR_THE_NEXT, Pooled, pool
 
 SEED, REPETITIONS = 1_982, 2_000
 COUNTS, SPREADS = (2, 3, 4, 5, 8, 20), (0.0, 0.5, 1.0, 2.0)

@@ -19,16 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import decide, estimate
-from experiments.checks import CHECKS
-from experiments.cube import Cube
-from experiments.decide import rank, verdict
-from experiments.errors import WinbackError
-from experiments.estimands import GAINED, METRICS, SIMULTANEOUS, Reading
-from experiments.payoff import break_even_month
-from experiments.plan import Sheet, read_sheet
-from experiments.readout import read_cube
-from experiments.simulate import ARMS, draw_cube, truth, world
+from experiments.common.errors import WinbackError
+from experiments.metrics.cube import Cube
+from experiments.metrics.estimates import GAINED, METRICS, SIMULTANEOUS, Reading
+from experiments.metrics.money import break_even_month
+from experiments.readout import verdict as decide
+from experiments.readout.checks import CHECKS
+from experiments.readout.readout import read_cube
+from experiments.readout.verdict import rank, verdict
+from experiments.sheet.sheet import Sheet, read_sheet
+from experiments.simulate.telecom import ARMS, draw_cube, truth, world
+from experiments.stats import intervals
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "study"  # not in git
@@ -130,7 +131,7 @@ def _winsorised_limit(name: str, sheet: Sheet, *, experiments: int = 8, size: in
 def run(name: str, size: int, *, repetitions: int = REPETITIONS) -> Cell:
     """Return the cell with at least so many repetitions, going on from what is kept."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    estimate.DRAWS = decide.DRAWS = DRAWS
+    intervals.DRAWS = decide.DRAWS = DRAWS
     sheet, cell = sheet_of(name), kept(name, size)
     if cell and not _same(cell, one(draw(name, size, repetition=0), sheet, size=size)):
         cell = None

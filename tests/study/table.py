@@ -11,9 +11,9 @@ import numpy as np
 import study
 from study import KEPT, LEVEL, PAGE, SEED, SIZES, VARIANTS, WITHIN, Cell, covered, kept, sheet_of, truths
 
-from experiments.checks import CHECKS
-from experiments.estimands import METRICS, SIMULTANEOUS
-from experiments.simulate import ARMS
+from experiments.metrics.estimates import METRICS, SIMULTANEOUS
+from experiments.readout.checks import CHECKS
+from experiments.simulate.telecom import ARMS
 
 ALL = ", all offers at once"
 HOLDOUT = ", holdout"
@@ -148,9 +148,9 @@ def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
            "CPU minutes. Simultaneous quantiles "
            f"from {study.DRAWS:,} draws (the page takes 100,000): at most .003 of level.")  # fmt: skip
     yield ""
-    yield ("The cubes are drawn by `experiments.simulate.draw_cube`, which tests/test_draw.py compares with the "
-           "engine's simulation, cube and truth. The intervals are those of `experiments.estimands.Reading`, on "
-           "which the readout's page rests.")  # fmt: skip
+    yield ("The cubes are drawn by `experiments.simulate.telecom.draw_cube`, which tests/simulate/test_draw.py "
+           "compares with the engine's simulation, cube and truth. The intervals are those of "
+           "`experiments.metrics.estimates.Reading`, on which the readout's page rests.")  # fmt: skip
     yield ""
     yield from (f"- **{name}**: {what}" for name, what in VARIANTS.items())
     yield ""

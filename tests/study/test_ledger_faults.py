@@ -16,7 +16,7 @@ import booker
 import pytest
 import servers
 
-from experiments.ledger import open_ledger
+from experiments.campaign.ledger import open_ledger
 
 pytestmark = pytest.mark.slow
 

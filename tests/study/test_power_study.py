@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from experiments.estimands import Reading
-from experiments.estimate import jackknife_covariance
-from experiments.evidence import drawn_power, question_of, simulated_evidence, watched_throughout
-from experiments.power import ALONE, Rule, power_of, size_for
-from experiments.question import even_follow_up
-from experiments.simulate import ARMS, WORLDS, draw_cube, world
+from experiments.design.evidence import drawn_power, question_of, simulated_evidence, watched_throughout
+from experiments.metrics.estimates import Reading
+from experiments.simulate.telecom import ARMS, WORLDS, draw_cube, world
+from experiments.stats.intervals import jackknife_covariance
+from experiments.stats.power import ALONE, Rule, power_of, size_for
+from experiments.stats.shares import even_follow_up
 
 pytestmark = pytest.mark.slow
 

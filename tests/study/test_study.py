@@ -5,8 +5,8 @@ import pytest
 import study
 import table
 
-from experiments.readout import read_cube
-from experiments.simulate import ARMS
+from experiments.readout.readout import read_cube
+from experiments.simulate.telecom import ARMS
 
 pytestmark = pytest.mark.slow
 

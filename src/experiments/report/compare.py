@@ -6,19 +6,30 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments import parts
-from experiments.decide import MONEY, headline
-from experiments.errors import WinbackError
-from experiments.estimands import METRICS
-from experiments.figures import compare as figures
-from experiments.language import later, numerals, plural, say
-from experiments.objectives import OBJECTIVES
-from experiments.parts import Html
-from experiments.pooled import Knowledge, Pooled
-from experiments.pooling import POOLED, SETTINGS, differences
-from experiments.readout import Readout, read_readout
-from experiments.report import shared
-from experiments.words import MANY, NO_NUMBER, amount, count, interval, listed, money, named, number, share, told
+from experiments.common.errors import WinbackError
+from experiments.common.formatting import (
+    MANY,
+    NO_NUMBER,
+    amount,
+    count,
+    interval,
+    listed,
+    money,
+    named,
+    number,
+    share,
+    told,
+)
+from experiments.common.language import later, numerals, plural, say
+from experiments.compare.pool import POOLED, SETTINGS, differences
+from experiments.metrics.estimates import METRICS
+from experiments.metrics.objectives import OBJECTIVES
+from experiments.readout.readout import Readout, read_readout
+from experiments.readout.verdict import MONEY, headline
+from experiments.report import html, shared
+from experiments.report.figures import compare as figures
+from experiments.report.html import Html
+from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
 COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"), 5: later("five"), 6: later("six"),
@@ -27,7 +38,7 @@ COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"),
 
 def question() -> Html:
     """Return the title of the page and what it shows."""
-    return parts.heading(
+    return html.heading(
         say("What do the experiments say together?"),
         say("What offers have done so far, test by test and together, and what to expect of the next test."),
     )
@@ -95,11 +106,11 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
     over = _over(len(known.experiments))
     if len(readouts) == 1:
         own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=_own_word(readouts[0]))
-        return parts.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
+        return html.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
     if not metric or not pooled:
         why = known.notes[0] if known.notes else say("No offer, by its name in the sheets, was in two of these tests.")
         alone = say("Each test is shown by itself.")
-        return parts.verdict(f"{why} {alone}", word=say("Nothing can be pooled"), tone="wait", over=over)
+        return html.verdict(f"{why} {alone}", word=say("Nothing can be pooled"), tone="wait", over=over)
     first = pooled[0]
     word, tone = _word(first, metric)
     detail = _detail(pooled, known)
@@ -107,8 +118,8 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
         paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=first.label)
         word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
         detail = f"{_money_apart(readouts)} {detail}".rstrip()
-    card = parts.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
-    return card + parts.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
+    card = html.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
+    return card + html.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
 
 
 def _money_apart(readouts: Sequence[Readout]) -> str:
@@ -213,10 +224,10 @@ def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
     """Return the forest plot of the metric the page leads with."""
     metric, name = leading(readouts, known), say("What each test found, and all together")
     if metric is None:
-        return parts.section(name, say("No number means the same in all of these tests: see below why."))
+        return html.section(name, say("No number means the same in all of these tests: see below why."))
     money = _ahead(known, metric)[0].currency
     shown = [pooled for pooled in known.of(metric) if pooled.currency == money]
-    return parts.section(name, shared.picture(figures.forest(shown)))
+    return html.section(name, shared.picture(figures.forest(shown)))
 
 
 def table(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -239,8 +250,8 @@ def table(readouts: Sequence[Readout], known: Knowledge) -> Html:
                *([say("{metric}, next test", metric=METRICS[lead].label)] if lead else [])]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns, index=list(offers.values()))
     frame.index.name = say("Offer")
-    shown = parts.table(frame, caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
-    return parts.section(say("What the offers have done so far"), shown)
+    shown = html.table(frame, caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
+    return html.section(say("What the offers have done so far"), shown)
 
 
 def _table_notes(known: Knowledge) -> list[str]:
@@ -262,7 +273,7 @@ def agreement(readouts: Sequence[Readout], known: Knowledge) -> Html:
     more = [p for p in known.pooled if p.k > 1]
     intro = say("On {metric}, offer by offer.", metric=METRICS[pooled[0].metric].label.lower())
     told = (*map(_agreement_words, pooled), _agreement_table(more))
-    return parts.section(say("Do the tests agree?"), *told, intro=intro)
+    return html.section(say("Do the tests agree?"), *told, intro=intro)
 
 
 def _agreement_words(pooled: Pooled) -> str:
@@ -301,12 +312,12 @@ def _agreement_table(pooled: Sequence[Pooled]) -> Html:
     frame.index.name = say("Offer")
     note = say("I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
                "deviation), and p of no difference at all.")  # fmt: skip
-    return parts.table(frame, caption=say("How much the tests differ"), notes=[note])
+    return html.table(frame, caption=say("How much the tests differ"), notes=[note])
 
 
 def within(readouts: Sequence[Readout]) -> Html:
     """Return the offers within each test: its verdict and the main estimates."""
-    return parts.section(say("The offers within each test"), *map(_within, readouts))
+    return html.section(say("The offers within each test"), *map(_within, readouts))
 
 
 def _within(readout: Readout) -> Html:
@@ -325,7 +336,7 @@ def _within(readout: Readout) -> Html:
     test = readout.experiment
     if readout.dated:
         test = plural("{test}, {n} month", "{test}, {n} months", readout.horizon_months, test=test)
-    return parts.table(frame, caption=named(test, _own_word(readout)))
+    return html.table(frame, caption=named(test, _own_word(readout)))
 
 
 def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -347,8 +358,8 @@ def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
         "Each test borrows from the others as far as they differ by chance only: the better guess of its own truth."
     )
     caption = say("{metric} of each test", metric=METRICS[pooled[0].metric].label)
-    shown = parts.table(frame, caption=caption, notes=[say(borrows)])
-    return parts.section(say("Each test in the light of the others"), shown, open=False)
+    shown = html.table(frame, caption=caption, notes=[say(borrows)])
+    return html.section(say("Each test in the light of the others"), shown, open=False)
 
 
 def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
@@ -360,8 +371,8 @@ def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
     frame = pd.DataFrame(rows, index=[readout.experiment for readout in readouts])
     frame.index.name = say("Test")
     said = say("They differ in {settings}.", settings=listed(differ)) if differ else say("All are the same.")
-    shown, folded = parts.table(frame, caption=say("Settings of the tests")), not (differ or known.notes)
-    return parts.section(say("How the tests were set"), *known.notes, shown, intro=said, open=not folded)
+    shown, folded = html.table(frame, caption=say("Settings of the tests")), not (differ or known.notes)
+    return html.section(say("How the tests were set"), *known.notes, shown, intro=said, open=not folded)
 
 
 def method(known: Knowledge) -> Html:
@@ -394,7 +405,7 @@ def method(known: Knowledge) -> Html:
         ),
     }  # fmt: skip
     shown = {METRICS[m].label: METRICS[m].help for m in POOLED if known.of(m)}
-    return parts.section(say("Method"), parts.definitions(terms | shown), open=False)
+    return html.section(say("Method"), html.definitions(terms | shown), open=False)
 
 
 def provenance(paths: Sequence[str]) -> Html:
@@ -407,4 +418,4 @@ def provenance(paths: Sequence[str]) -> Html:
             "run.json beside this page has the sha256 of every input file and all parameters."
         ),
     }
-    return parts.section(say("Provenance"), parts.definitions(rows), open=False)
+    return html.section(say("Provenance"), html.definitions(rows), open=False)

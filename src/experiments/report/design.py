@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments import parts
-from experiments.figures import design as figures
-from experiments.language import later, plural, say
-from experiments.objectives import OBJECTIVES
-from experiments.parts import Html
-from experiments.report import shared
-from experiments.words import NO_NUMBER, amount, count, date_told, day, large, listed, money, number, points, share
+from experiments.common.formatting import (
+    NO_NUMBER,
+    amount,
+    count,
+    date_told,
+    day,
+    large,
+    listed,
+    money,
+    number,
+    points,
+    share,
+)
+from experiments.common.language import later, plural, say
+from experiments.metrics.objectives import OBJECTIVES
+from experiments.report import html, shared
+from experiments.report.figures import design as figures
+from experiments.report.html import Html
 
 if TYPE_CHECKING:
-    from experiments.design import Design
-    from experiments.sizing import Difference, Size
+    from experiments.design.design import Design
+    from experiments.design.sizing import Difference, Size
 
 STATES = {"pass": later("Fine"), "warn": later("Mind"), "stop": later("Stop")}
 RULES = {  # correction: what is said of it; of none nothing
@@ -36,7 +47,7 @@ LARGEST = {
 
 def question(design: Design) -> Html:
     """Return the title of the page and what the test asks."""
-    return parts.heading(say("What can the test tell, and what does it cost?"), shared.asked(design.question))
+    return html.heading(say("What can the test tell, and what does it cost?"), shared.asked(design.question))
 
 
 def verdict(design: Design) -> Html:
@@ -47,8 +58,8 @@ def verdict(design: Design) -> Html:
     word = say("Large enough") if design.decides else word
     word = say("Not as it stands: {risks}", risks=listed(stops).lower()) if stops else word
     tone = "stop" if stops else "go" if design.decides else "wait"
-    card = parts.verdict(design.said, word=word, tone=tone, detail=design.too_small)
-    return card + parts.facts(_facts(design))
+    card = html.verdict(design.said, word=word, tone=tone, detail=design.too_small)
+    return card + html.facts(_facts(design))
 
 
 def _facts(design: Design) -> list[tuple[str, str, str]]:
@@ -101,9 +112,9 @@ def told(design: Design) -> Html:
     known = say("Hoped differences and their noise come from {source}.", source=design.source)
     smallest = say("Smallest: told with a chance of {power} at level {level}{rule}.", rule=_rule(design),
                    power=share(design.power, digits=0), level=share(design.level, digits=0))  # fmt: skip
-    table = parts.table(frame, caption=say("Pair by pair"), notes=[f"{known} {smallest}"])
-    every = parts.section(say("Every difference"), table, open=False)
-    return parts.section(say("What the test can tell"), shared.picture(figures.tell_apart(design))) + every
+    table = html.table(frame, caption=say("Pair by pair"), notes=[f"{known} {smallest}"])
+    every = html.section(say("Every difference"), table, open=False)
+    return html.section(say("What the test can tell"), shared.picture(figures.tell_apart(design))) + every
 
 
 def _rule(design: Design) -> str:
@@ -134,8 +145,8 @@ def arms(design: Design) -> Html:
     about = later("Best share: tells every offer from the holdout, equal differences, with the fewest customers.")
     notes = [say(sums, expected=expected, worst=worst), *([say(about)] * best),
              say(LARGEST[design.bound], n=design.possible)]  # fmt: skip
-    table = parts.table(frame, caption=say("The plan, arm by arm"), notes=notes)
-    return parts.section(say("Arms and budget"), table)
+    table = html.table(frame, caption=say("The plan, arm by arm"), notes=notes)
+    return html.section(say("Arms and budget"), table)
 
 
 def sizes(design: Design) -> Html:
@@ -163,14 +174,14 @@ def sizes(design: Design) -> Html:
     frame = pd.DataFrame([row(size) for size in around], columns=columns, index=index)
     frame.index.name = say("Customers")
     note = say("The nearest pair of arms decides. Four times the customers tell half the difference.")
-    table = parts.table(frame, caption=say("Tests of other sizes, same shares"), notes=[note])
-    return parts.section(say("Larger or smaller?"), table, open=False)
+    table = html.table(frame, caption=say("Tests of other sizes, same shares"), notes=[note])
+    return html.section(say("Larger or smaller?"), table, open=False)
 
 
 def calendar(design: Design) -> Html:
     """Return the days of the test."""
     if not design.calendar:
-        return parts.section(
+        return html.section(
             say("Calendar"), say("The sheet has no first day. Write `contacts: {first_day: 2026-01-31}`.")
         )
     start = design.calendar[0].day
@@ -179,7 +190,7 @@ def calendar(design: Design) -> Html:
         (event.what, day(event.day, short=True), _after((event.day - start).days) if event.day > start else clock)
         for event in design.calendar
     ]
-    return parts.section(say("Calendar"), parts.facts(days))
+    return html.section(say("Calendar"), html.facts(days))
 
 
 def _after(days: int) -> str:
@@ -189,7 +200,7 @@ def _after(days: int) -> str:
 def risks(design: Design) -> Html:
     """Return what can go wrong, the worst first."""
     items = [(risk.name, risk.state, risk.reason, risk.todo) for risk in design.risks]
-    return parts.section(say("What can go wrong"), parts.check_list(items, words=STATES))
+    return html.section(say("What can go wrong"), html.check_list(items, words=STATES))
 
 
 def method(design: Design) -> Html:
@@ -223,4 +234,4 @@ def method(design: Design) -> Html:
         ),
         say("Percentages"): say(PERCENTAGES[design.prices]),
     }  # fmt: skip
-    return parts.section(say("Method"), parts.definitions(rows), open=False)
+    return html.section(say("Method"), html.definitions(rows), open=False)

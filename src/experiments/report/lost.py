@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
-from experiments import parts
-from experiments.figures import lost as figures
-from experiments.language import later, plural, say
-from experiments.losses import (
+from experiments.common.formatting import NO_NUMBER, count, day, interval, large, listed, money, named, share, told
+from experiments.common.language import later, plural, say
+from experiments.lost.results import (
     ALARM_ABOVE,
     FLAGS,
     NORMAL_BELOW,
@@ -22,13 +21,13 @@ from experiments.losses import (
     Reason,
     Trial,
 )
-from experiments.parts import Html
-from experiments.plan import Lost, read_sheet
-from experiments.report import shared
-from experiments.report.lost_rows import FEWEST, ROWS, amount, big, cells, counted, one_line, percent, rate, tidy
-from experiments.report.lost_terms import terms
-from experiments.tally import SILENCE
-from experiments.words import NO_NUMBER, count, day, interval, large, listed, money, named, share, told
+from experiments.lost.summary import SILENCE
+from experiments.report import html, shared
+from experiments.report.figures import lost as figures
+from experiments.report.html import Html
+from experiments.report.lost_method import terms
+from experiments.report.lost_tables import FEWEST, ROWS, amount, big, cells, counted, one_line, percent, rate, tidy
+from experiments.sheet.sheet import Lost, read_sheet
 
 # Light: tone and sign of the card, colour, word.
 LIGHTS = {
@@ -59,7 +58,7 @@ def question(cohort: Cohort) -> Html:
     """Return the title of the page and who was looked at when."""
     about = plural("{n} customer on {day}", "{n} customers on {day}", cohort.customers, day=day(cohort.as_of))
     since = say(", by their purchases since {day}", day=day(cohort.start)) if cohort.start else ""
-    return parts.heading(
+    return html.heading(
         say("Whom did we lose, and whom should we win back?"), named(cohort.experiment, f"{about}{since}")
     )
 
@@ -75,21 +74,21 @@ def verdict(cohort: Cohort) -> Html:
         said = say("By the rules below none of {n} customers is lost on {day}.", n=cohort.customers,
                    day=day(cohort.as_of))  # fmt: skip
         light = say("Traffic light: {colour}", colour=say("Green"))
-        card = parts.verdict(said, word=say("Nobody is lost"), tone="go", over=light)
+        card = html.verdict(said, word=say("Nobody is lost"), tone="go", over=light)
     elif yearly is None:
         lost = percent(cohort.lost, cohort.customers)
-        card = parts.verdict(
+        card = html.verdict(
             _sentence(cohort), word=say("{share} of customers are lost", share=lost), tone="wait",
             mark="warn", over=say("Traffic light: {colour}", colour=say("not known")),
             detail=say("How fast customers are lost is not known: the data hold no whole month with customers."),
         )  # fmt: skip
     else:
-        card = parts.verdict(
+        card = html.verdict(
             _sentence(cohort), tone=tone, mark=mark, over=say("Traffic light: {colour}", colour=say(colour)),
             word=say("{light}: {share} of customers are lost a year", light=say(word), share=share(yearly)),
             detail=f"{_scale(cohort)}{_too_early(cohort)}",
         )  # fmt: skip
-    return card + parts.facts(_facts(cohort))
+    return card + html.facts(_facts(cohort))
 
 
 def _sentence(cohort: Cohort) -> str:
@@ -171,13 +170,13 @@ def by_month(cohort: Cohort) -> Html:
     """Return the loss by month with what the company changed."""
     title = say("How fast customers are lost")
     if not cohort.months:
-        return parts.section(title, say("The data hold no whole month, so the loss by month is not known."))
+        return html.section(title, say("The data hold no whole month, so the loss by month is not known."))
     unknown = say(
         "What the company changed is not known. Keep it in a table `changes` (at, what): prices, staff, deliveries; "
         "then it is marked on the curve."
     )
     changes = _changes(cohort) if cohort.changes else unknown
-    return parts.section(title, shared.picture(figures.by_month(cohort)), changes)
+    return html.section(title, shared.picture(figures.by_month(cohort)), changes)
 
 
 def _changes(cohort: Cohort) -> Html:
@@ -196,7 +195,7 @@ def _changes(cohort: Cohort) -> Html:
     notes = [about]
     if older > 0:
         notes.append(plural("{n} older change is left out.", "{n} older changes are left out.", older))
-    return parts.table(frame, caption=say("What the company changed"), notes=notes)
+    return html.table(frame, caption=say("What the company changed"), notes=notes)
 
 
 def _around(cohort: Cohort, change: Change) -> tuple[str, str]:
@@ -220,7 +219,7 @@ def contactable(cohort: Cohort) -> Html:
     """Return which rules call customers lost, and how many of the lost can be contacted: everyone is accounted for."""
     title = say("Who is lost, and who can be contacted")
     if not cohort.lost:
-        return parts.section(title, say("Nobody is lost, so nobody has to be contacted."), _rules(cohort))
+        return html.section(title, say("Nobody is lost, so nobody has to be contacted."), _rules(cohort))
     if cohort.contactable == cohort.lost:
         unknown = say(
             "All {n} can be contacted, as far as is known: nobody wrote down who moved, died or is bankrupt, was let "
@@ -228,8 +227,8 @@ def contactable(cohort: Cohort) -> Html:
             "`unreachable` in the table `customers`).",
             n=cohort.lost,
         )
-        return parts.section(title, unknown, _rules(cohort))
-    return parts.section(title, shared.picture(figures.waterfall(cohort)), _steps(cohort), _rules(cohort))
+        return html.section(title, unknown, _rules(cohort))
+    return html.section(title, shared.picture(figures.waterfall(cohort)), _steps(cohort), _rules(cohort))
 
 
 def _rules(cohort: Cohort) -> Html:
@@ -243,7 +242,7 @@ def _rules(cohort: Cohort) -> Html:
     if cohort.never_bought:
         more = later("{n} more are known but never bought; they are neither customers nor lost.")
         notes.append(say(more, n=cohort.never_bought))
-    return parts.table(frame, caption=say("Why they are called lost"), notes=notes)
+    return html.table(frame, caption=say("Why they are called lost"), notes=notes)
 
 
 def _steps(cohort: Cohort) -> Html:
@@ -254,7 +253,7 @@ def _steps(cohort: Cohort) -> Html:
     frame = cells(rows, [say("Taken out"), say("Left")], index=names, name=say("Customers"))
     about = later("Those taken out count as lost; they are not contacted. Each is taken out once, at the first that "
                   "holds.")  # fmt: skip
-    return parts.table(frame, caption=say("From lost to contactable"), notes=[say(about)])
+    return html.table(frame, caption=say("From lost to contactable"), notes=[say(about)])
 
 
 # ---- whom first
@@ -264,10 +263,10 @@ def priorities(cohort: Cohort) -> Html:
     """Return whom to win back first, what it may bring, and where the time goes."""
     title = say("Whom to win back first")
     if not cohort.lost:
-        return parts.section(title, say("Nobody is lost, so nobody has to be won back."), _efforts(cohort))
+        return html.section(title, say("Nobody is lost, so nobody has to be won back."), _efforts(cohort))
     about = say("Who brought most revenue (A to C) and bought most regularly (X to Z) comes first.")
     shown = (shared.picture(figures.matrix(cohort)), _classes(cohort), _learned(cohort), _efforts(cohort))
-    return parts.section(title, *shown, intro=about)
+    return html.section(title, *shown, intro=about)
 
 
 def _classes(cohort: Cohort) -> Html:
@@ -285,7 +284,7 @@ def _classes(cohort: Cohort) -> Html:
         ))  # fmt: skip
     names = [f"{list(PRIORITIES).index(row.name) + 1} {say(PRIORITIES[row.name])}" for row in cohort.priorities]
     frame = cells(rows, columns, index=names, name=say("Class"))
-    return parts.table(frame, caption=say("The four classes"), notes=notes)
+    return html.table(frame, caption=say("The four classes"), notes=notes)
 
 
 def _learned(cohort: Cohort) -> object:
@@ -305,7 +304,7 @@ def _learned(cohort: Cohort) -> object:
     frame = cells(rows, columns, index=names, name=say("Left because of"))
     about = say("Brings back: the share that returns because of the offer, beyond those who would have come anyway.")
     caption = say("What the test {experiment} taught", experiment=one_line(cohort.learned.source))
-    return parts.table(frame, caption=caption, notes=[about])
+    return html.table(frame, caption=caption, notes=[about])
 
 
 def _efforts(cohort: Cohort) -> object:
@@ -321,7 +320,7 @@ def _efforts(cohort: Cohort) -> object:
     columns = [say("Customers"), say("Share of the hours"), say("Share of the profit"),
                say("Cost more than they bring")]  # fmt: skip
     frame = cells(rows, columns, index=[row.abc for row in cohort.efforts], name=say("Importance"))
-    return parts.table(frame, caption=say("Time against profit, all customers"))
+    return html.table(frame, caption=say("Time against profit, all customers"))
 
 
 # ---- why
@@ -333,14 +332,14 @@ def reasons(cohort: Cohort) -> Html:
     if not cohort.lost:
         return Html("")
     if not cohort.reasons:
-        return parts.section(title, say(
+        return html.section(title, say(
             "Nobody wrote down why customers left. Add a table `reasons` (customer_id, reason, source, verified) to "
             "the sheet; a few hundred answers are enough to begin with."
         ))  # fmt: skip
     about = say("For {n} of {lost} lost customers ({share}) nobody knows why.", n=cohort.without_reason,
                 lost=cohort.lost, share=percent(cohort.without_reason, cohort.lost))  # fmt: skip
-    shown = parts.section(title, shared.picture(figures.reasons(cohort)), _reasons(cohort), intro=about)
-    return shown + parts.section(say("More about the reasons"), _sources(cohort), _once(cohort), open=False)
+    shown = html.section(title, shared.picture(figures.reasons(cohort)), _reasons(cohort), intro=about)
+    return shown + html.section(say("More about the reasons"), _sources(cohort), _once(cohort), open=False)
 
 
 def _many(cohort: Cohort) -> tuple[list[Reason], list[Reason]]:
@@ -368,7 +367,7 @@ def _reasons(cohort: Cohort) -> Html:
     if any(not row.family for row in shown):
         notes.append(say("Whose doing a reason is, the sheet says: `lost: {reasons: {price: {family: competitor}}}`."))
     frame = cells(rows, columns, index=names, name=say("Reason"))
-    return parts.table(frame, caption=say("Reasons, those that cost most first"), notes=notes)
+    return html.table(frame, caption=say("Reasons, those that cost most first"), notes=notes)
 
 
 def _yes(answer: bool | None) -> str:  # noqa: FBT001  a cell of a table
@@ -388,7 +387,7 @@ def _sources(cohort: Cohort) -> Html:
     frame = frame.drop(columns=say(AGAIN)) if all(row.returned is None for row in shown) else frame
     unchecked = say("Nobody checked the stated reasons: the column `verified` of the table `reasons` is empty.")
     notes = [unchecked] if all(row.verified is None for row in shown) else []
-    return parts.table(frame, caption=say("Who told us, and about whom"), notes=notes)
+    return html.table(frame, caption=say("Who told us, and about whom"), notes=notes)
 
 
 def _told_by(reason: Reason) -> str:
@@ -409,7 +408,7 @@ def _once(cohort: Cohort) -> Html:
     columns = [say("Lost"), say("Money lost a year"), say("Can be contacted"), say(AGAIN)]
     frame = cells(rows, columns, index=[row.name for row in groups], name=say("Reasons of a customer"))
     frame = frame.drop(columns=say(AGAIN)) if all(row.returned is None for row in groups) else frame
-    return parts.table(frame, caption=say("Each lost customer once"), notes=notes)
+    return html.table(frame, caption=say("Each lost customer once"), notes=notes)
 
 
 # ---- where
@@ -431,8 +430,8 @@ def places(cohort: Cohort) -> Html:
     first = [part for kind in FIRST for part in known.get(kind, [])]
     more = [part for kind in known if kind not in FIRST for part in known[kind]]
     title = say("By {kinds}", kinds=listed([say(KINDS[kind][0]).lower() for kind in known if kind not in FIRST]))
-    folded = parts.section(title, *more, open=False) if more else Html("")
-    return parts.section(say("Where they are lost"), *first, *([gap] if columns else [])) + folded
+    folded = html.section(title, *more, open=False) if more else Html("")
+    return html.section(say("Where they are lost"), *first, *([gap] if columns else [])) + folded
 
 
 def _known(cohort: Cohort, kind: str) -> bool:
@@ -453,7 +452,7 @@ def _place(cohort: Cohort, kind: str) -> list[Html]:
     frame = cells(rows, columns, index=[row.name for row in groups], name=name)
     frame = frame.drop(columns=say(AGAIN)) if all(row.returned is None for row in groups) else frame
     order = later("{kind}, from the first to many") if kind == "stage" else later("{kind}, those that cost most first")
-    shown = parts.table(frame, caption=say(order, kind=name), notes=notes)
+    shown = html.table(frame, caption=say(order, kind=name), notes=notes)
     named = [row for row in groups if row.name in {group.name for group in cohort.groups[kind]}]
     if kind != "manager" or len(named) < 2:  # noqa: PLR2004  one has nobody to be compared with
         return [shown]
@@ -467,8 +466,8 @@ def leaving(cohort: Cohort) -> Html:
     """Return how many of those who began together are not lost so many months later."""
     title = say("How long new customers stay")
     if not any(len(row.staying) > 1 for row in figures.joined(cohort)):
-        return parts.section(title, say("Too few customers began long enough ago to see how long they stay."))
-    return parts.section(title, shared.picture(figures.survival(cohort)))
+        return html.section(title, say("Too few customers began long enough ago to see how long they stay."))
+    return html.section(title, shared.picture(figures.survival(cohort)))
 
 
 # ---- how good is the rule
@@ -476,7 +475,7 @@ def leaving(cohort: Cohort) -> Html:
 
 def rule(cohort: Cohort) -> Html:
     """Return what other rules would say, and how right this one is."""
-    return parts.section(say("How good is the rule?"), _trials(cohort), *_accuracy(cohort), _opinion(cohort))
+    return html.section(say("How good is the rule?"), _trials(cohort), *_accuracy(cohort), _opinion(cohort))
 
 
 def _trials(cohort: Cohort) -> object:
@@ -496,7 +495,7 @@ def _trials(cohort: Cohort) -> object:
             "Who buys again by themselves is not known: the data end on the day of the look. Look at an earlier day to "
             "see it: the parameter `as_of`."
         )
-        return parts.table(frame.drop(columns=columns[-2:]), caption=caption, notes=[unseen])
+        return html.table(frame.drop(columns=columns[-2:]), caption=caption, notes=[unseen])
     about = plural(
         "Bought again: within the {n} day that the data go on after {day}, of those who got no offer in a test. Many "
         "who come back by themselves: the rule is too early. Few lost: it may miss some.",
@@ -504,7 +503,7 @@ def _trials(cohort: Cohort) -> object:
         "who come back by themselves: the rule is too early. Few lost: it may miss some.",
         (cohort.last_day - cohort.as_of).days, day=day(cohort.as_of),
     )  # fmt: skip
-    return parts.table(frame, caption=caption, notes=[about])
+    return html.table(frame, caption=caption, notes=[about])
 
 
 def _silences(trials: Sequence[Trial]) -> tuple[str, list[str]]:
@@ -530,7 +529,7 @@ def _accuracy(cohort: Cohort) -> list[object]:
     return [
         plural("Against {n} customer who is known to be truly lost:",
                "Against {n} customers who are known to be truly lost:", found.known),
-        parts.facts([
+        html.facts([
             (say("Called lost, and truly lost"), told(found.precision, currency=currency),
              say("precision; {bounds}", bounds=precision)),
             (say("Truly lost, and called lost"), told(found.recall, currency=currency),
@@ -562,7 +561,7 @@ def _opinion(cohort: Cohort) -> object:
                say("Mean chance")]  # fmt: skip
     frame = cells(rows, columns, index=[say("Lost by silence"), say("Not lost by silence")], name=say("Rule"))
     caption = say("Second opinion: P(alive), the chance to be still a customer")
-    return parts.table(frame, caption=caption, notes=[_agree(found)])
+    return html.table(frame, caption=caption, notes=[_agree(found)])
 
 
 def _mean(value: float) -> str:
@@ -593,7 +592,7 @@ def signs(cohort: Cohort) -> Html:
     rows = [(sign.name, sign.state, sign.reason, sign.todo) for sign in cohort.signs]
     title = say("Is the loss managed? {fine} of {all} signs are fine", fine=fine, all=len(cohort.signs))
     about = say("A company that manages its losses shows all of them.")
-    return parts.section(title, parts.check_list(rows, words=ANSWERS), intro=about)
+    return html.section(title, html.check_list(rows, words=ANSWERS), intro=about)
 
 
 # ---- how it was made
@@ -602,7 +601,7 @@ def signs(cohort: Cohort) -> Html:
 def method(cohort: Cohort, sheet: str | Path) -> Html:
     """Return every rule, formula, threshold and unit in plain words."""
     setting = read_sheet(sheet)[0].lost or Lost(as_of=cohort.as_of)
-    return parts.section(say("Method"), parts.definitions(terms(cohort, setting)), open=False)
+    return html.section(say("Method"), html.definitions(terms(cohort, setting)), open=False)
 
 
 def provenance(cohort: Cohort, sheet: str | Path) -> Html:

@@ -6,16 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import parts
-from experiments.estimands import METRICS
-from experiments.estimate import Estimate
-from experiments.figures import readout as figures
-from experiments.language import later, plural, say
-from experiments.objectives import NOTHING, OBJECTIVES
-from experiments.parts import Html
-from experiments.readout import Arm, Readout
-from experiments.report import shared
-from experiments.words import (
+from experiments.common.estimate import Estimate
+from experiments.common.formatting import (
     NO_NUMBER,
     amount,
     between,
@@ -28,12 +20,19 @@ from experiments.words import (
     share,
     told,
 )
+from experiments.common.language import later, plural, say
+from experiments.metrics.estimates import METRICS
+from experiments.metrics.objectives import NOTHING, OBJECTIVES
+from experiments.readout.readout import Arm, Readout
+from experiments.report import html, shared
+from experiments.report.figures import readout as figures
+from experiments.report.html import Html
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.drivers import Returners
-    from experiments.segments import Segments
+    from experiments.readout.drivers import Returners
+    from experiments.readout.segments import Segments
 
 
 def question(readout: Readout) -> Html:
@@ -43,14 +42,14 @@ def question(readout: Readout) -> Html:
     span = ""
     if readout.dated:
         span = plural(", followed for up to {n} month", ", followed for up to {n} months", readout.horizon_months)
-    return parts.heading(shared.asked(readout.question), named(readout.experiment, f"{offers}, {assigned}{span}"))
+    return html.heading(shared.asked(readout.question), named(readout.experiment, f"{offers}, {assigned}{span}"))
 
 
 def verdict(readout: Readout) -> Html:
     """Return the verdict and the few numbers behind it."""
     said = readout.verdict
-    card = parts.verdict(said.sentence, word=said.word, tone=said.tone, detail=said.detail)
-    return card + parts.facts(_facts(readout))
+    card = html.verdict(said.sentence, word=said.word, tone=said.tone, detail=said.detail)
+    return card + html.facts(_facts(readout))
 
 
 HIGHEST = {
@@ -83,7 +82,7 @@ def picture(readout: Readout) -> Html:
     """Return the one picture: value gained against cost added; where nobody knows them, the offers side by side."""
     if not _gains_known(readout):
         return _side_by_side(readout)
-    return parts.section(say("Value against cost"), shared.picture(figures.return_against_cost(readout)))
+    return html.section(say("Value against cost"), shared.picture(figures.return_against_cost(readout)))
 
 
 def faces(readout: Readout) -> Html:
@@ -94,7 +93,7 @@ def faces(readout: Readout) -> Html:
 def _side_by_side(readout: Readout) -> Html:
     known = readout.interim or _gains_known(readout)
     missing = () if known else (say("Without a holdout nobody knows what the offers added."),)
-    shown = parts.section(say("The offers side by side"), shared.picture(figures.faces_of_success(readout)), *missing)
+    shown = html.section(say("The offers side by side"), shared.picture(figures.faces_of_success(readout)), *missing)
     return shown + interim(readout)
 
 
@@ -105,8 +104,8 @@ def _gains_known(readout: Readout) -> bool:
 def offers(readout: Readout) -> Html:
     """Return the tables of all estimates, one row an offer: first what decides, folded what else is known."""
     title = say("More about each offer")
-    more = Html("") if readout.interim else parts.section(title, more_table(readout), open=False)
-    return parts.section(say("Every offer in numbers"), table(readout)) + more
+    more = Html("") if readout.interim else html.section(title, more_table(readout), open=False)
+    return html.section(say("Every offer in numbers"), table(readout)) + more
 
 
 MAIN = ("accepted", "returned", "lift", "months", "value_gained", "cost_added", "net", "roi", "gross_roi")
@@ -133,7 +132,7 @@ def more_table(readout: Readout) -> Html:
     if readout.variance_saved is not None:
         saves = later("The adjustment saves {share} of the variance of the net.")
         notes.append(say(saves, share=share(readout.variance_saved)))
-    return parts.table(_frame(readout, MORE, arms=readout.offers), notes=notes,
+    return html.table(_frame(readout, MORE, arms=readout.offers), notes=notes,
                        caption=say("Further estimates per assigned customer"))  # fmt: skip
 
 
@@ -157,7 +156,7 @@ def table(readout: Readout) -> Html:
     if readout.any_offer is not None and readout.any_offer.value is not None:
         together = later("All offers together against the holdout: lift {lift}.")
         notes.append(say(together, lift=_inline(readout.any_offer, readout)))
-    return parts.table(frame, caption=say("Estimates per assigned customer"), notes=notes)
+    return html.table(frame, caption=say("Estimates per assigned customer"), notes=notes)
 
 
 def _known(readout: Readout) -> set[str]:
@@ -172,7 +171,7 @@ def separable(readout: Readout) -> Html:
     if readout.interim:
         return Html("")
     if ranking is None:
-        return parts.section(title, say("The offers cannot be ranked: see the verdict."))
+        return html.section(title, say("The offers cannot be ranked: see the verdict."))
     unit = OBJECTIVES[readout.objective].unit
 
     def shown(value: float) -> str:
@@ -193,19 +192,19 @@ def separable(readout: Readout) -> Html:
         "Behind the first: difference with an interval that holds for all pairs at once. Expected loss: what "
         "choosing this offer costs on average against the truly best."
     )
-    return parts.section(title, parts.table(frame, caption=say("Offers by the declared objective"), notes=[note]))
+    return html.section(title, html.table(frame, caption=say("Offers by the declared objective"), notes=[note]))
 
 
 def lifetime(readout: Readout) -> Html:
     """Return how long customers stayed, or why nobody knows."""
     title = say("How long they stay")
     if readout.interim:
-        return parts.section(title, say("Lifetime and money are read on the registered day, not before."))
+        return html.section(title, say("Lifetime and money are read on the registered day, not before."))
     if not readout.dated:
-        return parts.section(title, say("The results of this test have no dates: whether customers stayed is unknown. "
+        return html.section(title, say("The results of this test have no dates: whether customers stayed is unknown. "
                                         "Only the response and its value can be compared."))  # fmt: skip
-    more = parts.section(say("Those who accepted"), *_acceptors(readout), open=False) if readout.lives else Html("")
-    return parts.section(title, shared.picture(figures.active_by_month(readout))) + more
+    more = html.section(say("Those who accepted"), *_acceptors(readout), open=False) if readout.lives else Html("")
+    return html.section(title, shared.picture(figures.active_by_month(readout))) + more
 
 
 def _acceptors(readout: Readout) -> list[Html]:
@@ -244,7 +243,7 @@ def _acceptors(readout: Readout) -> list[Html]:
     ratios_p = lives.hazard_ratios.proportional_p if lives.hazard_ratios else None
     if ratios_p is not None and ratios_p < 0.05:  # noqa: PLR2004
         notes.append(say("The hazards are not proportional, as a promotion that ends makes them: compare the months."))
-    table = parts.table(frame, caption=say("Second lifetimes of acceptors"), notes=notes)
+    table = html.table(frame, caption=say("Second lifetimes of acceptors"), notes=notes)
     return [shared.picture(figures.acceptors_staying(readout)), table, shared.picture(figures.hazard_by_month(readout))]
 
 
@@ -256,7 +255,7 @@ def price_of_a_return(readout: Readout) -> Html:
     if readout.interim:
         return Html("")
     if found is None:
-        return parts.section(title, say("Nobody knows without a holdout read at the registered day."), open=False)
+        return html.section(title, say("Nobody knows without a holdout read at the registered day."), open=False)
     money = readout.currency
     rows = [
         [shared.value(step.cost, money), shared.value(step.lift, money), shared.value(step.cost_per_return, money),
@@ -269,8 +268,8 @@ def price_of_a_return(readout: Readout) -> Html:
     frame = pd.DataFrame(rows, columns=columns, index=[readout.arm(step.offer).label for step in found.steps])
     frame.index.name = say("Offer, cheap to dear")
     notes = [_sweep_words(readout), _curse_words(readout)]
-    table = parts.table(frame, caption=say("The frontier from cheap to dear"), notes=[note for note in notes if note])
-    return parts.section(title, table, _pairs(readout), open=False)
+    table = html.table(frame, caption=say("The frontier from cheap to dear"), notes=[note for note in notes if note])
+    return html.section(title, table, _pairs(readout), open=False)
 
 
 def _labels(readout: Readout, names: Sequence[str]) -> str:
@@ -325,7 +324,7 @@ def _pairs(readout: Readout) -> Html:
     columns = [say("On"), say("Difference"), say("p alone"), say("p of all pairs")]
     frame = pd.DataFrame(rows, columns=columns, index=index)
     frame.index.name = say("Pair")
-    return parts.table(frame, caption=say("Every pair, Holm's correction"))
+    return html.table(frame, caption=say("Every pair, Holm's correction"))
 
 
 def _p(value: float | None) -> str:
@@ -341,7 +340,7 @@ def segments(readout: Readout) -> Html:
         return Html("")
     if found is None:
         none = say("No segments were registered before the test, or there was no holdout to compare with.")
-        return parts.section(title, none)
+        return html.section(title, none)
     pieces: list[object] = [_policy_words(readout)]
     for table in found.tables:
         pieces += [shared.picture(figures.best_by_segment(readout, table.factor)), _segment_words(readout, table)]
@@ -355,7 +354,7 @@ def segments(readout: Readout) -> Html:
                 "difference {gap}.",
                 arm=_labels(readout, [rule.arm]), direct=direct, others=others, gap=gap,
             ))  # fmt: skip
-    return parts.section(title, *pieces)
+    return html.section(title, *pieces)
 
 
 def _inline(estimate: Estimate, readout: Readout) -> str:
@@ -423,12 +422,12 @@ def drivers(readout: Readout, found: Returners) -> Html:
     if readout.interim:
         return Html("")
     if not found.drivers:
-        return parts.section(title, say("The results have no dates or too few customers returned to tell."))
+        return html.section(title, say("The results have no dates or too few customers returned to tell."))
     about = say("Descriptive: customers were not randomised to reasons or histories, only to offers.")
     again = [f"{_labels(readout, [arm])} {_inline(ratio, readout)}" for arm, ratio in found.second_to_first]
     times = later("A month of the second lifetime brings, times one of the first: {offers}.")
     second = say(times, offers=listed(again)) if again else ""
-    return parts.section(title, shared.picture(figures.driver_effects(found.drivers)), second, intro=about)
+    return html.section(title, shared.picture(figures.driver_effects(found.drivers)), second, intro=about)
 
 
 def interim(readout: Readout) -> Html:
@@ -443,13 +442,13 @@ def interim(readout: Readout) -> Html:
     note = say(
         "Confidence sequence: these intervals hold for all offers and at every look together, so looking costs nothing."
     )
-    return parts.section(say("While the test runs"), parts.table(frame, caption=say("Lift so far"), notes=[note]))
+    return html.section(say("While the test runs"), html.table(frame, caption=say("Lift so far"), notes=[note]))
 
 
 def checks(readout: Readout) -> Html:
     """Return what the numbers rest on."""
     rows = [(say(check.name), check.state, check.reason, check.todo) for check in readout.checks]
-    return parts.section(say("What the numbers rest on"), parts.check_list(rows))
+    return html.section(say("What the numbers rest on"), html.check_list(rows))
 
 
 def method(readout: Readout) -> Html:
@@ -474,7 +473,7 @@ def method(readout: Readout) -> Html:
             "Offers are compared only per assigned customer (intention to treat), never among those who accepted."
         ),
     }
-    return parts.section(say("Method"), parts.definitions(all_of_them | terms), open=False)
+    return html.section(say("Method"), html.definitions(all_of_them | terms), open=False)
 
 
 def provenance(readout: Readout, sheet: str | Path) -> Html:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments import parts
-from experiments.drawing import Picture
-from experiments.estimate import Estimate
-from experiments.language import say
-from experiments.parts import Html
-from experiments.plan import QUESTION
-from experiments.readout import Arm
-from experiments.words import NO_NUMBER, interval, told
+from experiments.common.estimate import Estimate
+from experiments.common.formatting import NO_NUMBER, interval, told
+from experiments.common.language import say
+from experiments.readout.readout import Arm
+from experiments.report import html
+from experiments.report.html import Html
+from experiments.report.plots import Picture
+from experiments.sheet.sheet import QUESTION
 
 
 def asked(question: str) -> str:
@@ -23,7 +23,7 @@ def asked(question: str) -> str:
 
 def picture(drawn: Picture) -> Html:
     """Return a picture for every width."""
-    return parts.picture(drawn.figure, narrow=drawn.narrow, alt=drawn.alt, caption=drawn.caption)
+    return html.picture(drawn.figure, narrow=drawn.narrow, alt=drawn.alt, caption=drawn.caption)
 
 
 def value(estimate: Estimate | None, currency: str) -> str:
@@ -50,4 +50,4 @@ def provenance(accounts: Sequence[str], sheet: str | Path) -> Html:
             "run.json beside this page has the sha256 of every input file and all parameters."
         ),
     }
-    return parts.section(say("Provenance"), parts.definitions(rows), open=False)
+    return html.section(say("Provenance"), html.definitions(rows), open=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from experiments import parts
-from experiments.estimands import METRICS
-from experiments.figures import sweep as figures
-from experiments.grid import Setting, Sweep
-from experiments.language import later, plural, say
-from experiments.parts import Html
-from experiments.report import shared
-from experiments.words import NO_NUMBER, listed, named, share
+from experiments.common.formatting import NO_NUMBER, listed, named, share
+from experiments.common.language import later, plural, say
+from experiments.compare.sweep import Setting, Sweep
+from experiments.metrics.estimates import METRICS
+from experiments.report import html, shared
+from experiments.report.figures import sweep as figures
+from experiments.report.html import Html
 
 
 def question(sweep: Sweep) -> Html:
@@ -18,7 +17,7 @@ def question(sweep: Sweep) -> Html:
         f"{figures.words(name)} {listed([_word(name, value) for value in sweep.values(name)])}" for name in sweep.over
     ]
     readout = sweep.settings[0].readout
-    return parts.heading(
+    return html.heading(
         say("Does the choice hold when the settings change?"), named(readout.experiment, "; ".join(varied))
     )
 
@@ -28,7 +27,7 @@ def verdict(sweep: Sweep) -> Html:
     of, leads = len(sweep.settings), sweep.leads
     if not leads:
         said = say("The offers cannot be ranked under any of these settings: there is no holdout, or it is too early.")
-        return parts.verdict(said, word=say("No offer leads"), tone="wait")
+        return html.verdict(said, word=say("No offer leads"), tone="wait")
     first, count = leads.most_common(1)[0]
     clear = sum(setting.is_clear for setting in sweep.settings)
     others = [say("{offer} in {n}", offer=label, n=number) for label, number in leads.most_common()[1:]]
@@ -39,7 +38,7 @@ def verdict(sweep: Sweep) -> Html:
         word = say("{offer} leads in every setting", offer=first)
     said = f"{', '.join([most, *([listed(others)] if others else [])])}. {_sure(clear, of)}"
     tone = "go" if steady and clear == of else "wait"
-    return parts.verdict(said, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
+    return html.verdict(said, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
 
 
 def _sure(clear: int, of: int) -> str:
@@ -66,16 +65,16 @@ def _failures(sweep: Sweep) -> Html:
     if not sweep.failed:
         return Html("")
     told = {name: why for name, _, why in (text.partition(": ") for text in sweep.failed)}
-    return parts.section(say("Settings that failed and are left out: {n}", n=len(told)), parts.definitions(told))
+    return html.section(say("Settings that failed and are left out: {n}", n=len(told)), html.definitions(told))
 
 
 def picture(sweep: Sweep) -> Html:
     """Return what decides, of every offer, over the swept parameters."""
     if not any(setting.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms):
-        return parts.section(
+        return html.section(
             say("What decides, setting by setting"), say("It cannot be estimated under these settings.")
         )
-    return parts.section(say("What decides, setting by setting"), shared.picture(figures.over_settings(sweep)))
+    return html.section(say("What decides, setting by setting"), shared.picture(figures.over_settings(sweep)))
 
 
 def table(sweep: Sweep) -> Html:
@@ -95,8 +94,8 @@ def table(sweep: Sweep) -> Html:
         "Leads: nominally first on what decides in that setting. Small: its interval. All settings read the same "
         "customers, so they agree more than independent tests would."
     )  # fmt: skip
-    shown = parts.table(frame, caption=say("The verdict under every setting"), notes=[note])
-    return parts.section(say("Every setting"), shown)
+    shown = html.table(frame, caption=say("The verdict under every setting"), notes=[note])
+    return html.section(say("Every setting"), shown)
 
 
 def _leader(setting: Setting, sweep: Sweep) -> dict[str, str]:
@@ -120,7 +119,7 @@ def provenance(sweep: Sweep, settings: list[str]) -> Html:
         say("Rows"): say("sweep.csv and sweep.parquet beside this page: one row a setting, offer and metric."),
         say("Inputs and parameters"): say("run.json beside this page has the sha256 of the readout of every setting."),
     }  # fmt: skip
-    return parts.section(say("Provenance"), parts.definitions(rows), open=False)
+    return html.section(say("Provenance"), html.definitions(rows), open=False)
 
 
 def _word(parameter: str, value: object) -> str:

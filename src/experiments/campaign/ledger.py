@@ -1,0 +1,471 @@
+"""The ledger: one chance a customer, for ever, over all experiments; a history to which rows are only added.
+
+It lies in a DuckDB file, or in Postgres where several machines share it (`stores`). All work on customers is done by
+the engines, in the texts of sql/ledger.sql; Python sees bookings and counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from experiments.campaign.ledger_store import HOME, File, Row, Store, open_store
+from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.data.columns import REAL, literal
+from experiments.data.tables import Account, columns_of, connect, statements
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+ONLY_CUSTOMERS = {"experiment": "NULL", "arm": "NULL", "stratum": "NULL", "bucket": "NULL"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booking:
+    """One step of the history: an experiment's customers assigned, or customers released."""
+
+    booking: int = 0
+    kind: Literal["assigned", "released"]
+    at: date  # the day that counts: of assignment, of release
+    booked_at: datetime  # when it was written; UTC, without a zone
+    customers: int
+    experiment: str | None = None
+    seed: int | None = None
+    plan_hash: str | None = None
+    holdout: str | None = None  # the arm that nobody may contact
+    reason: str | None = None
+    by: str = ""
+    digest: str = ""  # of its events
+    chain: str = ""  # sha256 of this booking and of the chain before it
+    new: bool = True  # False: it stood there already
+
+    def chained(self, before: str) -> str:
+        """Return the sha256 that binds this booking to all before it."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("chain", "new")}
+        return hashlib.sha256(f"{before}{json.dumps(told, sort_keys=True, default=str)}".encode()).hexdigest()
+
+
+COLUMNS = tuple(name for name in Booking.__dataclass_fields__ if name != "new")
+SELECTED = ", ".join(f'"{name}"' for name in COLUMNS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened to one customer."""
+
+    booking: int
+    step: int
+    kind: Literal["assigned", "released"]
+    at: date
+    booked_at: datetime
+    experiment: str
+    arm: str
+    stratum: str
+    bucket: int
+    reason: str | None
+    by: str
+
+    def __str__(self) -> str:
+        by = f", by {self.by}" if self.by else ""
+        if self.kind == "released":
+            return f"{self.at}: released from {self.experiment}{by}: {self.reason}"
+        place = f"arm {self.arm!r}, stratum {self.stratum!r}, bucket {self.bucket}"
+        return f"{self.at}: assigned to {self.experiment}, {place}{by}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """An experiment in the ledger: its booking, customers by arm, and how many of them were released."""
+
+    booking: Booking
+    arms: tuple[tuple[str, int], ...]
+    released: int
+
+    @property
+    def open(self) -> int:
+        """Customers whose chance stands."""
+        return self.booking.customers - self.released
+
+    def __str__(self) -> str:
+        arms = ", ".join(f"{arm} {customers:,}" for arm, customers in self.arms)
+        booked = f"{self.booking.experiment}: {self.booking.customers:,} customers assigned on {self.booking.at}"
+        return f"{booked} ({arms}); {self.released:,} released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What became of customers to release."""
+
+    asked: int
+    released: int
+    booking: Booking | None  # None: there was nothing to do
+
+    def __str__(self) -> str:
+        free = self.asked - self.released
+        return f"released {self.released:,} of {self.asked:,} customers" + (f"; {free:,} were free" if free else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutContacts:
+    """Contacts of customers who were held out at the time; the rows are the table `holdout_contacts`."""
+
+    checked: int
+    contacts: int
+    experiments: tuple[tuple[str, int], ...]  # contacts by the experiment they spoil
+    example: str | None
+
+    def __str__(self) -> str:
+        if not self.contacts:
+            return f"none of {self.checked:,} contacts is with a holdout customer"
+        spoiled = ", ".join(f"{name} ({number:,})" for name, number in self.experiments)
+        return (f"{self.contacts:,} of {self.checked:,} contacts are with holdout customers of {spoiled}, such as "
+                f"{self.example!r}")  # fmt: skip
+
+
+@contextmanager
+def open_ledger(
+    address: str | Path,
+    con: duckdb.DuckDBPyConnection | None = None,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    wait_seconds: float = 60.0,
+) -> Iterator[Ledger]:
+    """Open the ledger at a path, or at a `postgresql://` address, for tables of the engine `con`.
+
+    Whoever opens it to write has it alone until the end of the block, so that what is assignable stays so; others wait
+    `wait_seconds`. Readers wait for nobody. A ledger that is not there is refused unless `create`: after a wrong path
+    every customer would be new. Raises WinbackError.
+    """
+    with ExitStack() as stack:
+        con = con if con is not None else stack.enter_context(connect())
+        store = open_store(str(address), con, create=create, read_only=read_only, wait_seconds=wait_seconds)
+        yield Ledger(stack.enter_context(store), read_only=read_only)
+
+
+class Ledger:
+    """An open ledger. `table` is always a table or view of the engine it was opened with."""
+
+    def __init__(self, store: Store, *, read_only: bool) -> None:
+        self._store, self._con, self._read_only = store, store.con, read_only
+        self._sql = statements("ledger")
+
+    # ---- asking
+
+    def assignable(self, table: str, *, into: str = "to_assign", experiment: str | None = None) -> Account:
+        """Make the temporary table `into` of the rows of a table whose customers may be assigned.
+
+        Customers of `experiment` itself count as assignable: the same draw can be made again.
+        """
+        with _reading(table):
+            other = f"experiment <> {literal(experiment)}" if experiment else "TRUE"
+            taken = self._rows_about(table, "open_chances", columns=("customer_id", "experiment"), where=other)
+            same = "CAST(c.customer_id AS VARCHAR) = t.customer_id"
+            ((rows,),) = self._con_rows(f"SELECT count(*) FROM {table}")
+            why = self._con_rows(f"SELECT t.experiment, count(*) FROM {table} AS c JOIN {taken} AS t ON {same} "
+                                 "GROUP BY 1 ORDER BY 2 DESC, 1")  # fmt: skip
+            self._con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {table} AS c "
+                              f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {same})")  # fmt: skip
+            ((kept,),) = self._con_rows(f"SELECT count(*) FROM {into}")
+        had = ", ".join(f"{name} ({number:,})" for name, number in why)
+        return Account(table=into, rows=rows, kept=kept, why=f"they had their chance in {had}")
+
+    def assigned(self, experiment: str, *, into: str = "booked") -> Booking:
+        """Make the temporary table `into` of an experiment's customers, as booked, with the day of a release."""
+        booking = self._booking_of(experiment)
+        if booking is None:
+            names = [row[0] for row in self._store.rows(f"SELECT experiment FROM {HOME}.bookings WHERE experiment IS "
+                                                        "NOT NULL ORDER BY 1")]  # fmt: skip
+            raise WinbackError(f"The ledger has no experiment {experiment!r}. {did_you_mean(experiment, names)}")
+        columns = ("experiment", "customer_id", "arm", "at", "stratum", "bucket", "released_at")
+        rows = self._store.rows_of("chances", columns=columns, where=f"experiment = {literal(experiment)}")
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {rows} AS rows_of_ledger")
+        return booking
+
+    def standing(self, experiment: str, *, seed: int, plan_hash: str, holdout: str | None) -> Booking | None:
+        """Return the booking of an experiment, which is then not drawn again; None where it is not booked.
+
+        Raises WinbackError where it was booked under another seed, plan or holdout, or all its customers were released.
+        """
+        booked = self._booking_of(experiment)
+        return booked and self._same(booked, {"seed": seed, "plan_hash": plan_hash, "holdout": holdout})
+
+    def history(self, customer_id: object) -> tuple[Event, ...]:
+        """Return all that happened to a customer, in order."""
+        names = ", ".join(f'"{name}"' for name in Event.__dataclass_fields__)
+        rows = self._store.rows(f"SELECT {names} FROM {HOME}.ledger WHERE customer_id = {literal(customer_id)} "
+                                "ORDER BY step")  # fmt: skip
+        return tuple(Event(**dict(zip(Event.__dataclass_fields__, row, strict=True))) for row in rows)
+
+    def bookings(self) -> tuple[Booking, ...]:
+        """Return every step of the history, in order."""
+        return self._bookings("TRUE")
+
+    def experiments(self) -> tuple[Standing, ...]:
+        """Return how each experiment stands, in the order of booking."""
+        arms: dict[str, list[tuple[str, int]]] = {}
+        released: dict[str, int] = {}
+        for name, arm, customers, freed in self._store.rows(self._sql["standing"]):
+            arms.setdefault(name, []).append((arm, customers))
+            released[name] = released.get(name, 0) + freed
+        return tuple(
+            Standing(booking=booking, arms=tuple(arms[booking.experiment]), released=released[booking.experiment])
+            for booking in self._bookings("kind = 'assigned'")
+            if booking.experiment is not None
+        )
+
+    def holdout_contacted(self, table: str) -> HoldoutContacts:
+        """Find the contacts of a table with customers held out on that day; without `at`, held out now.
+
+        They become the temporary table `holdout_contacts`, with `held_out_in`, the experiment they spoil.
+        """
+        with _reading(table):
+            dated = "at" in columns_of(self._con, f"SELECT * FROM {table}")
+            held_out = self._rows_about(table, "chances", columns=("customer_id", "experiment", "at", "released_at"),
+                                     where="arm = holdout")  # fmt: skip
+            day = 'CAST(c."at" AS DATE)' if dated else "CAST(NULL AS DATE)"
+            self._con.execute(self._sql["holdout_contacts"].format(table=table, held_out=held_out, day=day))
+            ((checked,),) = self._con_rows(f"SELECT count(*) FROM {table}")
+            found = self._con_rows("SELECT held_out_in, count(*), min(CAST(customer_id AS VARCHAR)) "
+                                   "FROM holdout_contacts GROUP BY 1 ORDER BY 2 DESC, 1")  # fmt: skip
+        return HoldoutContacts(checked=checked, contacts=sum(row[1] for row in found), experiments=tuple(
+            (name, number) for name, number, _ in found), example=found[0][2] if found else None)  # fmt: skip
+
+    def refuse_holdout(self, table: str) -> None:
+        """Raise WinbackError where a table, for example a call list, holds a customer of a holdout."""
+        found = self.holdout_contacted(table)
+        if found.contacts:
+            raise WinbackError(f"Table {table}: {found}. A holdout is measured by leaving it alone: remove them; the "
+                               "table `holdout_contacts` lists them.")  # fmt: skip
+
+    def audit(self) -> tuple[str, ...]:
+        """Return what is wrong with the history; nothing if every event is as it was booked.
+
+        Finds edited, removed and added rows. Not forgery by somebody who computes every later sha256 anew: for that
+        keep the last booking's `chain` elsewhere.
+        """
+        wrong, chain, bookings = [], "", self.bookings()
+        digests = self._sql["digests"].format(rows=f"{HOME}.events", number=self._store.number)
+        found = {number: told for number, *told in self._store.rows(digests)}
+        for number, booking in enumerate(bookings, start=1):
+            if booking.booking != number:
+                wrong.append(f"booking {number} is missing")
+            if booking.chained(chain) != booking.chain:
+                wrong.append(f"booking {booking.booking} was changed, or one before it")
+            if found.get(booking.booking) != [booking.customers, booking.digest]:
+                wrong.append(f"the events of booking {booking.booking} were changed")
+            chain = booking.chain
+        ((number, example),) = self._store.rows(self._sql["gaps"])
+        if number:
+            wrong.append(f"{number:,} customers have events out of order, such as {example!r}")
+        return tuple(wrong)
+
+    # ---- booking
+
+    def record(
+        self,
+        table: str = "assigned",
+        *,
+        experiment: str,
+        seed: int,
+        plan_hash: str,
+        at: date,
+        holdout: str | None = None,
+        by: str = "",
+    ) -> Booking:
+        """Book the customers of a table (customer_id, stratum, arm, bucket) as assigned: all of them or none.
+
+        An experiment is booked once. The same rows again change nothing and return the booking that stands, with its
+        own day; other rows, another seed or plan are refused, and so is a customer whose chance stands.
+        """
+        self._refuse_reader(experiment=experiment)
+        self._take(table, experiment=literal(experiment))
+        customers = self._refuse_rows(table, holdout)
+        digests = self._sql["digests"].format(rows="(SELECT 0 AS booking, * FROM winback_incoming) AS asked",
+                                              number=File.number)  # fmt: skip
+        ((_, _, digest),) = self._con_rows(digests)
+        draft = Booking(kind="assigned", at=at, booked_at=_now(), customers=customers, experiment=experiment, seed=seed,
+                        plan_hash=plan_hash, holdout=holdout, by=by, digest=digest)  # fmt: skip
+        booked = self._booking_of(experiment)
+        if booked is not None:
+            same = ("seed", "plan_hash", "holdout", "customers", "digest")
+            return self._same(booked, {name: getattr(draft, name) for name in same})
+        self._store.stage()
+        return self._book(draft, self._sql["assigned"])
+
+    def release(
+        self,
+        customers: Iterable[object] = (),
+        *,
+        table: str | None = None,
+        experiment: str | None = None,
+        reason: str,
+        by: str,
+        at: date,
+    ) -> Released:
+        """Make customers assignable again: those named, those of a table, or all of an experiment.
+
+        Who is free already stays free, so a release can be run again. A customer the ledger has never seen is refused,
+        and nobody is released.
+        """
+        self._refuse_reader(reason=reason, by=by)
+        given = [customers] if isinstance(customers, str) else [str(customer) for customer in customers]
+        if [bool(given), table is not None, experiment is not None].count(True) != 1:
+            raise WinbackError("Release what? Give either customers, or table=..., or experiment=...; one of them.")
+        if experiment is not None:
+            self.assigned(experiment, into="winback_asked")
+        else:
+            with _reading(table or "customers"):
+                one = "customer_id FROM " + table if table else "unnest(?) AS customer_id"
+                self._con.execute(f"CREATE OR REPLACE TEMP TABLE winback_asked AS SELECT DISTINCT {one}",
+                                  None if table else [given])  # fmt: skip
+        self._take("winback_asked", **ONLY_CUSTOMERS)
+        self._store.stage()
+        return self._release(reason=reason, by=by, at=at)
+
+    def _release(self, *, reason: str, by: str, at: date) -> Released:
+        ((asked,),) = self._con_rows("SELECT count(*) FROM winback_incoming")
+        ((unknown, example),) = self._store.rows(self._sql["unknown"])
+        if unknown:
+            raise WinbackError(f"{unknown:,} of {asked:,} customers to release were never assigned, "
+                               f"such as {example!r}. Nobody was released: remove them.")  # fmt: skip
+        rows = f"({self._sql['to_release']}) AS to_release"
+        digests = self._sql["digests"].format(rows=rows, number=self._store.number)
+        found = self._store.rows(digests)
+        if not found:
+            return Released(asked=asked, released=0, booking=None)
+        ((_, customers, digest),) = found
+        draft = Booking(kind="released", at=at, booked_at=_now(), customers=customers, reason=reason, by=by,
+                        digest=digest)  # fmt: skip
+        booking = self._book(draft, self._sql["released"].replace("{rows}", rows))
+        return Released(asked=asked, released=customers, booking=booking)
+
+    def _book(self, draft: Booking, insert: str) -> Booking:
+        """Write a booking and its events, or nothing."""
+        with self._store.writing() as execute:
+            last = self._bookings("TRUE ORDER BY booking DESC LIMIT 1")
+            number, chain = (last[0].booking, last[0].chain) if last else (0, "")
+            booking = replace(draft, booking=number + 1)
+            booking = replace(booking, chain=booking.chained(chain))
+            values = ", ".join(_value(getattr(booking, name)) for name in COLUMNS)
+            execute(f"INSERT INTO {self._store.to}.bookings ({SELECTED}) VALUES ({values})")
+            if execute(insert.format(to=self._store.to, booking=booking.booking)) != booking.customers:
+                raise WinbackError(self._taken(booking))
+        return booking
+
+    def _taken(self, booking: Booking) -> str:
+        taken = self._store.rows(self._sql["taken"].format(booking=booking.booking))
+        had = ", ".join(f"{name} ({number:,}, such as {example!r})" for name, number, example in taken)
+        return (f"{sum(row[1] for row in taken):,} of {booking.customers:,} customers had their chance in {had}. "
+                "Nobody was booked: assign those of `ledger.assignable(...)`, or release with a reason.")  # fmt: skip
+
+    def _same(self, booked: Booking, wanted: Mapping[str, object]) -> Booking:
+        """Return the booking that stands if nothing else is wanted."""
+        for what, asked in wanted.items():
+            stands = getattr(booked, what)
+            if stands != asked:
+                other = "the customers, arms or strata" if what == "digest" else f"{what} {asked!r}, not {stands!r}"
+                name = repr(booked.experiment)
+                raise WinbackError(f"Experiment {name} was booked on {booked.at} and cannot be drawn anew; now differ: "
+                                   f"{other}. Go on with its customers, `ledger.assigned({name})`, or give a new test "
+                                   "another name.")  # fmt: skip
+        ((released,),) = self._store.rows(f"SELECT count(*) FROM {HOME}.chances WHERE released_at IS NOT NULL AND "
+                                          f"experiment = {literal(booked.experiment)}")  # fmt: skip
+        if released == booked.customers:
+            raise WinbackError(f"Experiment {booked.experiment!r} was booked on {booked.at} and all its customers were "
+                               "released since. Give the new test another name.")  # fmt: skip
+        return replace(booked, new=False)
+
+    def _take(self, table: str, **columns: str) -> None:
+        """Make the view of what is to be booked; customer ids become text, 007 another than 7."""
+        with _reading(table):
+            found = columns_of(self._con, f"SELECT * FROM {table}")
+            for column in {"customer_id", "arm", "stratum", "bucket"} - columns.keys() - found.keys():
+                raise WinbackError(f"Table {table} has no column {column!r}. {did_you_mean(column, found)}")
+            if found["customer_id"] in REAL:
+                raise WinbackError(f"Table {table}: customer_id holds {found['customer_id']}, which writes 7 as 7.0. "
+                                   "Cast it to BIGINT or VARCHAR.")  # fmt: skip
+            names = {name: name for name in ("arm", "stratum", "bucket")} | columns
+            self._con.execute(self._sql["incoming"].format(table=table, **names))
+
+    def _rows_about(self, table: str, view: str, *, columns: tuple[str, ...], where: str) -> str:
+        """Return where the rows of a view can be selected from: of the customers of a table, if not of all."""
+        self._take(table, **ONLY_CUSTOMERS)
+        return self._store.rows_about(view, columns=columns, where=where)
+
+    def _refuse_rows(self, table: str, holdout: str | None) -> int:
+        """Refuse rows that nobody could be assigned by; return their number."""
+        fields = ("customer_id", "arm", "stratum", "bucket")
+        with _reading(table):
+            counted = ", ".join(f"count({name})" for name in fields)
+            ((rows, *filled, blank, customers),) = self._con_rows(
+                f"SELECT count(*), {counted}, count(CASE WHEN customer_id = '' THEN 1 END), "
+                "count(DISTINCT customer_id) FROM winback_incoming"
+            )
+            arms = [row[0] for row in self._con_rows("SELECT DISTINCT arm FROM winback_incoming ORDER BY 1")]
+        if not rows:
+            raise WinbackError(f"Table {table} has no rows, so there is nobody to book. Assign customers first.")
+        for name, number in zip(fields, filled, strict=True):
+            empty = rows - number + (blank if name == "customer_id" else 0)
+            if empty:
+                raise WinbackError(f"Table {table}: {empty:,} of {rows:,} rows have no {name}. Fill them.")
+        if customers < rows:
+            raise WinbackError(f"Table {table}: {rows - customers:,} of {rows:,} rows repeat a customer. One customer, "
+                               "one arm: remove the others.")  # fmt: skip
+        if holdout is not None and holdout not in arms:
+            raise WinbackError(f"Table {table} has no arm {holdout!r}. {did_you_mean(holdout, arms)}")
+        return int(rows)
+
+    def _refuse_reader(self, **needed: str) -> None:
+        """Refuse to write without a word that must be there, or to a ledger that was opened to read."""
+        if self._read_only:
+            raise WinbackError("The ledger was opened to read. Open it without read_only=True.")
+        for name, value in needed.items():
+            if not value.strip():
+                raise WinbackError(f"{name} is {value!r}. The history must tell it: write it.")
+
+    def _con_rows(self, query: str) -> list[Row]:
+        return self._con.execute(query).fetchall()
+
+    def _booking_of(self, experiment: str) -> Booking | None:
+        return next(iter(self._bookings(f"experiment = {literal(experiment)}")), None)
+
+    def _bookings(self, where: str) -> tuple[Booking, ...]:
+        order = "" if "ORDER BY" in where else " ORDER BY booking"
+        rows = self._store.rows(f"SELECT {SELECTED} FROM {HOME}.bookings WHERE {where}{order}")
+        return tuple(Booking(**dict(zip(COLUMNS, row, strict=True))) for row in rows)
+
+
+@contextmanager
+def _reading(table: str) -> Iterator[None]:
+    """Tell what the engine says of a table in a line."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        told = next(iter(str(error).strip().splitlines()), "")
+        raise WinbackError(f"Table {table} cannot be read: {short(told, 300)} Give the name of a table of the engine "
+                           "that the ledger was opened with.") from None  # fmt: skip
+
+
+def _value(value: object) -> str:
+    """Return a value as SQL."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, datetime):
+        return f"TIMESTAMP {literal(value)}"
+    if isinstance(value, date):
+        return f"DATE {literal(value)}"
+    return str(value) if isinstance(value, int) else literal(value)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,92 @@
+"""The folder of a run: made in a temporary one beside it, published all at once, changed by one at a time."""
+
+import glob
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from experiments.common.errors import WinbackError
+
+DAY = 86_400  # seconds
+
+
+@contextmanager
+def workshop(out: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `out` and remove it at the end, however that comes.
+
+    What a killed run left there is removed after a day.
+    """
+    if out.exists() and not out.is_dir():
+        raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
+    with writing(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
+            if time.time() - left.stat().st_mtime > DAY:
+                shutil.rmtree(left, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tell what the system refuses (no space, no permission) while a folder is written to, as a WinbackError."""
+    try:
+        yield
+    except OSError as error:
+        raise WinbackError(f"Folder '{folder}' cannot be written: {error.strerror or error}. Finished reports are as "
+                           "they were. Make room or give another folder, and run it again.") from error  # fmt: skip
+
+
+def relative(path: Path) -> str:
+    """Return the path as seen from here, where it can be."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another drive of Windows
+        return str(path)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the files in a folder and below it, relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> None:
+    """Move all that is in `work` into `out` and remove what is `stale` there. The caller holds the lock.
+
+    The record goes first and comes last: while it is there, all files are of its run.
+    """
+    files = files_in(work)
+    (out / record).unlink(missing_ok=True)
+    for name in {*stale} - {*files, record}:
+        (out / name).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda name: name == record):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).replace(out / name)
+
+
+@contextmanager
+def alone(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the folder's lock; give whether it is held. Windows and some network drives have none: all hold it there."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    handle, held = None, True
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+    try:
+        yield held
+    finally:
+        if handle is not None:
+            os.close(handle)

@@ -1,0 +1,292 @@
+"""The register of runs: what went in, what made it, what came out; and how one run differs from another."""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.files import alone, files_in, move_into
+
+log = logging.getLogger(__name__)
+
+RECORD, FAILED = "run.json", "failed.json"
+PACKAGES = ("winback-experiments", "duckdb", "pandas", "statsmodels", "papermill")  # whose versions a run keeps
+MADE_FROM = ("notebook", "parameters", "inputs", "code", "versions")  # the same ones give the same results
+NOT_STORED = ("out", "reused")
+STORED = {
+    str: ("notebook", "started", "status", "headline"),
+    dict: ("parameters", "inputs", "code", "versions", "files"),
+}  # what a record must hold, and of which kind
+PRINTED = "page.pdf"  # the page on paper; made later and by hand, so it is in no record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run: what went in, what made it, and the folder `out` that holds what came out."""
+
+    out: Path
+    notebook: str
+    parameters: dict[str, Any]  # as JSON; the notebook's defaults included, `out` not
+    inputs: dict[str, str]  # path as given: sha256
+    code: dict[str, str]  # the notebook's cells and the package: sha256
+    versions: dict[str, str | None]
+    commit: str | None
+    started: str  # UTC, ISO
+    seconds: float = 0.0
+    status: str = "done"  # or failed
+    headline: str = ""  # of the verdict on the page; of a failed run, why
+    files: dict[str, str] = field(default_factory=dict)  # what the run put into `out`, its record left out: sha256
+    reused: bool = False  # nothing had changed, so it was not run again
+
+    @property
+    def page(self) -> Path:
+        """The page an executive opens."""
+        return self.out / "page.html"
+
+    @classmethod
+    def read(cls, path: Path) -> "Run":
+        """Return the run that a run.json describes; WinbackError if it is none."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            for kind, name in ((kind, name) for kind, names in STORED.items() for name in names):
+                if not isinstance(stored[name], kind):
+                    raise TypeError(f"'{name}' is {stored[name]!r}")  # noqa: TRY301  # told below, with its file
+            datetime.fromisoformat(stored["started"])
+            return cls(out=path.parent, **stored)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise WinbackError(f"'{path}' is no run.json ({error}). Run the notebook again.") from None
+
+    def write(self, path: Path) -> None:
+        """Write the run as a run.json."""
+        save({name: value for name, value in asdict(self).items() if name not in NOT_STORED}, path)
+
+    def is_made_from_the_same_as(self, other: "Run") -> bool:
+        """Say whether nothing differs that could change a result; never where no input is known."""
+        return bool(self.inputs) and all(getattr(self, name) == getattr(other, name) for name in MADE_FROM)
+
+    def changed_files(self) -> list[str]:
+        """Return the files of the run that are no more as it left them."""
+        return [name for name, sha256 in self.files.items() if _sha256_or_none(self.out / name) != sha256]
+
+
+def publish(done: Run, work: Path) -> None:
+    """Put what a run made in the folder `work` into its own, in place of the run before: all of it or nothing."""
+    done.write(work / RECORD)
+    with alone(done.out):
+        before = _files_of(done.out / RECORD)
+        move_into(done.out, work, record=RECORD, stale=["failed.ipynb", FAILED, PRINTED, *before])
+
+
+def _files_of(record: Path) -> list[str]:
+    with suppress(WinbackError):
+        return [*Run.read(record).files]
+    return []
+
+
+def save(document: Mapping[str, Any], path: Path) -> None:
+    """Write JSON; to it half a character is its escape."""
+    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def chosen(
+    found: Iterable[Run],
+    *,
+    experiment: str | None = None,
+    notebook: str | None = None,
+    status: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> list[Run]:
+    """Return the runs that are of an experiment, of a notebook, of a status and of these values of parameters.
+
+    An experiment is the name of a folder of the run, or its sheet. Raises WinbackError for a parameter no run has.
+    """
+    left, wanted = list(found), parameters or {}
+    known = {name for run in left for name in run.parameters}
+    for name in wanted:
+        if left and name not in known:
+            raise WinbackError(f"No run has a parameter '{name}'. {did_you_mean(name, sorted(known))}")
+    return [
+        run
+        for run in left
+        if experiment in {None, *run.out.parts, run.parameters.get("sheet")}
+        and (notebook is None or notebook in {run.notebook, *run.notebook.split("-", 1)})
+        and status in {None, run.status}
+        and all(_says(run.parameters.get(name), value) for name, value in wanted.items())
+    ]
+
+
+def _says(value: object, text: str) -> bool:
+    """Say whether a value is what somebody wrote: none for no value, 0.10 for 0.1, items with commas."""
+    if isinstance(value, list):
+        return ",".join(map(str, value)) == text
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value).lower() == text.lower()
+    with suppress(ValueError):
+        return float(text) == value
+    return False
+
+
+def runs(reports: Path) -> list[Run]:
+    """Return the runs below a folder, failed ones too, newest first; note unreadable ones in the log."""
+    found = []
+    for path in [*records(reports), *records(reports, FAILED)]:
+        try:
+            found.append(Run.read(path))
+        except WinbackError as error:
+            log.warning("Skipped: %s", error)
+    return sorted(found, key=lambda run: datetime.fromisoformat(run.started).timestamp(), reverse=True)
+
+
+def records(reports: Path, name: str = RECORD) -> list[Path]:
+    """Return the records below a folder, those of runs that are not finished yet left out."""
+    found = sorted(reports.rglob(name))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(reports).parts)]
+
+
+def find_run(name: str | Path) -> Run:
+    """Return the run of a folder, of its page or of its run.json. Raises WinbackError."""
+    return Run.read(record_of(name))
+
+
+def record_of(name: str | Path) -> Path:
+    """Return the run.json of a folder, or of the folder of a file. Raises WinbackError where there is none."""
+    path = Path(name)
+    folder = path.parent if path.is_file() else path
+    if not (folder / RECORD).is_file():
+        raise WinbackError(f"There is no run in '{folder}'. `winback runs` lists what there is.")
+    return folder / RECORD
+
+
+# ---- what went in
+
+
+def hashes_of(inputs: Iterable[Path]) -> dict[str, str]:
+    """Return the sha256 of every input; of a folder, of every file in it."""
+    found: dict[str, str] = {}
+    for given in map(Path, inputs):
+        for path in [given / name for name in files_in(given)] if given.is_dir() else [given]:
+            try:
+                found[str(path)] = sha256_of(path)
+            except OSError as error:
+                raise WinbackError(f"Input '{path}' cannot be read: {error.strerror}. Check its path.") from None
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file; of one that has not changed since, without reading it again."""
+    seen = path.stat()
+    return _sha256(str(path.absolute()), seen.st_ino, seen.st_size, seen.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _sha256(path: str, *_seen: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sha256_or_none(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
+# ---- what made it
+
+
+def package_sha256() -> str:
+    """Return the sha256 of this package's code."""
+    home = Path(__file__).parents[1]
+    told = {name: sha256_of(home / name) for name in files_in(home) if not name.startswith("_") and ".pyc" not in name}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of what the numbers depend on."""
+    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of the repository that holds a folder, "-dirty" if files were changed since."""
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as set in git hooks
+    try:
+        answer = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+# ---- how one differs from another
+
+
+def differences(one: Run, other: Run) -> dict[str, list[str]]:
+    """Return what differs between two runs, in words, by where: parameters, inputs, code, numbers."""
+    found = {
+        "notebook": [f"{one.notebook} | {other.notebook}"] if one.notebook != other.notebook else [],
+        "parameters": [*_unlike(one.parameters, other.parameters)],
+        "inputs": [*changed(one.inputs, other.inputs)],
+        "code": [*changed(one.code, other.code), *_unlike(one.versions, other.versions)],
+        "numbers": [*numbers_unlike(one.out, other.out)],
+    }
+    return {where: told for where, told in found.items() if told}
+
+
+def numbers_unlike(one: Path, other: Path) -> Iterator[str]:
+    """Yield what differs between the results that two folders both hold as JSON, such as readout.json."""
+    for path in sorted(one.glob("*.json")):
+        if path.name not in (RECORD, FAILED) and (other / path.name).is_file():
+            told = _unlike(_numbers_of(path), _numbers_of(other / path.name))
+            yield from (f"{path.stem} {line}" for line in told)
+
+
+def _numbers_of(path: Path) -> dict[str, object]:
+    """Return every number and text of a result by its path. Raises WinbackError where the file was cut off."""
+    try:
+        return dict(_flat(json.loads(path.read_bytes())))
+    except ValueError as error:
+        raise WinbackError(f"'{path}' is no JSON ({error}). Run the notebook again.") from None
+
+
+def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys((*one, *other)):
+        if one.get(name) != other.get(name) or (name in one) != (name in other):
+            told = [str(side[name]) if name in side else "nothing" for side in (one, other)]
+            yield f"{name}: {told[0]} | {told[1]}"
+
+
+def changed(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[str]:
+    """Yield which files differ; their hashes say nothing to people."""
+    for name in dict.fromkeys((*one, *other)):
+        if one.get(name) != other.get(name):
+            yield f"{name}: " + ("changed" if name in one and name in other else
+                                 f"only in the {'first' if name in one else 'second'}")  # fmt: skip
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every number and text of a JSON value with its path; what has a name goes by it."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            name = inner.get("name", key) if isinstance(inner, dict) and isinstance(value, list) else key
+            yield from _flat(inner, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, value

@@ -1,0 +1,1 @@
+"""Several tests together, and one test under many settings."""

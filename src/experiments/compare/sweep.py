@@ -1,0 +1,119 @@
+"""What a sweep found: the readout of a test under every setting, who leads where, and where that changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.common.errors import WinbackError
+from experiments.common.run_records import RECORD, Run
+from experiments.metrics.objectives import OBJECTIVES
+from experiments.readout.readout import Arm, Readout, read_readout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of a sweep: the swept parameters and what the test says under them."""
+
+    parameters: dict[str, Any]
+    readout: Readout
+
+    @property
+    def leader(self) -> Arm | None:
+        """The offer with the best objective, however unsure that is; None where offers cannot be ranked."""
+        ranking = self.readout.ranking
+        return self.readout.arm(ranking.offers[0]) if ranking is not None else None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the verdict is to choose the leader."""
+        return self.readout.verdict.tone == "go"
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides in this setting."""
+        return OBJECTIVES[self.readout.objective].needs[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The settings of a sweep in their order, and those that failed with the reason."""
+
+    over: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    failed: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that decide, in the order of the settings; one where all settings decide on the same."""
+        return tuple(dict.fromkeys(setting.metric for setting in self.settings))
+
+    @property
+    def leads(self) -> Counter[str]:
+        """In how many settings each offer leads, by label, the most first."""
+        return Counter(dict(Counter(s.leader.label for s in self.settings if s.leader).most_common()))
+
+    def values(self, name: str) -> list[Any]:
+        """Return the values of a swept parameter, in their order."""
+        return list(dict.fromkeys(setting.parameters[name] for setting in self.settings))
+
+    def changes(self) -> Iterator[tuple[str, Any, Any, str, str]]:
+        """Yield where another offer leads when one parameter takes its next value: name, value, next, from, to."""
+        at = {tuple(setting.parameters.values()): setting.leader for setting in self.settings}
+        for place, name in enumerate(self.over):
+            values = self.values(name)
+            for value, following in pairwise(values):
+                for key, leader in at.items():
+                    other = at.get((*key[:place], following, *key[place + 1 :]))
+                    if key[place] == value and leader and other and leader.name != other.name:
+                        yield name, value, following, leader.label, other.label
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a setting, offer and metric: the parameters, value, low, high, level, n, unit."""
+        import pandas as pd
+
+        rows = [
+            {**setting.parameters, "verdict": setting.readout.verdict.word, "arm": arm.name, "metric": metric,
+             "value": found.value, "low": found.low, "high": found.high, "level": found.level, "n": found.n,
+             "unit": found.unit}
+            for setting in self.settings
+            for arm in setting.readout.arms
+            for metric, found in arm.estimates.items()
+        ]  # fmt: skip
+        return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
+
+    def write(self, folder: str | Path) -> None:
+        """Write the rows as sweep.parquet and sweep.csv."""
+        import duckdb
+
+        from experiments.data.columns import literal
+
+        rows, home = self.frame(), Path(folder)
+        rows.to_csv(home / "sweep.csv", index=False)
+        with duckdb.connect() as con:
+            con.register("rows", rows)
+            con.execute(f"COPY (SELECT * FROM rows) TO {literal(home / 'sweep.parquet')} (FORMAT parquet)")
+
+
+def read_sweep(settings: Sequence[str], *, over: Sequence[str], failed: Sequence[str] = ()) -> Sweep:
+    """Return the sweep whose runs lie in these folders, one a setting. Raises WinbackError."""
+    if not settings:
+        raise WinbackError("A sweep without settings says nothing. Make one: `winback sweep <sheet> --over name=1,2`.")
+    found = []
+    for folder in map(Path, settings):
+        told = Run.read(folder / RECORD).parameters
+        parameters = {name: _one(told[name]) for name in over}
+        found.append(Setting(parameters=parameters, readout=read_readout(folder / "readout.json")))
+    return Sweep(over=tuple(over), settings=tuple(found), failed=tuple(failed))
+
+
+def _one(value: object) -> object:
+    """Return a value that can be a key and a cell: a list as its items with commas."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else value

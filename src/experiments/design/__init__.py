@@ -1,0 +1,1 @@
+"""What a planned test can tell, costs and risks."""

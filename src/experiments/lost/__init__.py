@@ -1,0 +1,1 @@
+"""Who is lost, since when, why, what it costs, whom first."""

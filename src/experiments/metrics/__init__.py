@@ -1,0 +1,1 @@
+"""One query folds customers into the cube; every estimand is a function of its sums."""

@@ -1,0 +1,246 @@
+"""Who returns, how long they stay and what they bring a month: the three questions of Kumar et al. (2015).
+
+Customers are folded into sums by what was known of them before the test; the models see only the sums.
+Descriptive: the factors were not randomised, so a difference is no effect of changing them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from experiments.common.estimate import Estimate
+from experiments.data.tables import columns_of, connect, read, refuse_duplicates, statements
+from experiments.metrics.cube import put_on_clock
+from experiments.sheet.sheet import SEPARATOR, Sheet, changed, read_sheet
+from experiments.stats.intervals import jackknife_covariance, normal_quantile, t_quantile
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    from numpy.typing import NDArray
+    from statsmodels.genmod.families.family import Family
+
+    Array = NDArray[np.float64]
+
+Question = Literal["returned", "leaving", "value"]
+Column = tuple[str, str, str]  # factor, level, reference
+LOWEST = "low"  # third of the values of first lifetimes
+FEW = 5  # rows of sums below which a model says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """How customers of one level of a factor differ from the reference level, all other factors held.
+
+    `returned`: difference of the share returned (average marginal effect, share). `leaving`: ratio of the rate of
+    ending the second lifetime. `value`: ratio of value a month of the second lifetime.
+    """
+
+    question: Question
+    factor: str
+    level: str
+    reference: str
+    effect: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returners:
+    """Who returns, stays and pays; and what a month of the second lifetime brings against one of the first."""
+
+    drivers: tuple[Driver, ...]
+    second_to_first: tuple[tuple[str, Estimate], ...]  # (arm, ratio of value a month), of returned customers
+
+
+def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> Returners:
+    """Fit the three models to the sums of a test; none where its results have no dates.
+
+    Factors: the offer, the strata, and where the data have them complaint, referral, value of the first lifetime and
+    time absent. Binomial logit, Poisson and gamma log-linear; statsmodels.
+    """
+    if not isinstance(sheet, Sheet):
+        sheet, folder = read_sheet(sheet)
+    sheet = changed(sheet, changes)
+    if not sheet.dated:
+        return Returners(drivers=(), second_to_first=())
+    sums, factors, twice = _sums(sheet, folder or Path())
+    columns = _columns(sums, factors)
+    models = (_returned, _leaving, _value)
+    return Returners(
+        drivers=tuple(driver for model in models for driver in model(sums, columns, sheet.level)),
+        second_to_first=_second_to_first(twice, sheet),
+    )
+
+
+def _second_to_first(twice: pd.DataFrame, sheet: Sheet) -> tuple[tuple[str, Estimate], ...]:
+    """Return, for each arm, value a month of the second lifetime over that of the first: months of equal number.
+
+    Ratio of ratios of sums over the same customers; grouped jackknife over their buckets.
+    """
+    found = []
+    for arm in sheet.arms:
+        rows = twice[twice["arm"] == arm]
+        if len(rows) < FEW:
+            continue
+        names = ("first_value", "first_months", "second_value", "second_months")
+        sums = rows[list(names)].to_numpy(float)
+        left_out = np.concatenate((sums.sum(axis=0)[None], sums.sum(axis=0) - sums))
+        ratio = (left_out[:, 2] / left_out[:, 3]) / (left_out[:, 0] / left_out[:, 1])
+        half = t_quantile(sheet.level, df=len(rows) - 1) * float(jackknife_covariance(ratio[1:, None])[0, 0]) ** 0.5
+        value, n = float(ratio[0]), int(rows["second_months"].sum())
+        found.append((arm, Estimate(value=value, low=value - half, high=value + half, level=sheet.level, n=n,
+                                    unit="times")))  # fmt: skip
+    return tuple(found)
+
+
+def _sums(sheet: Sheet, folder: Path) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
+    """Return one row a kind of customer, the factors that vary, and the customers who have lived twice."""
+    months = max(sheet.horizon_months, sheet.window_months)
+    with connect() as con:
+        clocked = put_on_clock(con, sheet, folder, months=months)
+        steps, known = statements("drivers"), _known(con, sheet, folder)
+        con.execute(steps["first"].format(value=clocked.value))
+        con.execute(steps["known"].format(**known))
+        sums = con.execute(steps["sums"].format(window=min(sheet.window_months, months))).df()
+        twice = con.execute(steps["twice"]).df()
+    for place, factor in enumerate(sheet.strata):
+        sums[factor] = [stratum.split(SEPARATOR)[place] for stratum in sums["stratum"]]
+    names = ["arm", *sheet.strata, "complaint", "referred", "first_value", "absent"]
+    return sums, [name for name in dict.fromkeys(names) if len(set(sums[name])) > 1], twice
+
+
+def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[str, str]:
+    """Return the SQL of what the table of customers knows."""
+    if "customers" not in sheet.tables:
+        return {"complaint": "'unknown'", "referred": "'unknown'", "customers": ""}
+    read(con, "customers", sheet.tables["customers"], folder=folder, decimals=sheet.decimals)
+    refuse_duplicates(con, "customers")
+    columns = columns_of(con, "customers")
+    referred = "CASE WHEN c.referrals > 0 THEN 'yes' ELSE 'no' END" if "referrals" in columns else "'unknown'"
+    return {
+        "complaint": "coalesce(c.complaint, 'unknown')" if "complaint" in columns else "'unknown'",
+        "referred": referred,
+        "customers": "LEFT JOIN customers AS c ON a.customer_id = c.customer_id",
+    }
+
+
+def _returned(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
+    """Model the share returned: logit on counts; average marginal effects by the delta method."""
+    import statsmodels.api as sm
+
+    rows = sums[sums["watched"] > 0]
+    columns = _seen(rows, columns)
+    if len(rows) < FEW or not columns:
+        return []
+    counts = np.column_stack((rows["returned"], rows["watched"] - rows["returned"])).astype(float)
+    fit = sm.GLM(counts, _design(rows, columns), family=sm.families.Binomial()).fit()
+    weights, n = rows["watched"].to_numpy(float), int(rows["watched"].sum())
+    return [
+        _driver("returned", column, _marginal(fit, rows, columns, column, weights), level=level, n=n, unit="share")
+        for column in columns
+    ]
+
+
+def _leaving(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
+    """Model the rate of leaving: Poisson on departures per month at risk, so that exp is a ratio of rates."""
+    import statsmodels.api as sm
+
+    rows = sums[sums["at_risk"].fillna(0) > 0]
+    months = rows["at_risk"].to_numpy(float)
+    rates = rows["ended"].to_numpy(float) / months
+    return _ratios("leaving", rows, columns, level=level, outcome=rates, weights=months, family=sm.families.Poisson())
+
+
+def _value(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
+    """Model value a month of the second lifetime: gamma with log link on means, weighted by months."""
+    import statsmodels.api as sm
+
+    rows = sums[(sums["bought"].fillna(0) > 0) & (sums["value"].fillna(0) > 0)]
+    months = rows["bought"].to_numpy(float)
+    family = sm.families.Gamma(link=sm.families.links.Log())
+    means = rows["value"].to_numpy(float) / months
+    return _ratios("value", rows, columns, level=level, outcome=means, family=family, weights=months)
+
+
+def _ratios(
+    question: Question,
+    rows: pd.DataFrame,
+    columns: list[Column],
+    *,
+    level: float,
+    outcome: Array,
+    family: Family,
+    weights: Array,
+) -> list[Driver]:
+    import statsmodels.api as sm
+
+    columns = _seen(rows, columns)
+    if len(rows) < FEW or not columns:
+        return []
+    fit = sm.GLM(outcome, _design(rows, columns), family=family, var_weights=weights).fit(cov_type="HC1")
+    n, z = int(rows["bought"].sum()), normal_quantile(level)
+    found = []
+    for place, column in enumerate(columns, 1):
+        value, half = float(fit.params[place]), z * float(fit.bse[place])
+        bounds = tuple(float(np.exp(part)) for part in (value, value - half, value + half))
+        found.append(_estimate(question, column, bounds, level=level, n=n, unit="times"))
+    return found
+
+
+def _columns(rows: pd.DataFrame, factors: list[str]) -> list[Column]:
+    """Return the levels of every factor against its most frequent one, or against the lowest of thirds."""
+    columns = []
+    for factor in factors:
+        levels = rows.groupby(factor)["watched"].sum().sort_values(ascending=False, kind="stable").index.tolist()
+        levels.sort(key=lambda level: level != LOWEST)  # thirds are equally frequent but for luck
+        columns += [(factor, str(level), str(levels[0])) for level in sorted(levels[1:])]
+    return columns
+
+
+def _seen(rows: pd.DataFrame, columns: list[Column]) -> list[Column]:
+    """Return the columns whose level and reference are both among the rows, and that the others do not tell."""
+    seen = {factor: set(rows[factor].astype(str)) for factor, _, _ in columns}
+    kept: list[Column] = []
+    for column in columns:
+        design = _design(rows, [*kept, column])
+        if {column[1], column[2]} <= seen[column[0]] and np.linalg.matrix_rank(design) == design.shape[1]:
+            kept.append(column)
+    return kept
+
+
+def _design(rows: pd.DataFrame, columns: list[Column]) -> Array:
+    """Return the design matrix: a constant and an indicator for each level."""
+    return np.column_stack([np.ones(len(rows)), *((rows[f].astype(str) == v).to_numpy(float) for f, v, _ in columns)])
+
+
+def _marginal(
+    fit: object, rows: pd.DataFrame, columns: list[Column], column: Column, weights: Array
+) -> tuple[float, float]:
+    """Return the average difference of predicted shares when everybody had the level or the reference, and its se."""
+    matrix = _design(rows, columns)
+    same = [place for place, other in enumerate(columns, 1) if other[0] == column[0]]
+    with_level, without = matrix.copy(), matrix.copy()
+    with_level[:, same] = without[:, same] = 0.0
+    with_level[:, columns.index(column) + 1] = 1.0
+    p1, p0 = fit.predict(with_level), fit.predict(without)  # type: ignore[attr-defined]
+    share = weights / weights.sum()
+    gradient = share @ ((p1 * (1 - p1))[:, None] * with_level - (p0 * (1 - p0))[:, None] * without)
+    variance = gradient @ fit.cov_params() @ gradient  # type: ignore[attr-defined]
+    return float(share @ (p1 - p0)), float(np.sqrt(variance))
+
+
+def _driver(
+    question: Question, column: Column, found: tuple[float, float], *, level: float, n: int, unit: str
+) -> Driver:
+    value, half = found[0], normal_quantile(level) * found[1]
+    return _estimate(question, column, (value, value - half, value + half), level=level, n=n, unit=unit)
+
+
+def _estimate(
+    question: Question, column: Column, found: tuple[float, ...], *, level: float, n: int, unit: str
+) -> Driver:
+    estimate = Estimate(value=found[0], low=found[1], high=found[2], level=level, n=n, unit=unit)
+    return Driver(question=question, factor=column[0], level=column[1], reference=column[2], effect=estimate)

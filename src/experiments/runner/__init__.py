@@ -1,0 +1,1 @@
+"""Running notebooks: typed parameters, kernels, runs, sweeps, verification, a workspace."""

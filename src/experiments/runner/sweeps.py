@@ -1,0 +1,179 @@
+"""Run a notebook under every setting of a grid, some at once; what is there already is not run again."""
+
+import hashlib
+import math
+import re
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+
+from experiments.common.errors import WinbackError
+from experiments.common.files import alone
+from experiments.common.language import ENGLISH
+from experiments.common.run_records import Run
+from experiments.runner.fork_server import preloaded
+from experiments.runner.notebooks import Order, carry_out, find_notebook, finished, order
+from experiments.runner.notebooks import run as run_notebook
+from experiments.runner.parameters import Value, as_json, parameters_of
+
+PAGE = "5-sweep"  # the notebook that makes the page of a sweep
+SETTINGS = "settings"  # the folder that holds a folder for each setting
+MANY = 1_000  # settings: more is a typing error or another tool's work
+WORKERS = 2
+PATIENCE = 0.1  # seconds between two tries to end what still runs
+NAME_LENGTH = 100
+NOT_SWEPT = ("out", "sheet")
+Results = Generator[tuple[str, Run | WinbackError], None, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What became of a sweep: the runs in the order of their settings, and why the others failed."""
+
+    page: Run | None  # None where the notebook writes no readout.json, or no setting was done
+    runs: tuple[Run, ...]
+    failed: dict[str, str]  # setting: message
+
+
+def sweep(
+    notebook: str | Path,
+    parameters: Mapping[str, object],
+    *,
+    over: Mapping[str, Sequence[object]],
+    out: Path,
+    inputs: Iterable[Path] = (),
+    workers: int = WORKERS,
+    progress: bool = True,
+    fresh: bool = False,
+    language: str = ENGLISH,
+) -> Swept:
+    """Run a notebook once for each combination of the values in `over`, below out/settings, and make a page of all.
+
+    Every setting is checked before anything starts. A setting that fails stops no other. Interrupted, what is
+    finished stays, and the same sweep goes on from there. `language`: of the page of all. Raises WinbackError.
+    """
+    if (out / "run.json").is_file() and Run.read(out / "run.json").notebook != PAGE:
+        raise WinbackError(f"'{out}' holds another report. Give the sweep another name: --name.")
+    orders = _orders(notebook, parameters, over=over, out=out, inputs=tuple(inputs))
+    with alone(out / SETTINGS, wait=False) as held:
+        if not held:
+            raise WinbackError(f"Another sweep writes into '{out}'. Wait for it, or give this one another name.")
+        done, failed = _carry_out_all(orders, workers=workers, progress=progress, fresh=fresh)
+        runs = tuple(done[name] for name in orders if name in done)
+        page = _page(runs, failed, over=[*over], out=out, fresh=fresh, language=language) if runs else None
+    return Swept(page=page, runs=runs, failed=failed)
+
+
+def _orders(
+    notebook: str | Path,
+    parameters: Mapping[str, object],
+    *,
+    over: Mapping[str, Sequence[object]],
+    out: Path,
+    inputs: tuple[Path, ...],
+) -> dict[str, Order]:
+    """Return the order of every setting by its name; refuse what cannot be run before anything starts."""
+    if not over or not all(over.values()):
+        raise WinbackError("A sweep needs values. Write for example --over horizon_months=6,12,24.")
+    for name in over:
+        if name in NOT_SWEPT or name in parameters:
+            why = "is given as one value too" if name in parameters else "is the same in all settings"
+            raise WinbackError(f"Parameter '{name}' {why}: sweep over another one.")
+    if (count := math.prod(map(len, over.values()))) > MANY:
+        raise WinbackError(f"These are {count:,} settings, and {MANY:,} is the most. Leave values out.")
+    known = parameters_of(find_notebook(notebook))
+    orders = {}
+    for values in product(*over.values()):
+        setting = dict(zip(over, values, strict=True))
+        read = {name: known[name].parse(value) if name in known else None for name, value in setting.items()}
+        folder = out / SETTINGS / _name(read)
+        if folder.name in orders:
+            raise WinbackError(f"The setting {folder.name!r} is there twice. Give each value once.")
+        orders[folder.name] = order(notebook, {**parameters, **setting}, out=folder, inputs=inputs)
+    return orders
+
+
+def _name(setting: Mapping[str, Value]) -> str:
+    """Return a name for a setting that any file system takes.
+
+    >>> _name({"horizon_months": 6, "discount_rate": 0.05})
+    'horizon_months=6,discount_rate=0.05'
+    """
+    told = ",".join(f"{name}={value}" for name, value in as_json(setting).items())
+    safe = re.sub(r"[^\w.=,-]", "-", told)[:NAME_LENGTH]
+    return safe if safe == told else f"{safe}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+
+def _carry_out_all(
+    orders: Mapping[str, Order], *, workers: int, progress: bool, fresh: bool
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """Return the runs and the failures by setting; those that are there already are only looked at."""
+    from tqdm import tqdm
+
+    done = {} if fresh else {name: there for name, asked in orders.items() if (there := finished(asked))}
+    failed: dict[str, str] = {}
+    left = {name: asked for name, asked in orders.items() if name not in done}
+    show = progress and sys.stderr.isatty()
+    with tqdm(total=len(orders), initial=len(done), desc="sweep", unit="setting", leave=False, disable=not show) as bar:
+        if left:
+            modules = next(iter(left.values())).modules
+            with preloaded(modules), closing(_at_once(left, workers=workers, fresh=fresh)) as results:
+                for name, result in results:
+                    if isinstance(result, Run):
+                        done[name] = result
+                    else:
+                        failed[name] = str(result)
+                    bar.update()
+    return done, failed
+
+
+def _at_once(orders: Mapping[str, Order], *, workers: int, fresh: bool) -> Results:
+    """Yield each run, or why it failed, as it ends. Closed before the end, end the kernels and wait till clear."""
+    import_module("papermill")  # here, while the process that forks gets ready, and not in two threads at once
+    kernels, stop, pool = import_module("experiments.runner.kernels"), threading.Event(), ThreadPoolExecutor(workers)
+    futures = {pool.submit(_carry_out, asked, fresh=fresh, stop=stop): name for name, asked in orders.items()}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        while not all(future.done() for future in futures):
+            kernels.end_all()
+            time.sleep(PATIENCE)
+
+
+def _carry_out(asked: Order, *, fresh: bool, stop: threading.Event) -> Run | WinbackError:
+    from jupyter_core.utils import ensure_event_loop
+
+    try:
+        return carry_out(asked, progress=False, fresh=fresh, stopped=stop.is_set)
+    except WinbackError as error:
+        return error
+    finally:
+        ensure_event_loop().close()  # Jupyter gives each thread its own, and leaves it open
+
+
+def _page(
+    runs: Sequence[Run], failed: Mapping[str, str], *, over: Sequence[str], out: Path, fresh: bool, language: str
+) -> Run | None:
+    """Make the page of all settings, where they have a readout."""
+    readouts = [run.out / "readout.json" for run in runs]
+    if not all(path.is_file() for path in readouts):
+        return None
+    told = {
+        "over": over,
+        "settings": [run.out.as_posix() for run in runs],
+        "failed": [
+            f"{name}: {message.splitlines()[min(1, message.count(chr(10)))]}" for name, message in failed.items()
+        ],
+        "language": language,
+    }
+    return run_notebook(PAGE, told, out=out, inputs=readouts, progress=False, fresh=fresh)

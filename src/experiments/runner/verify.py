@@ -1,0 +1,102 @@
+"""Compute a run again from its record, and say what is not as it was."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments.common.errors import WinbackError
+from experiments.common.files import files_in, workshop
+from experiments.common.run_records import (
+    RECORD,
+    Run,
+    changed,
+    numbers_unlike,
+    package_sha256,
+    record_of,
+    records,
+    save,
+    versions,
+)
+from experiments.runner.notebooks import Failure, find_notebook, make, order
+
+COMPARED_OTHERWISE = ("notebook.ipynb", "page.html")  # they hold the day of the run
+PAPERMILL = "papermill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What came of computing a run again."""
+
+    run: Run
+    causes: dict[str, list[str]]  # what it is made from has changed: inputs, code
+    effects: dict[str, list[str]]  # what came out is not as it was: files, numbers, page
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the same inputs gave the same results; another code may have given them."""
+        return not self.effects and "inputs" not in self.causes
+
+
+def records_to_verify(folder: str | Path) -> list[Path]:
+    """Return the run.json of a folder, or of the finished runs below it. Raises WinbackError where there is none."""
+    below = [] if (Path(folder) / RECORD).is_file() else records(Path(folder))
+    return below or [record_of(folder)]
+
+
+def verify(done: Run) -> Verified:
+    """Compute a run again in a temporary folder beside its own, from its record and the notebook it kept.
+
+    Raises WinbackError where an input or that notebook is gone, or the notebook fails now.
+    """
+    kept = done.out / "notebook.ipynb"
+    if not kept.is_file():
+        raise WinbackError(f"'{kept}', from which it is computed again, is gone. Run {done.notebook} again.")
+    again = order(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
+    again = replace(again, run=replace(again.run, notebook=done.notebook))
+    causes = {
+        "inputs": [*changed(done.inputs, again.run.inputs)],
+        "code": [*_other_code(done)],
+    }
+    with workshop(done.out) as work:
+        try:
+            make(again, work, progress=False)
+        except Failure as failed:
+            raise WinbackError(f"'{done.out}' cannot be computed again. {failed}") from failed.__cause__
+        others = [name for name in files_in(work) if name not in COMPARED_OTHERWISE and not name.endswith(".json")]
+        effects = {
+            "files": [f"{name}: changed after the run" for name in done.changed_files()],
+            "numbers": [*numbers_unlike(done.out, work)],
+            "results": [f"{name}: another one" for name in others if not _same(done.out / name, work / name)],
+            "page": [] if _same_page(done, work) else ["page.html: another one"],
+        }
+    return Verified(run=done, causes=_some(causes), effects=_some(effects))
+
+
+def _other_code(done: Run) -> list[str]:
+    now = {"package": package_sha256(), **{name: str(number) for name, number in versions().items()}}
+    then = {"package": done.code.get("package", ""), **{name: str(number) for name, number in done.versions.items()}}
+    told = [*changed(then, now)]
+    try:
+        shipped = order(find_notebook(done.notebook), {}, out=done.out).run.code["notebook"]
+    except WinbackError:  # a notebook of one's own: it was kept beside its page
+        return told
+    return told if shipped == done.code.get("notebook") else [*told, f"notebook {done.notebook}: changed"]
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _same_page(done: Run, work: Path) -> bool:
+    """Render once more with the time of the first run, which the page shows, and compare every byte."""
+    from experiments.report.page import render
+
+    first, second = (json.loads((folder / "notebook.ipynb").read_bytes()) for folder in (done.out, work))
+    second["metadata"][PAPERMILL]["end_time"] = first["metadata"].get(PAPERMILL, {}).get("end_time")
+    save(second, work / "notebook.ipynb")
+    render(work / "notebook.ipynb", work / "page.html")
+    return _same(done.page, work / "page.html")
+
+
+def _some(found: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {where: told for where, told in found.items() if told}

@@ -1,0 +1,1 @@
+"""The experiment sheet: offers, rules of contact, the locked plan."""

@@ -1,0 +1,257 @@
+"""The locked plan: what was registered before anybody was contacted, so that later changes show.
+
+`plan.yml` lies beside the sheet: the sheet as it was, the cohort it is about, how many customers, the sha256 of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.language import later, say
+from experiments.common.results import write_text
+from experiments.data.columns import literal, quote
+from experiments.data.tables import Account, columns_of, complete, connect, read
+from experiments.sheet.offers import Offer
+from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, read_sheet
+
+if TYPE_CHECKING:
+    import duckdb
+
+FILE = "plan.yml"
+FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
+ADDED = later("{setting} was added")
+TAKEN = later("{setting} was taken out")
+CHANGED = later("{setting} {now} instead of {then}")
+HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What was registered."""
+
+    experiment: str
+    locked_on: date
+    customers: int  # to assign
+    cohort_customers: int  # contactable
+    cohort_sha256: str  # of cohort.parquet
+    sheet: dict[str, Any]  # its settings, as JSON
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that was registered."""
+        told = asdict(self) | {"locked_on": self.locked_on.isoformat()}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def registered(self) -> Sheet:
+        """Return the sheet as it was."""
+        return Sheet.model_validate(self.sheet)
+
+
+def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
+    """Freeze a sheet and its cohort into plan.yml beside the sheet; return the plan and its file.
+
+    `cohort`: cohort.parquet of `winback lost`. `customers` to assign: the sheet's, else all contactable. The same plan
+    again changes nothing; another one is refused. Raises WinbackError.
+    """
+    content, folder = read_sheet(sheet)
+    content.need_arms()
+    before, path = read_plan(folder, content.experiment), folder / FILE
+    found = _candidates(content, folder, cohort, day=before.locked_on if before else today)
+    contactable = found.kept
+    wanted = customers or content.customers or contactable
+    if not len(content.arms) <= wanted <= contactable:
+        why = f" ({found.rows - found.kept:,} cannot: {found.why})" if found.kept < found.rows else ""
+        raise WinbackError(f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
+                           f"of {cohort.name} can be contacted{why}. Set `customers:` between the two.")  # fmt: skip
+    plan = Plan(
+        experiment=content.experiment,
+        locked_on=today,
+        customers=wanted,
+        cohort_customers=contactable,
+        cohort_sha256=sha256_of(cohort),
+        sheet=settings_of(content),
+    )
+    if before is not None:
+        other = deviations(before, content)
+        other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
+        other += [] if before.customers == wanted else [f"{wanted:,} customers instead of {before.customers:,}"]
+        if other:
+            raise WinbackError(f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
+                               f"{'; '.join(other)}. Put the sheet back, or choose another name.")  # fmt: skip
+        return before, path
+    told = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
+    write_text(path, HEAD + yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
+    return plan, path
+
+
+def read_plan(folder: Path, experiment: str) -> Plan | None:
+    """Return the locked plan beside a sheet; None where none was locked. Raises WinbackError where it was edited."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        sha256 = told.pop("sha256")
+        plan = Plan(**told | {"locked_on": date.fromisoformat(str(told["locked_on"]))})
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
+        raise WinbackError(
+            f"{path.name} beside the sheet is no locked plan. Put back the one that was locked."
+        ) from None
+    if plan.sha256 != sha256:
+        raise WinbackError(f"{path.name} was edited after it was locked on {plan.locked_on}: its sha256 is "
+                           f"{plan.sha256[:12]}, not {str(sha256)[:12]}. Put back the one locked.")  # fmt: skip
+    return plan if plan.experiment == experiment else None
+
+
+def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list[str]:
+    """Return what is not as planned, in words: settings of the sheet, and customers more or fewer."""
+    other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
+    if assigned is not None and assigned != plan.customers:
+        instead = later("{n} customers assigned instead of {planned}")
+        other.append(say(instead, n=assigned, planned=plan.customers))
+    return other
+
+
+def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
+    """Raise WinbackError where the sheet is not as it was locked."""
+    if other := deviations(plan, sheet):
+        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(other)}. Put it back, or plan "
+                           "a test of another name.")  # fmt: skip
+
+
+def differences(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
+    """Return the settings that differ, in words, but for those that may come after the lock."""
+    locked = {name: value for name, value in now.items() if name not in FREE}
+    return list(_unlike(locked, {name: then.get(name) for name in locked}))
+
+
+def _unlike(now: Mapping[str, Any], then: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Yield what differs between two nested settings, each by its whole name, such as arms.discount.gift."""
+    for name in dict.fromkeys([*now, *then]):
+        new, old, setting = now.get(name), then.get(name), f"{within}{name}"
+        if isinstance(new, dict) and isinstance(old, dict):
+            yield from _unlike(new, old, f"{setting}.")
+        elif name not in then or name not in now:
+            yield say(ADDED if name in now else TAKEN, setting=setting)
+        elif new != old:
+            yield say(CHANGED, setting=setting, now=str(new), then=str(old))
+
+
+def settings_of(sheet: Sheet) -> dict[str, Any]:
+    """Return the settings of a sheet as JSON."""
+    settings: dict[str, Any] = json.loads(sheet.model_dump_json())
+    return settings
+
+
+def stratum_of(factors: Sequence[str]) -> str:
+    """Return the SQL of a customer's stratum in the cohort, such as "price / A"; of no factors: all."""
+    parts = [f"coalesce(CAST({quote(column_of(factor))} AS VARCHAR), 'unknown')" for factor in factors]
+    return f" || {literal(SEPARATOR)} || ".join(parts) or "'all'"
+
+
+def column_of(factor: str) -> str:
+    """Return the column of cohort.parquet that a factor of `strata` stands for."""
+    return {"tier": "abc"}.get(factor, factor)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file of any size."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def make_candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, folder: Path, cohort: Path, day: date) -> Account:
+    """Make the view candidates(customer_id, stratum): who can be contacted, and whom no contact reached before the day.
+
+    `day`: of the lock, so that contacts of the test itself change nothing. Makes the view `cohort` of them, too. Raises
+    WinbackError: no cohort, a customer twice or without a name, a factor of `strata` that the cohort does not know.
+    """
+    if not cohort.is_file():
+        raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
+    con.execute(f"CREATE TEMP VIEW contactable AS SELECT * FROM read_parquet({literal(cohort)}) WHERE contactable")
+    _refuse_rows(con, sheet, cohort)
+    con.execute("CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
+                f"({_reached(con, sheet, folder, day)})")  # fmt: skip
+    con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort")
+    ((rows,),) = con.execute("SELECT count(*) FROM contactable").fetchall()
+    ((kept,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
+    return Account(table="candidates", rows=rows, kept=kept, why=f"a contact reached them before {day}, and a customer "
+                   "has one chance")  # fmt: skip
+
+
+def _refuse_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
+    known = columns_of(con, "contactable")
+    for factor in sheet.strata:
+        if column_of(factor) not in known:
+            raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
+                               f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
+    rows, named, customers = con.execute(
+        "SELECT count(*), count(customer_id), count(DISTINCT customer_id) FROM contactable"
+    ).fetchall()[0]
+    if named < rows:
+        raise WinbackError(f"{rows - named:,} of {rows:,} rows of {cohort.name} have no customer_id. Make it anew: "
+                           "`winback lost <sheet>`.")  # fmt: skip
+    if customers < rows:
+        twice = "SELECT min(customer_id) FROM (SELECT customer_id FROM contactable GROUP BY 1 HAVING count(*) > 1) AS t"
+        raise WinbackError(f"{rows - customers:,} of {rows:,} rows of {cohort.name} repeat a customer, such as "
+                           f"{con.execute(twice).fetchall()[0][0]!r}. One customer, one arm: make it anew, "
+                           "`winback lost <sheet>`.")  # fmt: skip
+
+
+def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: date) -> str:
+    """Return the SQL of the customers whom a contact reached before a day; without a day, one of another test.
+
+    As the call list has it: of whom nobody says whether the contact reached them, it did.
+    """
+    source = sheet.tables.get("contacts")
+    if source is None or not (folder / source.file).is_file():
+        return "SELECT '' WHERE FALSE"
+    read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
+    complete(con, "contacts", like="contactable", known=True)
+    return ("SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "
+            "WHERE (coalesce(reached, TRUE) OR accepted_at IS NOT NULL OR refused_at IS NOT NULL) "
+            f"AND coalesce(\"at\" < DATE '{day}', experiment <> {literal(sheet.experiment)}, FALSE)")  # fmt: skip
+
+
+def _candidates(sheet: Sheet, folder: Path, cohort: Path, *, day: date) -> Account:
+    """Return how many can be assigned; refuse customers no offer is chosen for."""
+    with connect() as con:
+        account = make_candidates(con, sheet, folder=folder, cohort=cohort, day=day)
+        for name, offer in sheet.every_offer.items():
+            if offer.by:
+                _refuse_unchosen(con, name, offer)
+    return account
+
+
+def _refuse_unchosen(con: duckdb.DuckDBPyConnection, name: str, offer: Offer) -> None:
+    cell = stratum_of([offer.by])
+    told = ", ".join(map(literal, offer.choose))
+    rows = con.execute(
+        f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({told}) GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    for value, customers in rows.fetchall()[:1]:
+        raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
+                           f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`.")  # fmt: skip
+
+
+def inputs_of(sheet: str | Path) -> list[Path]:
+    """Return the files a run on a sheet reads: sheet, tables, the locked plan, the past tests it learns from."""
+    content, folder = read_sheet(sheet)
+    beside = [folder / FILE]
+    if content.lost is not None and content.lost.learn_from is not None:
+        beside.append(folder / content.lost.learn_from)
+    if content.design.pooled is not None:
+        beside.append(folder / content.design.pooled)
+    past = folder / content.design.past if content.design.past is not None else None
+    if past is not None and past.is_file():
+        beside += files_of(past)
+    return list(dict.fromkeys([*files_of(sheet), *(path for path in beside if path.is_file())]))

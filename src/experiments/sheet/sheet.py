@@ -1,0 +1,491 @@
+"""The experiment sheet: what a marketer writes, checked at the door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.formatting import money_decimals
+from experiments.common.language import ENGLISH, LANGUAGES, later
+from experiments.data.tables import CONTRACTS, Source
+from experiments.sheet.contact_rules import Caller, Channel, ContactRules
+from experiments.sheet.offers import Monthly, Offer, made_of
+
+Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
+SEPARATOR = " / "  # between the factors of a stratum: "price / A"
+QUESTION = later("Whom did we lose, and whom should we win back?")  # where the sheet asks nothing
+
+
+TIMES = 4 / 3  # buys every 3 months: lost after 4
+SILENT_DAYS = 90  # for customers whose interval is not known yet
+
+
+class Limit(BaseModel):
+    """How long a customer may be silent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    silent_days: int | None = Field(default=None, ge=1, description="lost after more days than this without a "
+                                    "purchase; beside `times` only where the interval is not known")  # fmt: skip
+    times: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="lost after more than so many of "
+                                "the customer's own purchase intervals")  # fmt: skip
+
+
+class Cause(BaseModel):
+    """What the company knows of a reason for leaving."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Literal["competitor", "company", "customer"] = Field(
+        description="whose doing: competitor, company, customer"
+    )
+    controllable: bool | None = Field(default=None, description="whether the company can remove it; empty: if its own")
+    fixed: date | None = Field(default=None, description="the day it was removed for everybody")
+
+    @property
+    def ours(self) -> bool:
+        """Whether the company can remove it."""
+        return self.family == "company" if self.controllable is None else self.controllable
+
+
+class Audit(BaseModel):
+    """What no table can tell: the company's answers to four of the seven signs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    script: bool | None = Field(default=None, description="callers have a script by reason")
+    head_knows: bool | None = Field(default=None, description="the head of sales knows the three most frequent reasons")
+    regular: bool | None = Field(default=None, description="lost customers are looked at every month")
+    technology: bool | None = Field(default=None, description="there is a written way to win customers back")
+
+
+class Lost(Limit):
+    """Who counts as lost: rules combined with OR; then whom nobody contacts, and whom first."""
+
+    as_of: date = Field(description="the day on which the company looks at its customers")
+    start: date | None = Field(default=None, description="purchases before this day are not looked at")
+    interval: Literal["mean", "median"] = Field(
+        default="mean", description="of the days between a customer's purchases"
+    )
+    minimum_days: int = Field(default=30, ge=0, description="with `times`: nobody is lost earlier than this")
+    minimum_purchases: int = Field(default=3, ge=2, description="purchase days from which on an interval is known")
+    by: Literal["line", "manager"] | None = Field(default=None, description="column of customers that `each` is about")
+    each: dict[str, Limit] = Field(default_factory=dict, description="value of `by`: its own `silent_days`, `times`")
+    contractual: bool = Field(default=False, description="customers have contracts: silence alone loses nobody")
+    cancelled: bool = Field(default=True, description="lost who cancelled the contract (`cancelled_at`)")
+    nps: int | None = Field(default=None, ge=0, le=10, description="lost who would recommend at most so much")
+    asked: int | None = Field(default=None, ge=1, description="lost who asked so often and never ordered")
+    unreachable: bool = Field(default=False, description="lost who cannot be reached")
+    conflict: bool = Field(default=False, description="lost who have an unresolved complaint")
+    reasons: dict[str, Cause] = Field(default_factory=dict, description="reason: whose doing, can it be removed")
+    fixed_first: bool = Field(default=True, description="no contact before a controllable cause is removed")
+    hour_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="money for an hour of work")
+    abc: tuple[float, float] = Field(default=(0.80, 0.95), description="share of revenue where A and B end")
+    xyz: tuple[float, float] = Field(default=(0.80, 0.50), description="share of months with a purchase "
+                                    "where X and Y end")  # fmt: skip
+    learn_from: str | None = Field(default=None, description="readout.json of a past test, relative to the sheet")
+    audit: Audit = Field(default_factory=Audit)
+
+    @property
+    def limit(self) -> Limit:
+        """The limit for everybody; without any, 4/3 of the own interval, 90 days where it is not known."""
+        given = Limit(silent_days=self.silent_days, times=self.times)
+        return given if given != Limit() else Limit(silent_days=SILENT_DAYS, times=TIMES)
+
+    def limit_of(self, value: str) -> Limit:
+        """Return the limit for one value of `by`: its own settings before those for everybody."""
+        return self.limit.model_copy(update=self.each[value].model_dump(exclude_unset=True))
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.start and self.start >= self.as_of:
+            raise ValueError(f"start {self.start} is not before as_of {self.as_of}.")
+        if bool(self.by) != bool(self.each):
+            raise ValueError("`by` says what `each` is about: give both or none.")
+        for name, ends in (("abc", self.abc), ("xyz", self.xyz)):
+            if not 0 < min(ends) < max(ends) < 1 or (ends[0] > ends[1]) != (name == "xyz"):
+                order = "falling" if name == "xyz" else "rising"
+                raise ValueError(f"{name} is {list(ends)}: two shares between 0 and 1, {order}.")
+        if self.contractual and not self.cancelled:
+            raise ValueError("contractual customers are lost when they cancel: do not set `cancelled: false`.")
+        return self
+
+
+Rate = Annotated[float, Field(strict=True)]  # yes and no are no numbers
+
+
+class DesignRules(BaseModel):
+    """What the test must be able to tell, what is known before it, and what there is to spend."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    power: float = Field(default=0.8, gt=0.5, lt=1, description="chance to tell a difference that is there")
+    correction: Literal["simultaneous", "holm", "bonferroni", "none"] = Field(
+        default="simultaneous", description="for several comparisons: simultaneous, holm, bonferroni, none"
+    )
+    compare: Literal["offers", "holdout"] = Field(
+        default="offers", description="what it must tell: the best offer from the others, or each from the holdout"
+    )
+    past: str | None = Field(default=None, description="sheet of a past test, relative to this one: its customers tell "
+                             "how much months and money vary")  # fmt: skip
+    pooled: str | None = Field(default=None, description="pooled.json of `winback compare`, relative to the sheet: "
+                               "what to expect of each offer")  # fmt: skip
+    accepted: dict[str, Rate] = Field(
+        default_factory=dict, description="without a past test: the simulated telecom, calibrated so that this share "
+        "of its customers accepts each offer",
+    )  # fmt: skip
+    returning: float | None = Field(default=None, ge=0, le=1, description="with `accepted`: share who return by "
+                                    "themselves")  # fmt: skip
+    like: dict[str, str] = Field(default_factory=dict, description="arm: the arm of the past test, or of the simulated "
+                                 "telecom, that it resembles; left out: the one of its name")  # fmt: skip
+    rates: dict[str, Rate] = Field(default_factory=dict, description="without both: share of each arm hoped to "
+                                    "return; sizes for returns only")  # fmt: skip
+    reached: float = Field(
+        default=1.0, gt=0, le=1, description="share whom a contact reaches, of those it reached then"
+    )
+    follow_up: tuple[int, int] | None = Field(
+        default=None, description="months the last and the first customer are watched, where they are assigned over "
+        "time; left out: the horizon is waited for",
+    )  # fmt: skip
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="money for the test")
+    weeks: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="weeks in which the callers of "
+                                "`contacts` can call; left out: until the deadline")  # fmt: skip
+    calls_each: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="calls an assigned customer takes")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        sources = [name for name in ("past", "accepted", "rates") if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(f"{' and '.join(map(repr, sources))} are both given: what is known before the test comes "
+                             "from one of them.")  # fmt: skip
+        for name, rate in (self.accepted | self.rates).items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"the rate of {name!r} is {rate}: write a share from 0 to 1, 45 % is 0.45.")
+        if self.pooled and not (self.past or self.accepted):
+            raise ValueError("pooled: it says what to expect, not how much customers differ. Give `past` too.")
+        for name, given in (("reached", self.reached < 1), ("like", bool(self.like))):
+            if given and not (self.past or self.accepted):
+                raise ValueError(f"{name}: it goes with `past` or `accepted`. Stated `rates` are of everybody "
+                                 "assigned, arm by arm.")  # fmt: skip
+        if self.returning is not None and not self.accepted:
+            raise ValueError("returning: it goes with `accepted`.")
+        if self.follow_up and not 1 <= self.follow_up[0] <= self.follow_up[1]:
+            raise ValueError(f"`follow_up` is {list(self.follow_up)}: months of the last customer, then of the first.")
+        return self
+
+
+class Sheet(BaseModel):
+    """An experiment as its designer wrote it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
+    question: str = Field(
+        default=QUESTION, min_length=1,
+        description="what the test should answer, one sentence",
+    )  # fmt: skip
+    currency: str = Field(default="USD", description="ISO 4217 code")
+    language: str = Field(default=ENGLISH, description="of the pages: en, fr or ru")
+    objective: Objective = Field(
+        default="profit", description="what decides: profit, roi, returned, months, market_share or profit_and_share"
+    )
+    horizon_months: int = Field(default=24, ge=1, le=60, description="months after assignment that count")
+    window_months: int = Field(default=12, ge=1, le=60, description="returned: bought again within so many months")
+    discount_rate: float = Field(default=0.10, ge=0, lt=1, description="nominal a year, applied mid-month")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="confidence level of every interval")
+    minimum_returned: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, le=1, description="lift below which no offer wins on its roi"
+    )
+    retained_value: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="w: worth of a customer still active at the horizon"
+    )
+    budget: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="money for the policy, for as many customers as here"
+    )
+    calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
+    segments: tuple[str, ...] | None = Field(default=None, description="strata factors to read offers by; all if left "
+                                             "out; joined as 'reason / tier'")  # fmt: skip
+    winsorise: bool = Field(default=True, description="also the net with each customer's value capped at the 99 % "
+                            "quantile")  # fmt: skip
+    adjust: bool = Field(default=True, description="also the net adjusted for strata and value of the first lifetime")
+    tolerance: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="offers nearer than this on the objective are equivalent"
+    )
+    read_date: date | None = Field(default=None, description="registered day of the readout; earlier is interim")
+    followed_until: date | None = Field(default=None, description="the first day the data know nothing about")
+    margin_share: float = Field(default=1.0, gt=0, le=1, description="margin in revenue, where there is no margin")
+    seed: int = Field(default=1, ge=0, description="the one source of chance")
+    strata: tuple[str, ...] = Field(default=(), description="factors of a stratum, in its order")
+    holdout: str | None = Field(default=None, description="the arm that gets no offer")
+    lost: Lost | None = None
+    customers: int | None = Field(default=None, ge=1, description="how many to assign; left out: all contactable")
+    design: DesignRules = Field(default_factory=DesignRules, description="what the test must tell, and what is known")
+    contacts: ContactRules = Field(default_factory=ContactRules, description="who calls whom, when and how")
+    ledger: str = Field(default="../ledger.duckdb", description="of all experiments: a file, relative to the sheet, or "
+                        "postgresql://user@host/database")  # fmt: skip
+    arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
+    catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
+    sweep: dict[str, list[bool | int | float | str]] = Field(default_factory=dict, description="parameter of the "
+                                                             "readout: values to read the test with")  # fmt: skip
+    tables: dict[str, Source] = Field(description="table: file")
+
+    @property
+    def decimals(self) -> int:
+        """Digits of the currency's minor unit."""
+        return money_decimals(self.currency)
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The arms without the holdout, in the sheet's order."""
+        return tuple(arm for arm in self.arms if arm != self.holdout)
+
+    @property
+    def every_offer(self) -> dict[str, Offer]:
+        """The arms and the catalogue: offers by name."""
+        return {**self.catalogue, **self.arms}
+
+    @property
+    def dated(self) -> bool:
+        """Whether results have dates, so that there is a lifetime."""
+        return "purchases" in self.tables
+
+    def need_arms(self) -> None:
+        """Refuse a sheet that plans no test."""
+        if not self.arms:
+            raise WinbackError("The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
+                               "who is lost: `winback lost`.")  # fmt: skip
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Refuse settings that do not fit together; a message begins with the setting it is about."""
+        if not re.fullmatch("[A-Z]{3}", self.currency):
+            raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
+        if self.language not in LANGUAGES:
+            raise ValueError(f"language: {self.language!r} is unknown. {did_you_mean(self.language, LANGUAGES)}")
+        for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
+            if factor not in self.strata:
+                raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
+                                     f"assignment. {did_you_mean(factor, self.strata)}")  # fmt: skip
+        for name in self.tables:
+            if name not in CONTRACTS:
+                raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_agree(self) -> Self:
+        """Refuse names of arms that are none, and offers made of others that are nowhere."""
+        if self.holdout is not None and self.holdout not in self.arms:
+            raise ValueError(f"holdout: there is no arm {self.holdout!r}. {did_you_mean(self.holdout, self.arms)}")
+        if self.arms and not self.offers:
+            raise ValueError("arms: there is no offer beside the holdout. Add one.")
+        for name in self.design.rates | self.design.like if self.arms else ():
+            if name not in self.arms:
+                raise ValueError(f"design: there is no arm {name!r}. {did_you_mean(name, self.arms)}")
+        labels = [offer.label or name for name, offer in self.arms.items()]
+        for name, offer in self.arms.items():
+            if labels.count(offer.label or name) > 1:
+                raise ValueError(f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
+                                 "tell them apart. Give each its own.")  # fmt: skip
+        self._refuse_parts()
+        return self
+
+    def _refuse_parts(self) -> None:
+        for name, offer in self.arms.items():
+            if "share" not in offer.model_fields_set:
+                raise ValueError(f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
+                                 "`share: 1` for all arms alike.")  # fmt: skip
+        if self.arms:
+            self._refuse_shares()
+        for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
+            for name, offer in offers.items():
+                self._refuse_part(f"{home}.{name}", name, offer)
+
+    def _refuse_shares(self) -> None:
+        """Refuse arms that nobody would be assigned to, and fractions that do not sum to 1."""
+        from experiments.stats.shares import fractions
+
+        try:
+            fractions(tuple(self.arms), {name: offer.share for name, offer in self.arms.items()})
+        except WinbackError as error:
+            none = next((f"arms.{name}.share" for name, offer in self.arms.items() if offer.share <= 0), "arms")
+            raise ValueError(f"{none}: {error}") from None
+
+    def _refuse_part(self, place: str, name: str, offer: Offer) -> None:
+        known = self.every_offer
+        for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
+            for part in parts:
+                if part not in known:
+                    raise ValueError(f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
+                                     f"{did_you_mean(part, set(known) - {name})}")  # fmt: skip
+                if name in made_of(part, known):
+                    raise ValueError(f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. "
+                                     "Break the circle.")  # fmt: skip
+        if offer.choose and offer.by not in self.strata:
+            raise ValueError(f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
+                             f"{did_you_mean(offer.by, self.strata)}")  # fmt: skip
+
+
+def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
+    """Return the sheet and its folder, to which the files of its tables are relative.
+
+    A relative path is looked up here and in the folders above, so that a notebook opened in
+    `notebooks/` finds it too. Raises WinbackError naming the line, the value and the cure.
+    """
+    found = _find(Path(path))
+    try:
+        text = found.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise WinbackError(f"The sheet {found.name} is not UTF-8 text. Save it as UTF-8.") from None
+    content, lines = _parse(text, found.name)
+    try:
+        return Sheet.model_validate(content), found.parent
+    except ValidationError as error:
+        raise WinbackError(_explain(error, lines, found.name)) from None
+
+
+def language_of(sheet: str | Path) -> str:
+    """Return the language of a sheet's pages."""
+    return read_sheet(sheet)[0].language
+
+
+def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
+    """Return the sheet with other settings, checked like the sheet itself."""
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return Sheet.model_validate(sheet.model_dump() | wanted)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = tuple(map(str, problem["loc"]))
+        where, said = ".".join(path), problem["msg"].removeprefix("Value error, ")
+        said += "" if said.endswith((".", "?")) else "."
+        if problem["type"] == "extra_forbidden":
+            raise WinbackError(f"{where} is {problem['input']!r}. {did_you_mean(path[-1], _settings(path))}") from None
+        if not where:  # settings that do not fit together; the message begins with the setting
+            raise WinbackError(said) from None
+        given = "" if isinstance(problem.get("input"), dict) else f" is {problem.get('input')!r}"
+        raise WinbackError(f"{where}{given}. {said}") from None
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """Return the sheet and the files of its tables: the inputs of a run."""
+    sheet, folder = read_sheet(path)
+    tables = dict.fromkeys(folder / source.file for source in sheet.tables.values())
+    return [_find(Path(path)), *(file for file in tables if file.is_file())]
+
+
+def _find(path: Path) -> Path:
+    for folder in (Path(), *Path.cwd().parents):
+        if (folder / path).is_file():
+            return folder / path
+    near = [str(sheet) for sheet in Path().glob("data/*/*.y*ml")]
+    raise WinbackError(f"There is no experiment sheet {str(path)!r}. {did_you_mean(path, near)}")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a date is text: pydantic reads it, and says what is wrong with it."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _parse(text: str, name: str) -> tuple[Any, dict[tuple[str, ...], int]]:
+    """Return the content of a YAML text and the line of every key."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            raise WinbackError(f"The sheet {name} is empty. Start from data/telecom/sheet.yml.")
+        lines = dict(_lines(node, (), name))
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        row = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
+        cure = "Replace the tab by spaces." if "\t" in row else "Compare with data/telecom/sheet.yml."
+        raise WinbackError(f"The sheet {name}, line {line}, {row.strip()!r}: {error.problem}. {cure}") from None
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise WinbackError(f"The sheet {name} cannot be read: {first}. Compare with data/telecom/sheet.yml.") from None
+    if not isinstance(content, dict):
+        raise WinbackError(f"The sheet {name} is no list of `name: value` lines. Start from data/telecom/sheet.yml.")
+    return content, lines
+
+
+def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: a list stands where a name must "
+                                   "stand. Compare with data/telecom/sheet.yml.")  # fmt: skip
+            if key.value in seen:
+                where = ".".join((*path, key.value))
+                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: {where!r} is there twice. "
+                                   "Keep one.")  # fmt: skip
+            seen.add(key.value)
+            yield from _lines(value, (*path, str(key.value)), name)
+            yield (*path, str(key.value)), key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for place, value in enumerate(node.value):
+            yield from _lines(value, (*path, str(place)), name)
+
+
+def _explain(error: ValidationError, lines: dict[tuple[str, ...], int], name: str) -> str:
+    """Return one line for each thing wrong with a sheet."""
+    told = []
+    for problem in error.errors():
+        path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        setting, _, rest = message.partition(": ")
+        # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
+        if problem["type"] == "value_error" and (not path or setting in _settings((*path, setting))):
+            path, message = (*path, *setting.split(".")), rest
+        line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
+        value = "" if problem["type"] in ("missing", "value_error") else f" is {problem['input']!r}"
+        cure = _cure(path, message, problem["type"])
+        told.append(f"The sheet {name}, line {line}: {'.'.join(path)}{value}. {cure}")
+    return "\n".join(told)
+
+
+def _cure(path: tuple[str, ...], message: str, kind: str) -> str:
+    if kind == "extra_forbidden":
+        return f"There is no such setting. {did_you_mean(path[-1], _settings(path))}"
+    if kind == "missing":
+        return f"This setting is needed: {_settings(path).get(path[-1], 'write it')}."
+    message = message[:1].upper() + message[1:]
+    if "valid string" in message:
+        message += " Put it in quotes"
+    return message if message.endswith((".", "?")) else f"{message}."
+
+
+def _settings(path: tuple[str, ...]) -> dict[str, str]:
+    """Return the settings that may stand where `path` points, with their help."""
+    model: type[BaseModel] = Sheet
+    if path[0] in ("arms", "catalogue") and "monthly" in path[2:-1]:  # arms.<name>.monthly.<place>.<setting>
+        model = Monthly
+    elif path[0] in ("arms", "catalogue") and len(path) > 2:  # noqa: PLR2004  arms.<name>.<setting>
+        model = Offer
+    elif path[0] == "tables" and len(path) > 2:  # noqa: PLR2004
+        model = Source
+    elif path[0] == "design" and len(path) > 1:
+        model = DesignRules
+    elif path[0] == "lost" and len(path) > 1:
+        within: dict[str, type[BaseModel]] = {
+            "reasons": Cause,
+            "audit": Audit,
+            "each": Limit,
+        }  # lost.reasons.<name>.<setting>, lost.audit.<setting>
+        model = within.get(path[1], Lost) if len(path) > (2 if path[1] == "audit" else 3) else Lost
+    elif path[0] == "contacts" and len(path) > 1:
+        parts: dict[str, type[BaseModel]] = {"callers": Caller, "channels": Channel}
+        model = parts.get(path[1], ContactRules) if len(path) > 3 else ContactRules  # noqa: PLR2004
+    return {name: field.description or "" for name, field in model.model_fields.items()}

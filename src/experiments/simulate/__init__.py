@@ -1,0 +1,1 @@
+"""A telecom with known truth."""

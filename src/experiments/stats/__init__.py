@@ -1,0 +1,1 @@
+"""Statistics without a sheet and without SQL: intervals, power, survival, meta-analysis."""

@@ -1,0 +1,261 @@
+"""What several tests say together of one offer: their mean, how far tests differ, what to expect of the next one.
+
+A test is taken for a draw of all tests one might run: its true effect differs from the others by tau.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.estimate import Estimate
+from experiments.common.formatting import listed
+from experiments.common.results import keep, kept
+from experiments.stats.intervals import normal_quantile, t_quantile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+BISECTIONS = 60  # halve an interval to the last bit of a float
+ANYWHERE = (-math.inf, math.inf)
+POINTS = 200  # of the confidence distribution of tau: intervals are right to .1 % of their width
+FOR_THE_NEXT = 3  # tests; with fewer too little is known of how far the next may lie from them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """What k tests say together of an offer on a metric. One test is not pooled: its mean is its own estimate."""
+
+    offer: str
+    label: str
+    metric: str
+    unit: str
+    experiments: tuple[str, ...]
+    estimates: tuple[Estimate, ...]  # as each test found them
+    mean: Estimate  # over all tests one might run
+    next: Estimate | None  # the true effect in the next test; None with fewer than three
+    shrunken: tuple[Estimate, ...]  # of each test, drawn to the mean as far as tests differ by chance
+    weights: tuple[float, ...]  # of each test in the mean; together 1
+    tau: float | None  # standard deviation of true effects between tests; None with one test
+    i2: float | None  # share of the variance between estimates that is more than chance, 0 to 1
+    p: float | None  # of "all tests have the same true effect"
+    alike: dict[str, bool | int | float | str]  # the settings that all of them share, such as horizon_months
+
+    @property
+    def k(self) -> int:
+        """How many tests."""
+        return len(self.estimates)
+
+    @property
+    def currency(self) -> str:
+        """The currency of money; empty for what is no money."""
+        return str(self.alike.get("currency", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What offers have done so far: `write` keeps it as pooled.json, `prior_of` takes a prior out of it."""
+
+    experiments: tuple[str, ...]
+    level: float
+    pooled: tuple[Pooled, ...]
+    notes: tuple[str, ...]  # what was not pooled, and why
+
+    def of(self, metric: str) -> tuple[Pooled, ...]:
+        """Return what is known on a metric, offer by offer."""
+        return tuple(pooled for pooled in self.pooled if pooled.metric == metric)
+
+    def write(self, path: str | Path) -> None:
+        """Write the knowledge as JSON, whole or not at all."""
+        keep(self, path)
+
+
+def read_pooled(path: str | Path) -> Knowledge:
+    """Return what `Knowledge.write` wrote, to the last digit."""
+    return kept(Knowledge, path, what="pooled knowledge", command="winback compare <readouts>")
+
+
+def prior_of(path: str | Path, offer: str, metric: str) -> Estimate:
+    """Return what to expect of an offer in the next test: the mean of past tests and its prediction interval.
+
+    As a normal distribution: mean `value`, standard deviation (high - low) / (2 normal_quantile(level)). With fewer
+    than three tests there is no prediction: the mean comes without bounds.
+    """
+    known = read_pooled(path)
+    offers = sorted({pooled.offer for pooled in known.pooled})
+    if offer not in offers:
+        raise WinbackError(f"{path} knows nothing of the offer {offer!r}. {did_you_mean(offer, offers)}")
+    found = {pooled.metric: pooled for pooled in known.pooled if pooled.offer == offer}
+    if metric not in found:
+        reasons = " ".join(known.notes)
+        raise WinbackError(f"{path} has {listed(sorted(found))} of {offer!r}, not {metric!r}. {reasons}".rstrip())
+    return found[metric].next or replace(found[metric].mean, low=None, high=None, se=None)
+
+
+def pool(
+    estimates: Sequence[Estimate],
+    *,
+    offer: str,
+    metric: str,
+    experiments: Sequence[str],
+    label: str = "",
+    level: float = 0.95,
+    within: tuple[float, float] = ANYWHERE,
+    alike: Mapping[str, bool | int | float | str] | None = None,
+) -> Pooled:
+    """Pool the estimates y_i of one offer, one a test, each with its standard error s_i: random effects.
+
+    Mean: tau**2 by Paule & Mandel (1982), weights w_i = 1 / (tau**2 + s_i**2), sum w y / sum w with variance 1 / sum w
+    and t with k - 1 degrees of freedom: the interval of Hartung & Knapp (Statistics in Medicine 20, 2001) and Sidik &
+    Jonkman (2002), whose factor max(1, sum w (y - mean)**2 / (k - 1)) is always 1 with this tau. Next test and shrunken
+    estimates: tau**2 is not taken as known but averaged over its confidence distribution, see `spreads`. I**2 =
+    max(0, 1 - (k - 1) / Q), Q with weights 1 / s_i**2: Higgins & Thompson (Statistics in Medicine 21, 2002).
+    `within`: what the metric can be; intervals end there. `alike`: the settings of the tests, kept with the result.
+    """
+    first = Pooled(
+        offer=offer, label=label or offer, metric=metric, unit=estimates[0].unit, experiments=tuple(experiments),
+        estimates=tuple(estimates), mean=estimates[0], next=None, shrunken=(estimates[0],), weights=(1.0,), tau=None,
+        i2=None, p=None, alike=dict(alike or {}))  # fmt: skip
+    if len(estimates) == 1:
+        return first
+    y, noise = _numbers(estimates, experiments)
+    k, n = len(y), sum(estimate.n for estimate in estimates)
+    tau2 = moment_variance(y[:, None], noise=noise, dimensions=1)
+    weight, mean, variance = _centre(y, noise, np.array([tau2]))
+    half = t_quantile(level, df=k - 1) * math.sqrt(variance[0])
+    i2, p = _heterogeneity(y, noise)
+
+    def estimate(value: float, bounds: tuple[float, float], n: int) -> Estimate:
+        low, high = max(within[0], bounds[0]), min(within[1], bounds[1])
+        return Estimate(value=value, low=low, high=high, level=level, n=n, unit=first.unit)
+
+    middle = float(mean[0])
+    pooled = estimate(middle, (middle - half, middle + half), n)
+    bounds, drawn = _unknown_spread(y, noise, level=level)
+    return replace(
+        first,
+        mean=replace(pooled, se=math.sqrt(variance[0])),
+        next=estimate(middle, bounds, n) if k >= FOR_THE_NEXT else None,
+        shrunken=tuple(estimate(*own, n=one.n) for own, one in zip(drawn, estimates, strict=True)),
+        weights=tuple(map(float, weight[0] / weight[0].sum())),
+        tau=math.sqrt(tau2),
+        i2=i2,
+        p=p,
+    )
+
+
+def _centre(y: Floats, noise: Floats, tau2: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return weights (spreads, tests), weighted means and their variances (spreads), for each tau**2."""
+    weight = 1 / (tau2[:, None] + noise)
+    return weight, weight @ y / weight.sum(axis=1), 1 / weight.sum(axis=1)
+
+
+def _unknown_spread(
+    y: Floats, noise: Floats, *, level: float
+) -> tuple[tuple[float, float], list[tuple[float, tuple[float, float]]]]:
+    """Return the bounds of the true effect in the next test, and value and bounds of that in each test so far.
+
+    Given tau**2 the next is N(mean, tau**2 + 1 / sum w); that of test i is N(mean + b (y_i - mean), b s_i**2 +
+    (1 - b)**2 / sum w), b = tau**2 w_i (best linear unbiased prediction; Raudenbush & Bryk 1985).
+    """
+    tau2 = spreads(y, noise)
+    weight, mean, variance = _centre(y, noise, tau2)
+    keeps = tau2[:, None] * weight
+    drawn = mean[:, None] + keeps * (y - mean[:, None])
+    error = keeps * noise + (1 - keeps) ** 2 * variance[:, None]
+    own = [
+        (float(values.mean()), _bounds(values, variances, level=level))
+        for values, variances in zip(drawn.T, error.T, strict=True)
+    ]
+    return _bounds(mean, tau2 + variance, level=level), own
+
+
+def spreads(y: Floats, noise: Floats) -> Floats:
+    """Return tau**2 at POINTS equal steps of its confidence distribution, ascending: shape (POINTS,).
+
+    With the true tau**2, Q(tau**2) = sum w (y - mean)**2 is chi-squared with k - 1 degrees of freedom, so tau**2 <= t
+    with confidence P(chi2 > Q(t)): the Q profile, Viechtbauer (Statistics in Medicine 26, 2007). Averaged over it the
+    prediction interval holds with few tests too, as Nagashima, Noma & Furukawa found (Statistical Methods in Medical
+    Research 28, 2019): docs/decisions/0006-next-test.md has the coverage, and that of the usual interval.
+    """
+    from scipy.special import chdtri
+
+    wanted = chdtri(len(y) - 1, (np.arange(POINTS) + 0.5) / POINTS)
+    low, high = np.zeros(POINTS), ((y - y.mean()) ** 2).sum() / wanted
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        weight, mean, _ = _centre(y, noise, middle)
+        above = (weight * (y - mean[:, None]) ** 2).sum(axis=1) > wanted
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.asarray(low)  # exactly 0 where Q(0) is small enough
+
+
+def _bounds(means: Floats, variances: Floats, *, level: float) -> tuple[float, float]:
+    """Return the equal-tailed interval of an even mixture of normal distributions."""
+    from scipy.special import ndtr
+
+    z, scale, found = normal_quantile(level), np.sqrt(variances), []
+    for side in (-1, 1):
+        ends = means + side * z * scale
+        low, high = float(ends.min()), float(ends.max())
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            below = float(ndtr((middle - means) / scale).mean()) < 0.5 + side * level / 2
+            low, high = (middle, high) if below else (low, middle)
+        found.append((low + high) / 2)
+    return found[0], found[1]
+
+
+def _numbers(estimates: Sequence[Estimate], experiments: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return values and variances, each of shape (tests,)."""
+    for estimate, experiment in zip(estimates, experiments, strict=True):
+        if estimate.value is None or not estimate.se:
+            raise WinbackError(f"{experiment} has the value {estimate.value} with the standard error {estimate.se}: "
+                               "that cannot be pooled. Leave it out, or read the test out again.")  # fmt: skip
+    return np.array([e.value for e in estimates]), np.array([e.se for e in estimates], dtype=float) ** 2
+
+
+def _heterogeneity(y: Floats, noise: Floats) -> tuple[float, float]:
+    """Return I**2 and the p value of Cochran's Q, chi-squared with k - 1 degrees of freedom."""
+    from scipy.special import chdtrc
+
+    q = float(((y - (y / noise).sum() / (1 / noise).sum()) ** 2 / noise).sum())
+    df = len(y) - 1
+    return (1 - df / q if q > df else 0.0), float(chdtrc(df, q))
+
+
+def moment_variance(points: Floats, *, noise: Floats, dimensions: int) -> float:
+    """Return the variance of true values of which `points` (groups, anything) are noisy observations.
+
+    The t >= 0 at which sum_g |x_g - x~|^2 / (t + noise_g) has its expectation, dimensions x (groups - 1), x~ the
+    mean with weights 1 / (t + noise_g): Paule & Mandel 1982. `dimensions`: in how many the points are free.
+
+    >>> round(moment_variance(np.array([[1.0], [3.0], [5.0]]), noise=np.array([1.0, 1.0, 1.0]), dimensions=1), 6)
+    3.0
+    """
+    expected = dimensions * (len(points) - 1)
+    centred = points - points.mean(axis=0)
+    squares = float((centred**2).sum())
+    if expected == 0 or squares == 0:
+        return 0.0
+    noise = np.maximum(noise, 1e-12 * squares)
+
+    def excess(variance: float) -> float:
+        weight = 1 / (variance + noise)
+        return float(weight @ ((centred - weight @ centred / weight.sum()) ** 2).sum(axis=1)) - expected
+
+    low, high = 0.0, squares / expected + float(noise.max())
+    if excess(low) <= 0:
+        return 0.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return (low + high) / 2

@@ -79,10 +79,7 @@ stranger,2026-03-01,1000
 #   a3  month 0: 7 (Apr 10 is its last day) | Apr 11 is month 1, of which it was not followed to the end
 #   h1  month 2: 12 (Mar 10 is its first day) | h3: never followed for a whole month
 TOY = {
-    "arms": {
-        "hold": {"share": 1},
-        "A": {"share": 1, "contact": 5, "gift": 3, "monthly": [{"cost": 2, "months": 2}]},
-    },
+    "arms": {"hold": {"share": 1}, "A": {"share": 1, "contact": 5, "gift": 3, "monthly": [{"cost": 2, "months": 2}]}},
     "settings": {
         "followed_until": "2026-05-10",
         "horizon_months": 3,
@@ -481,10 +478,7 @@ def test_an_empty_stratum_is_refused(by_hand, names):
 
 
 def test_a_stratum_that_a_tailored_offer_forgets_is_refused(by_hand, names):
-    arms = {
-        "hold": {"share": 1},
-        "A": {"share": 1, "by": "reason", "choose": {"price": "hold"}},
-    }
+    arms = {"hold": {"share": 1}, "A": {"share": 1, "by": "reason", "choose": {"price": "hold"}}}
     assignments = "customer_id,arm,stratum\n" + "".join(f"c{i},{('hold', 'A')[i % 2]},prise\n" for i in range(40))
     settings = {"strata": ["reason"]}
     with pytest.raises(WinbackError, match=names("'A'", "'reason'", "'prise'", "Did you mean 'price'?")):

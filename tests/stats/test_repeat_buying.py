@@ -471,10 +471,7 @@ def test_five_customers_leave_the_share_open():
 
 @pytest.mark.parametrize(
     ("model", "customers", "seed"),
-    [
-        (Alive(r=0.458, alpha=5.4, a=0.146, b=0.074), 300, 7),
-        (Alive(r=0.136, alpha=27.2, a=6.16, b=5.32), 3_000, 26),
-    ],
+    [(Alive(r=0.458, alpha=5.4, a=0.146, b=0.074), 300, 7), (Alive(r=0.136, alpha=27.2, a=6.16, b=5.32), 3_000, 26)],
 )
 def test_a_side_hill_is_not_taken_for_the_summit(model, customers, seed):
     x, last, age, *_ = company(model, customers=customers, seed=seed)

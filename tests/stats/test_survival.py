@@ -68,10 +68,7 @@ SIX_MP = Curve.of(
     months=[6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35],
     left=[1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0],
 )
-PLACEBO = Curve.of(
-    months=[1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23],
-    left=[True] * 21,
-)
+PLACEBO = Curve.of(months=[1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23], left=[True] * 21)
 
 
 @pytest.mark.parametrize(
@@ -614,10 +611,7 @@ def test_hazard_ratios_of_few_customers_never_crash(cells):
 # Beyond the horizon.
 
 # Fader & Hardie 2007, "How to Project Customer Retention": survivors of 1,000 in years 0 to 7 (S6).
-COHORTS = {
-    "High End": [1000, 869, 743, 653, 593, 551, 517, 491],
-    "Regular": [1000, 631, 468, 382, 326, 289, 262, 241],
-}
+COHORTS = {"High End": [1000, 869, 743, 653, 593, 551, 517, 491], "Regular": [1000, 631, 468, 382, 326, 289, 262, 241]}
 ONE_IN_TEN = 1.2  # nominal a year: .10 a period
 
 

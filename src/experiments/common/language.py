@@ -6,13 +6,15 @@ Babel is loaded only where another language is spoken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from experiments.common.errors import WinbackError, did_you_mean
 
@@ -29,6 +31,9 @@ class _Speaker:
 
 
 _SPEAKER = _Speaker()
+_RENDERED: ContextVar[str | None] = ContextVar("rendered", default=None)  # the language of what is being rendered
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +49,43 @@ class Style:
 
 def speak(language: str) -> None:
     """Speak a language from now on in this process. Raises WinbackError where there is no such catalogue."""
+    _refuse_unknown(language)
+    _SPEAKER.language = language
+
+
+def _refuse_unknown(language: str) -> None:
     if language not in LANGUAGES:
         raise WinbackError(f"Unknown language {language!r}. {did_you_mean(language, LANGUAGES)}")
-    _SPEAKER.language = language
 
 
 def language() -> str:
     """Return the code of the language that is spoken, such as en."""
-    return _SPEAKER.language
+    return _RENDERED.get() or _SPEAKER.language
 
 
 @contextmanager
 def speaking(language: str) -> Iterator[None]:
-    """Speak a language for a while."""
-    before = _SPEAKER.language
-    speak(language)
+    """Render in a language for a while. Raises WinbackError where there is no such catalogue."""
+    _refuse_unknown(language)
+    before = _RENDERED.set(language)
     try:
         yield
     finally:
-        speak(before)
+        _RENDERED.reset(before)
+
+
+def rendered(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of a page speak its keyword `language`; without it, the language of what it is part of."""
+
+    @wraps(function)
+    def spoken(*args: P.args, **kwargs: P.kwargs) -> R:
+        language = kwargs.get("language")
+        if language is None:
+            return function(*args, **kwargs)
+        with speaking(str(language)):
+            return function(*args, **kwargs)
+
+    return spoken
 
 
 def say(text: str, /, **values: str | int) -> str:
@@ -73,7 +96,7 @@ def say(text: str, /, **values: str | int) -> str:
     >>> say("{lost} of all", lost=1234)
     '1,234 of all'
     """
-    return _filled(_catalogue(_SPEAKER.language).gettext(text), values)
+    return _filled(_catalogue(language()).gettext(text), values)
 
 
 def plural(one: str, many: str, n: int, /, **values: str | int) -> str:
@@ -82,7 +105,7 @@ def plural(one: str, many: str, n: int, /, **values: str | int) -> str:
     >>> plural("{n} customer", "{n} customers", 1), plural("{n} customer", "{n} customers", 1200)
     ('1 customer', '1,200 customers')
     """
-    return _filled(_catalogue(_SPEAKER.language).ngettext(one, many, n), {"n": n, **values})
+    return _filled(_catalogue(language()).ngettext(one, many, n), {"n": n, **values})
 
 
 def later(text: str) -> str:
@@ -98,7 +121,7 @@ def numerals(text: str) -> str:
 
 def style() -> Style:
     """Return how the language spoken writes numbers."""
-    return _style(_SPEAKER.language)
+    return _style(language())
 
 
 def _filled(text: str, values: dict[str, str | int]) -> str:

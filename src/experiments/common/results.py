@@ -1,21 +1,59 @@
-"""A result as a JSON file: written whole or not at all, read back equal to the last digit."""
+"""A result as a JSON file: written whole or not at all, read back equal to the last digit by every later version."""
 
 from __future__ import annotations
 
+import json
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from experiments.common.errors import WinbackError
 
-Result = TypeVar("Result")
+Kind = TypeVar("Kind")
+FORMAT = 2  # of the files; raised when what an older program wrote needs `upgraded` to be read
+
+
+class Result:
+    """What every result can do: go into a file and come back, and show the head of its page in a notebook.
+
+    A frozen dataclass that derives from it says what it is called, which command makes it, and which module of
+    `experiments.report` shows it.
+    """
+
+    __slots__ = ()
+    what: ClassVar[str]  # in an error: "readout", "cohort"
+    command: ClassVar[str]  # that makes it
+    page: ClassVar[str] = ""  # module of experiments.report with `question` and `verdict`; none: no page
+
+    def write(self, path: str | Path) -> None:
+        """Write the result as JSON: the same bytes whatever the language, with the number of its format."""
+        keep(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return a result that `write` wrote, also that of an earlier version. Raises WinbackError."""
+        return kept(cls, path, what=cls.what, command=cls.command)
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Return what a program of format 1 wrote as this one writes it."""
+        return content
+
+    def _repr_html_(self) -> str | None:
+        """Return the head of the page, as a notebook shows it."""
+        if not self.page:
+            return None
+        page = import_module(f"experiments.report.{self.page}")  # by name: results stand below the pages
+        return str(page.question(self) + page.verdict(self))
 
 
 def keep(result: object, path: str | Path) -> None:
     """Write a frozen result as JSON."""
     from pydantic import TypeAdapter
 
-    write_text(Path(path), TypeAdapter(type(result)).dump_json(result, indent=1).decode() + "\n")
+    text = TypeAdapter(type(result)).dump_json(result, indent=1).decode()
+    write_text(Path(path), text.replace("{", f'{{\n "format": {FORMAT},', 1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,14 +67,23 @@ def write_text(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def kept(kind: type[Result], path: str | Path, *, what: str, command: str) -> Result:
+def kept(kind: type[Kind], path: str | Path, *, what: str, command: str) -> Kind:
     """Return a result written by `keep`; `what` it is and the `command` that makes it stand in the error."""
     from pydantic import TypeAdapter, ValidationError
 
     if not Path(path).is_file():
         raise WinbackError(f"There is no {what} {str(path)!r}. Make it: `{command}`.")
     try:
-        return TypeAdapter(kind).validate_json(Path(path).read_bytes())
+        content = json.loads(Path(path).read_bytes())
+        wrote = content.pop("format", 1) if isinstance(content, dict) else FORMAT
+        if wrote == 1 and issubclass(kind, Result):
+            content = kind.upgraded(content)
+        if isinstance(wrote, int) and wrote > FORMAT:
+            raise WinbackError(f"{path} is of a newer version: its format is {wrote}, this one reads {FORMAT}. "
+                               f"Install the newer one, or make it again: `{command}`.")  # fmt: skip
+        return TypeAdapter(kind).validate_json(json.dumps(content))
     except ValidationError as error:
-        raise WinbackError(f"{path} is no {what} of this version: {error.errors()[0]['msg']}. Make it again: "
-                           f"`{command}`.") from None  # fmt: skip
+        why = error.errors()[0]["msg"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise WinbackError(f"{path} is no {what} of this version: {why}. Make it again: `{command}`.") from None

@@ -264,12 +264,7 @@ def _draw(
             "run. {first} is nominally first with {value}.",
             goal=goal, offers=listed(tied), within=within, **first,
         )  # fmt: skip
-        return Verdict(
-            word=word,
-            tone="go",
-            sentence=f"{alike}{behind}",
-            detail=detail,
-        )
+        return Verdict(word=word, tone="go", sentence=f"{alike}{behind}", detail=detail)
     more, chance = _more(ranking.more, customers), ""
     if more:
         even = later("At today's difference {more} would give an even chance to tell {first} from {second}.")
@@ -283,12 +278,7 @@ def _draw(
         "on average.",
         first=tied[0], chance=share(ranking.p_best[0], digits=0), loss=_shown(sheet, ranking.expected_loss[0]),
     )  # fmt: skip
-    return Verdict(
-        word=word,
-        tone="wait",
-        sentence=f"{open_}{behind}{chance}",
-        detail=f"{now} {detail}".strip(),
-    )
+    return Verdict(word=word, tone="wait", sentence=f"{open_}{behind}{chance}", detail=f"{now} {detail}".strip())
 
 
 MOST_TIMES = 1000  # beyond it "so many more customers" is no advice

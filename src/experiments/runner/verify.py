@@ -53,10 +53,7 @@ def verify(done: Run) -> Verified:
         raise WinbackError(f"'{kept}', from which it is computed again, is gone. Run {done.notebook} again.")
     again = order(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
     again = replace(again, run=replace(again.run, notebook=done.notebook))
-    causes = {
-        "inputs": [*changed(done.inputs, again.run.inputs)],
-        "code": [*_other_code(done)],
-    }
+    causes = {"inputs": [*changed(done.inputs, again.run.inputs)], "code": [*_other_code(done)]}
     with workshop(done.out) as work:
         try:
             make(again, work, progress=False)

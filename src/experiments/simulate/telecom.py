@@ -186,12 +186,7 @@ def truth(
 
 
 def _arm_truth(
-    rows: pd.DataFrame,
-    variant: World,
-    *,
-    curves: NDArray[np.float64],
-    discount: NDArray[np.float64],
-    window: int,
+    rows: pd.DataFrame, variant: World, *, curves: NDArray[np.float64], discount: NDArray[np.float64], window: int
 ) -> Truth:
     horizon = len(discount)
     accept, spontaneous = rows["p_accept"].to_numpy(), rows["p_spontaneous"].to_numpy()

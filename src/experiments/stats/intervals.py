@@ -141,12 +141,7 @@ def jackknife_covariance(replicates: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def fieller(
-    numerator: float,
-    denominator: float,
-    *,
-    variances: tuple[float, float, float],
-    df: float,
-    level: float = 0.95,
+    numerator: float, denominator: float, *, variances: tuple[float, float, float], df: float, level: float = 0.95
 ) -> tuple[float | None, float | None]:
     """Return Fieller's interval of numerator / denominator (Fieller 1954).
 

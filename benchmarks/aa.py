@@ -11,6 +11,7 @@ What is computed: for each arm against the first the product's own intervals, `e
 
 import argparse
 import math
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from experiments.data.randomise import BUCKETS
 from experiments.metrics.money import discount_factors
-from experiments.simulate.telecom import ARMS, OFFERS, World, draw_cube
+from experiments.simulate.telecom import ARMS, OFFERS, World
 from experiments.stats.intervals import (
     jackknife_covariance,
     newcombe,
@@ -29,6 +30,9 @@ from experiments.stats.intervals import (
 )
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "tests"))  # where cubes are drawn in numpy
+from telecom_truth import draw_cube  # noqa: E402
+
 SEED = 20_161
 LEVEL = 0.95
 CHUNK = 100  # experiments at a time

@@ -21,7 +21,9 @@ import numpy as np
 from experiments.sheet.sheet import read_sheet
 from experiments.readout.readout import read_cube
 imported = time.process_time() - start
-from experiments.simulate.telecom import WORLDS, draw_cube
+from experiments.simulate.telecom import WORLDS
+sys.path.append(sys.argv[2])
+from telecom_truth import draw_cube
 sheet, _ = read_sheet(sys.argv[1])
 cube = draw_cube(WORLDS["base"], 8_000, rng=np.random.default_rng(20_161))
 times = []
@@ -62,7 +64,9 @@ def main() -> None:
 
 def run() -> list[float]:
     """Return the times and the shape of the cube of one process."""
-    told = subprocess.run([sys.executable, "-c", READ, str(SHEET)], check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", READ, str(SHEET), str(HERE.parent / "tests")], check=True, capture_output=True, text=True
+    ).stdout
     return [float(number) for number in told.split()]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from telecom_truth import draw_cube
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
@@ -16,7 +17,7 @@ from experiments.readout.readout import Arm, Readout, read_cube
 from experiments.readout.verdict import Verdict
 from experiments.report import compare as page
 from experiments.report.figures.compare import forest
-from experiments.simulate.telecom import draw_cube, world
+from experiments.simulate.telecom import world
 from experiments.stats.intervals import jackknife_covariance, t_quantile
 
 SIZES = {"net": 40.0, "lift": 0.02, "returned": 0.02, "months_gained": 0.3, "roi": 0.8}

@@ -6,6 +6,7 @@ import cohorts
 import numpy as np
 import pytest
 import yaml
+from telecom_truth import truth
 
 from experiments import design_test
 from experiments.common.errors import WinbackError
@@ -14,7 +15,6 @@ from experiments.design.design import read_design
 from experiments.design.sizing import MOST
 from experiments.report import design as report
 from experiments.sheet.locked_plan import inputs_of, lock
-from experiments.simulate.telecom import truth
 from experiments.stats.meta_analysis import Knowledge, pool
 from experiments.stats.power import Rule, size_for
 from experiments.stats.shares import ask, share_group

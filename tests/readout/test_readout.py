@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from telecom_truth import truth
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
@@ -21,7 +22,7 @@ from experiments.readout.drivers import find_drivers
 from experiments.readout.readout import changed, read_cube, read_out, read_readout
 from experiments.readout.verdict import rank
 from experiments.report import readout as report
-from experiments.simulate.telecom import WORLDS, simulate, truth
+from experiments.simulate.telecom import WORLDS, simulate
 from experiments.stats.intervals import normal_quantile, t_quantile
 
 MONEY = {name for name, metric in METRICS.items() if metric.unit == "money"}

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.oneway import anova_oneway
+from telecom_truth import truth
 
 from experiments.common.errors import WinbackError
 from experiments.metrics import money as payoff
@@ -34,7 +35,6 @@ from experiments.readout.segments import (
     shrink,
 )
 from experiments.sheet.sheet import SEPARATOR
-from experiments.simulate.telecom import truth
 from experiments.stats.intervals import holm, jackknife_covariance
 
 ROOT = Path(__file__).parents[2]

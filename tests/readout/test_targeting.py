@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from telecom_truth import truth
 from test_segments import BUCKETS, SAME_EVERYWHERE, SHARES, TAILORED_WORLD, draw
 
 from experiments.common.errors import WinbackError
@@ -35,7 +36,7 @@ from experiments.readout.targeting import (
     tailored,
     value_of_learning,
 )
-from experiments.simulate.telecom import TAILORED, truth
+from experiments.simulate.telecom import TAILORED
 from experiments.stats.intervals import t_quantile
 
 

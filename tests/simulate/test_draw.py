@@ -5,13 +5,14 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from scipy import stats
+from telecom_truth import draw_cube, truth
 
 from experiments.common.errors import WinbackError
 from experiments.data.tables import connect
 from experiments.metrics import money
 from experiments.metrics.cube import Cube, make_cube
 from experiments.metrics.estimates import Reading
-from experiments.simulate.telecom import ARMS, REASONS, TIERS, WORLDS, World, draw_cube, simulate, truth, world
+from experiments.simulate.telecom import ARMS, REASONS, TIERS, WORLDS, World, simulate, world
 
 SUMS = [field.name for field in fields(Cube) if field.name not in {
     "arms", "strata", "dated", "contacts_known", "margin_share", "accounts", "last_purchase", "promoted",

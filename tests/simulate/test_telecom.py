@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
+from telecom_truth import Truth, truth
 
 from experiments.common.errors import WinbackError
 from experiments.data.randomise import BUCKETS, assign
 from experiments.data.tables import CONTRACTS, Source, columns_of, connect, read, sql
 from experiments.simulate import telecom as simulator
-from experiments.simulate.telecom import ARMS, REASONS, WORLDS, simulate, truth, world
+from experiments.simulate.telecom import ARMS, REASONS, WORLDS, simulate, world
 
 # Section 9 of the design: accepted, returned, months, value gained, cost added, net, ROI; as printed.
 PRINTED = {
@@ -123,7 +124,7 @@ def test_without_an_effect_every_arm_is_the_holdout_and_money_is_given_away():
 
 def test_without_spontaneous_returns_nobody_in_the_holdout_comes_back():
     true = truth(WORLDS["no_spontaneous"])
-    assert true["holdout"] == simulator.Truth(accepted=0, returned=0, months=0, value=0, cost=0)
+    assert true["holdout"] == Truth(accepted=0, returned=0, months=0, value=0, cost=0)
     assert all(true[arm].returned == pytest.approx(true[arm].accepted) for arm in ARMS[1:])
 
 

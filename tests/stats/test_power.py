@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
+from simulated_power import drawn_power
 from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
+from telecom_truth import draw_cube, truth
 
 from experiments.common.errors import WinbackError
 from experiments.design.evidence import (
     _uneven,
     calibrate,
     diluted_evidence,
-    drawn_power,
     evidence_of,
     question_of,
     simulated_evidence,
@@ -26,7 +27,7 @@ from experiments.design.limits import Asked, Limits, curve, largest, refuse_too_
 from experiments.design.trials import _holm, simulated_power
 from experiments.metrics.estimates import GAINED, Reading
 from experiments.metrics.objectives import NO_TERMS, OBJECTIVES
-from experiments.simulate.telecom import ARMS, OFFERS, WORLDS, draw_cube, truth, world
+from experiments.simulate.telecom import ARMS, OFFERS, WORLDS, world
 from experiments.stats import intervals
 from experiments.stats.power import (
     ALONE,

@@ -9,24 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import repeat_buying_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from repeat_buying_models import AliveByOpportunity, Histories, Spend, fit_alive, fit_alive_by_opportunity, fit_spend
 from scipy import stats
 from scipy.special import beta as beta_function
 from scipy.special import betainc, betaln, hyp2f1
 
 from experiments.common.errors import WinbackError
 from experiments.stats import repeat_buying
-from experiments.stats.repeat_buying import (
-    Alive,
-    AliveByOpportunity,
-    Spend,
-    fit_alive,
-    fit_alive_by_opportunity,
-    fit_spend,
-)
 
-PUBLISHED = Alive(r=0.243, alpha=4.414, a=0.793, b=2.426, modified=False)  # Fader, Hardie & Lee 2005
+PUBLISHED = Histories(r=0.243, alpha=4.414, a=0.793, b=2.426, modified=False)  # Fader, Hardie & Lee 2005
 SPEND = Spend(p=6.25, q=3.74, v=15.44)  # Fader & Hardie 2013
 DONORS = AliveByOpportunity(alpha=1.204, beta=0.750, gamma=0.657, delta=2.783)  # Fader, Hardie & Shang 2010
 DONATIONS = np.array([  # repeat donations, the last of them, donors; six yearly opportunities
@@ -34,8 +28,8 @@ DONATIONS = np.array([  # repeat donations, the last of them, donors; six yearly
     (2, 3, 255), (2, 4, 155), (2, 5, 173), (2, 6, 234), (3, 3, 322), (3, 4, 181), (3, 5, 225), (3, 6, 357),
     (4, 4, 240), (4, 5, 284), (4, 6, 512), (5, 5, 335), (5, 6, 728), (6, 6, 1203),
 ]).T  # fmt: skip
-MANY = Alive(r=1.5, alpha=8.0, a=0.7, b=3.0)  # regular buyers
-ONCE = Alive(r=0.5, alpha=6.0, a=0.9, b=1.6)  # most buy once
+MANY = Histories(r=1.5, alpha=8.0, a=0.7, b=3.0)  # regular buyers
+ONCE = Histories(r=0.5, alpha=6.0, a=0.9, b=1.6)  # most buy once
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +117,7 @@ def test_expectations_are_the_published_ones():
 @pytest.mark.parametrize("modified", [False, True])
 def test_expected_purchases_are_the_closed_form(modified):
     # Fader, Hardie & Lee 2005, eq. 10; Wagner & Hoppe 2008: b + 1 for b.
-    model = Alive(r=0.4, alpha=5.0, a=0.8, b=2.5, modified=modified)
+    model = Histories(r=0.4, alpha=5.0, a=0.8, b=2.5, modified=modified)
     x, last, age, ahead = np.array([0, 1, 3, 9]), np.array([0, 2, 20, 30]), np.array([30, 30, 31, 32.5]), 26
     b, left = model.b + x + modified, model.alpha + age
     gauss = hyp2f1(model.r + x, b, model.a + b - 1, ahead / (left + ahead))
@@ -147,7 +141,7 @@ def test_expected_purchases_are_the_closed_form(modified):
 def test_expected_purchases_keep_nine_digits_in_every_corner(corner):
     r, a, b, x, age, ahead = corner
     # A customer of rate and chance unknown buys a j-th time if so many wishes come, and none of j - 1 was the last.
-    model = Alive(r=r, alpha=5.0, a=a, b=b)
+    model = Histories(r=r, alpha=5.0, a=a, b=b)
     j = np.arange(1, 400_000)
     wishes = betainc(j, r + x, ahead / (model.alpha + age + ahead))
     stays = np.exp(betaln(a, b + x + j) - betaln(a, b + x + 1))
@@ -217,7 +211,7 @@ def test_expected_donations_are_the_closed_form():
 
 # Laws.
 positive = st.floats(0.05, 20)
-models = st.builds(Alive, r=positive, alpha=positive, a=positive, b=positive, modified=st.booleans())
+models = st.builds(Histories, r=positive, alpha=positive, a=positive, b=positive, modified=st.booleans())
 histories = st.tuples(st.integers(0, 400), st.floats(0, 200), st.floats(0, 300)).map(
     lambda drawn: (drawn[0], drawn[1] if drawn[0] else 0.0, (drawn[1] if drawn[0] else 0.0) + drawn[2])
 )
@@ -241,7 +235,7 @@ def test_who_bought_once_is_surely_a_customer_only_to_the_bg_nbd(model, history)
 @given(models, histories, st.sampled_from([1 / 7, 7, 365.25]))
 def test_the_unit_of_time_changes_nothing(model, history, unit):
     x, last, age = history
-    other = Alive(r=model.r, alpha=model.alpha * unit, a=model.a, b=model.b, modified=model.modified)
+    other = Histories(r=model.r, alpha=model.alpha * unit, a=model.a, b=model.b, modified=model.modified)
     until = min(last * unit, age * unit)
     assert other.p_alive(x, until, age=age * unit) == pytest.approx(
         model.p_alive(x, last, age=age), rel=1e-8, abs=1e-12
@@ -319,11 +313,11 @@ SCORES = {
         (0.4, 7.0, 1.3, 0.6),
     ),
     "opportunities": (
-        lambda: repeat_buying._occasion_score(*_table(appeals(DONORS, customers=500, seed=2, longest=12)[:3])),
+        lambda: repeat_buying_models._occasion_score(*_table(appeals(DONORS, customers=500, seed=2, longest=12)[:3])),
         (0.7, 1.4, 0.5, 3.0),
     ),
     "spend": (
-        lambda: repeat_buying._spend_score(*_table((np.arange(1, 40) % 7 + 1, np.linspace(3, 90, 39)))),
+        lambda: repeat_buying_models._spend_score(*_table((np.arange(1, 40) % 7 + 1, np.linspace(3, 90, 39)))),
         (3.0, 2.0, 25.0),
     ),
 }
@@ -355,7 +349,7 @@ def test_the_likelihood_of_spend_is_the_density_of_a_mean():
     # Compared with the integral over what a customer spends on average: gamma purchases, a gamma rate.
     rates = stats.gamma(3.74, scale=1 / 15.44)
     nodes = rates.ppf((np.arange(200_000) + 0.5) / 200_000)
-    score = repeat_buying._spend_score(np.array([3.0]), np.array([28.0]), np.array([1.0]))
+    score = repeat_buying_models._spend_score(np.array([3.0]), np.array([28.0]), np.array([1.0]))
     density = stats.gamma(6.25 * 3, scale=1 / (3 * nodes)).pdf(28.0).mean()
     assert score(np.log([6.25, 3.74, 15.44]))[0] == pytest.approx(math.log(density), abs=1e-5)
 
@@ -471,7 +465,10 @@ def test_five_customers_leave_the_share_open():
 
 @pytest.mark.parametrize(
     ("model", "customers", "seed"),
-    [(Alive(r=0.458, alpha=5.4, a=0.146, b=0.074), 300, 7), (Alive(r=0.136, alpha=27.2, a=6.16, b=5.32), 3_000, 26)],
+    [
+        (Histories(r=0.458, alpha=5.4, a=0.146, b=0.074), 300, 7),
+        (Histories(r=0.136, alpha=27.2, a=6.16, b=5.32), 3_000, 26),
+    ],
 )
 def test_a_side_hill_is_not_taken_for_the_summit(model, customers, seed):
     x, last, age, *_ = company(model, customers=customers, seed=seed)
@@ -487,7 +484,7 @@ def test_a_side_hill_is_not_taken_for_the_summit(model, customers, seed):
 
 
 def test_a_saddle_is_left_behind():
-    model = Alive(r=3.6, alpha=0.27, a=3.4, b=1.7)
+    model = Histories(r=3.6, alpha=0.27, a=3.4, b=1.7)
     x, last, age, *_ = company(model, customers=30, seed=4)
     assert fit_alive(x, last, age=age).log_likelihood > model.log_density(x, last, age=age).sum()
 

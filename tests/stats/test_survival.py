@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy.special import hyp2f1
+from survival_oracles import LogRank, log_rank, paid_months, restricted_mean_difference
+from telecom_truth import draw_cube
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
@@ -30,15 +32,11 @@ from experiments.stats.projection import (
 from experiments.stats.survival import (
     Curve,
     HazardRatios,
-    LogRank,
     common_horizon,
     early_loss,
     hazard_ratios,
     hazards,
-    log_rank,
-    paid_months,
     restricted_mean,
-    restricted_mean_difference,
     risk_sets,
 )
 
@@ -363,7 +361,7 @@ def test_the_common_horizon_is_the_longest_that_every_curve_carries():
 
 @pytest.fixture(scope="module")
 def cube():
-    return telecom.draw_cube(BASE, 10_000, rng=np.random.default_rng(3))
+    return draw_cube(BASE, 10_000, rng=np.random.default_rng(3))
 
 
 @pytest.fixture(scope="module")
@@ -411,7 +409,7 @@ def test_standardised_curves_are_of_the_mix_of_all_assigned(cube, true_curves, a
 
 
 def test_a_mix_of_one_stratum_changes_nothing():
-    whole = telecom.draw_cube(BASE, 500, rng=np.random.default_rng(1))
+    whole = draw_cube(BASE, 500, rng=np.random.default_rng(1))
     merged = {
         field.name: getattr(whole, field.name).sum(axis=1, keepdims=True)
         for field in dataclasses.fields(Cube)
@@ -426,7 +424,7 @@ def test_a_mix_of_one_stratum_changes_nothing():
 
 
 def test_a_stratum_without_acceptors_leaves_the_mix_and_says_so():
-    small = telecom.draw_cube(BASE, 40, rng=np.random.default_rng(5))
+    small = draw_cube(BASE, 40, rng=np.random.default_rng(5))
     mix = mix_of_assigned(small, arms=OFFERS)
     back = (small.ended + small.stayed)[OFFERS].sum(axis=(2, 3)).min(axis=0)
     assert [w > 0 for w in mix.weights] == (back > 0).tolist()
@@ -439,7 +437,7 @@ def test_a_stratum_without_acceptors_leaves_the_mix_and_says_so():
 
 
 def test_nobody_accepting_is_not_a_crash():
-    nobody = telecom.draw_cube(telecom.WORLDS["zero_acceptances"], 50, rng=np.random.default_rng(5))
+    nobody = draw_cube(telecom.WORLDS["zero_acceptances"], 50, rng=np.random.default_rng(5))
     mix = mix_of_assigned(nobody, arms=OFFERS)
     curve = curve_of_acceptors(nobody, arm=1, mix=mix)
     assert (mix.covered, curve.n, curve.months, hazards(curve)) == (0, 0, (), ())
@@ -487,7 +485,7 @@ def test_the_order_of_strata_is_irrelevant_to_the_last_digit(cube):
 def test_intervals_of_standardised_curves_cover_the_truth(true_curves, customers):
     rng, repetitions, hits = np.random.default_rng(8), 400, np.zeros(3)
     for _ in range(repetitions):
-        drawn = telecom.draw_cube(BASE, customers, rng=rng)
+        drawn = draw_cube(BASE, customers, rng=rng)
         mix = mix_of_assigned(drawn, arms=OFFERS)
         truth = np.array(mix.weights) @ true_curves["discount"][0].loc[list(drawn.strata)].to_numpy()
         curve = curve_of_acceptors(drawn, arm=1, mix=mix)
@@ -564,7 +562,7 @@ def test_a_promotion_that_ends_breaks_proportional_hazards(cube):
     tables = [life_table(cube, arm=arm) for arm in OFFERS]
     at_risk, ended = (np.array([table[part].sum(axis=0) for table in tables]) for part in (0, 1))
     assert hazard_ratios(at_risk, ended, offers=list(telecom.OFFERS)).proportional_p < 0.001
-    calm = telecom.draw_cube(telecom.WORLDS["no_cliff"], 10_000, rng=np.random.default_rng(3))
+    calm = draw_cube(telecom.WORLDS["no_cliff"], 10_000, rng=np.random.default_rng(3))
     tables = [life_table(calm, arm=arm) for arm in OFFERS]
     at_risk, ended = (np.array([table[part].sum(axis=0) for table in tables]) for part in (0, 1))
     assert hazard_ratios(at_risk, ended, offers=list(telecom.OFFERS)).proportional_p > 0.01

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from telecom_truth import draw_cube, truth
 
 from experiments.common.errors import WinbackError
 from experiments.metrics.cube import Cube
@@ -28,7 +29,7 @@ from experiments.readout.checks import CHECKS
 from experiments.readout.readout import read_cube
 from experiments.readout.verdict import rank, verdict
 from experiments.sheet.sheet import Sheet, read_sheet
-from experiments.simulate.telecom import ARMS, draw_cube, truth, world
+from experiments.simulate.telecom import ARMS, world
 from experiments.stats import intervals
 
 ROOT = Path(__file__).parents[2]

@@ -148,7 +148,7 @@ def _head(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
            "CPU minutes. Simultaneous quantiles "
            f"from {study.DRAWS:,} draws (the page takes 100,000): at most .003 of level.")  # fmt: skip
     yield ""
-    yield ("The cubes are drawn by `experiments.simulate.telecom.draw_cube`, which tests/simulate/test_draw.py "
+    yield ("The cubes are drawn by `draw_cube` of tests/telecom_truth.py, which tests/simulate/test_draw.py "
            "compares with the engine's simulation, cube and truth. The intervals are those of "
            "`experiments.metrics.estimates.Reading`, on which the readout's page rests.")  # fmt: skip
     yield ""

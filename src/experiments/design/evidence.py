@@ -16,11 +16,10 @@ import numpy as np
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.data.randomise import BUCKETS
-from experiments.design.trials import SimulatedPower, counted, told
 from experiments.metrics import acceptance, money, retention
 from experiments.metrics.cube import Cube, leave_one_out
 from experiments.metrics.estimates import GAINED, Reading, ratio
-from experiments.metrics.objectives import NO_TERMS, OBJECTIVES, Terms, terms_of
+from experiments.metrics.objectives import NO_TERMS, OBJECTIVES, Terms
 from experiments.sheet.sheet import Sheet
 from experiments.simulate.telecom import (
     ARMS,
@@ -34,10 +33,8 @@ from experiments.simulate.telecom import (
     WORLDS,
     World,
     chances_of,
-    draw_cube,
 )
 from experiments.stats.intervals import jackknife_covariance
-from experiments.stats.power import PLAIN, Rule, critical_of
 from experiments.stats.shares import Contrast, Pair, Question, inflation, paired, refuse_no_share
 
 if TYPE_CHECKING:
@@ -189,11 +186,6 @@ def _intercept(arm: str, rate: float, weights: Floats, even: Floats) -> float:
     if rate in {0.0, 1.0} or rate >= most:
         return math.inf if rate else -math.inf
     return float(brentq(lambda shift: float(weights @ expit(logit(even) + shift)) - rate, -100, 100, xtol=1e-12))
-
-
-def watched_throughout(variant: World) -> World:
-    """Return the world in which every customer is watched for the whole horizon."""
-    return replace(variant, follow_up=dict.fromkeys(ARMS, 0.0), follow_up_by_goodwill=False)
 
 
 def simulated_evidence(
@@ -431,41 +423,3 @@ def _scores(evidence: Evidence, numbers: Floats, *, objective: str, terms: Terms
 
 
 # The whole way, experiment by experiment: the readout's own test on drawn cubes.
-def drawn_power(
-    variant: World,
-    sheet: Sheet,
-    *,
-    customers_per_arm: int,
-    pairs: Sequence[Pair] | str | None = None,
-    rule: Rule = PLAIN,
-    repetitions: int = 100,
-    seed: int = 0,
-) -> SimulatedPower:
-    """Return the power counted on simulated tests, each drawn, read and tested as a readout does. Slow.
-
-    The question of the sheet's objective between `pairs` of arms, in a test of equal arms.
-    """
-    evidence = simulated_evidence(variant, horizon_months=sheet.horizon_months, window_months=sheet.window_months,
-                                  discount_rate=sheet.discount_rate)  # fmt: skip
-    question = question_of(evidence, objective=sheet.objective, pairs=pairs, terms=terms_of(sheet))
-    plain = sheet.model_copy(update={"winsorise": False, "adjust": False})
-    months, found = max(sheet.horizon_months, sheet.window_months), []
-    for repetition in range(repetitions):
-        rng = np.random.default_rng([seed, repetition])
-        cube = draw_cube(variant, customers_per_arm, rng=rng, months=months, factors=("reason",))
-        reading = Reading(cube=cube, sheet=plain)
-        found.append(_read(reading, question, rule=rule))
-    return counted(question, np.concatenate(found), seed=seed)
-
-
-def _read(reading: Reading, question: Question, *, rule: Rule) -> NDArray[np.bool_]:
-    """Return which differences a test tells, as the readout tells them: (1, contrasts)."""
-    objective = OBJECTIVES[reading.sheet.objective]
-    scores = np.zeros((len(reading.numbers["value"]), len(question.arms)))
-    numbers = {name: values[:, reading.offers] for name, values in reading.numbers.items()}
-    scores[:, reading.offers] = objective.score(numbers, terms_of(reading.sheet))
-    first, second = ([question.arms.index(getattr(c, end)) for c in question.contrasts] for end in ("first", "second"))
-    gaps = scores[:, first] - scores[:, second]
-    covariance, df = jackknife_covariance(gaps[1:]), np.full(len(first), float(reading.df))
-    critical = critical_of(question, covariance, df, rule=rule)
-    return told(question, gaps[:1], np.sqrt(np.diag(covariance))[None], df=df, critical=critical, rule=rule)

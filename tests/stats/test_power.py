@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
-from simulated_power import drawn_power
+from simulated_power import drawn_power, watched_throughout
 from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 from telecom_truth import draw_cube, truth
@@ -21,7 +21,6 @@ from experiments.design.evidence import (
     evidence_of,
     question_of,
     simulated_evidence,
-    watched_throughout,
 )
 from experiments.design.limits import Asked, Limits, curve, largest, refuse_too_small, sentence
 from experiments.design.trials import _holm, simulated_power

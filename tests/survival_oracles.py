@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.common.estimate import Estimate
-from experiments.stats.survival import Curve, _area, _normal, _steps
+from experiments.stats.survival import Curve, _area, _normal, _steps, kaplan_meier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,3 +72,13 @@ def _at(curve: Curve, counts: Sequence[float], times: Floats, *, exact: bool = F
     place = np.searchsorted(curve.months, times)
     found = np.array([*counts, 0.0])[place]
     return np.where(np.array([*curve.months, np.nan])[place] == times, found, 0.0) if exact else found
+
+
+def curve_of(*, durations, event_observed, entry=None, level=0.95):
+    """Return the curve of customers one by one, as lifelines takes them; `entry`: since when each was watched."""
+    end, gone = np.asarray(durations, float), np.asarray(event_observed, bool)
+    start = np.full(len(end), -np.inf) if entry is None else np.asarray(entry, float)
+    times = np.union1d(end, start[np.isfinite(start)])
+    at_risk = np.searchsorted(np.sort(start), times) - np.searchsorted(np.sort(end), times)
+    ended = np.bincount(np.searchsorted(times, end[gone]), minlength=len(times))
+    return kaplan_meier(times, at_risk, ended, n=len(end), until=float(end.max(initial=0)), level=level)

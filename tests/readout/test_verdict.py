@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import optimize, stats
+from welch import welch
 
 from experiments.metrics.cube import leave_one_out, make_cube
 from experiments.metrics.objectives import NOTHING, OBJECTIVES, Step, Sweep, Terms, frontier, scores, sweep, terms_of
@@ -21,7 +22,6 @@ from experiments.stats.intervals import (
     normal_quantile,
     simultaneous_quantile,
     t_quantile,
-    welch,
 )
 
 OFFERS = ("discount", "upgrade", "bundle")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from welch import relative_welch, welch, welch_df
 
 from experiments.common.estimate import Estimate
 from experiments.readout.checks import sample_ratio_p
@@ -17,13 +18,10 @@ from experiments.stats.intervals import (
     jackknife_covariance,
     newcombe,
     proportion,
-    relative_welch,
     root_of,
     simultaneous_quantile,
     t_interval,
     t_quantile,
-    welch,
-    welch_df,
     wilson,
 )
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from welch import welch
 
 from experiments.common.errors import WinbackError
-from experiments.stats.intervals import normal_quantile, pooled_z, welch
+from experiments.stats.intervals import normal_quantile, pooled_z
 from experiments.stats.sequential import anytime_interval, anytime_lift, anytime_means, anytime_shares, mixture_rate
 
 

@@ -47,32 +47,6 @@ class Curve:
     high: tuple[float | None, ...]
 
     @classmethod
-    def of(
-        cls,
-        *,
-        months: Sequence[float],
-        left: Sequence[bool | int],
-        entered: Sequence[float] | None = None,
-        level: float = 0.95,
-    ) -> Curve:
-        """Return the curve of customers one by one.
-
-        `left`: they left then; else they were last seen then, still customers. `entered`: since when each was
-        watched (left truncation): at risk in entered < t <= months. Customers who leave and customers last seen at
-        the same time: the latter were still at risk.
-
-        >>> Curve.of(months=[1, 2, 3], left=[True, False, True]).survival
-        (0.667, 0.667, 0.0)
-        """
-        end, gone = np.asarray(months, float), np.asarray(left, bool)
-        start = np.full(len(end), -np.inf) if entered is None else np.asarray(entered, float)
-        _refuse_impossible(end, gone, start)
-        times = np.union1d(end, start[np.isfinite(start)])
-        at_risk = np.searchsorted(np.sort(start), times) - np.searchsorted(np.sort(end), times)
-        ended = np.bincount(np.searchsorted(times, end[gone]), minlength=len(times))
-        return _curve(times, at_risk, ended, n=len(end), until=float(end.max(initial=0)), level=level)
-
-    @classmethod
     def of_counts(cls, at_risk: Sequence[float], ended: Sequence[float], *, n: int, level: float = 0.95) -> Curve:
         """Return the curve of whole months: place d - 1 counts those who may leave, and who left, after d months.
 
@@ -84,7 +58,7 @@ class Curve:
         months = np.arange(1, len(risk) + 1)[seen]
         # Nothing can happen between whole months, so the last one is known to its end.
         until = 0.0 if n == 0 else float(months.max(initial=0) + 1)
-        return _curve(months, risk[seen], gone[seen], n=n, until=until, level=level)
+        return kaplan_meier(months, risk[seen], gone[seen], n=n, until=until, level=level)
 
     def place(self, month: float) -> int | None:
         """Return the place of the last duration up to this one; None before the first, where all are there."""
@@ -92,19 +66,10 @@ class Curve:
         return place if place >= 0 else None
 
 
-def _refuse_impossible(end: Floats, gone: NDArray[np.bool_], start: Floats) -> None:
-    if not len(end) == len(gone) == len(start):
-        raise WinbackError(f"A curve got {len(end)} months, {len(gone)} left and {len(start)} entered: one each a "
-                           "customer. Give lists of the same length.")  # fmt: skip
-    if (wrong := ~(end >= 0)).any():
-        raise WinbackError(f"A customer has stayed {end[wrong][0]} months. Months must be 0 or more: remove the "
-                           "customer, or correct the dates it comes from.")  # fmt: skip
-    if (wrong := start >= end).any():
-        raise WinbackError(f"A customer entered at month {start[wrong][0]:g} and was last seen at {end[wrong][0]:g}: "
-                           "nobody is watched before entering. Remove the customer.")  # fmt: skip
-
-
-def _curve(months: ArrayLike, at_risk: ArrayLike, ended: ArrayLike, *, n: int, until: float, level: float) -> Curve:
+def kaplan_meier(
+    months: ArrayLike, at_risk: ArrayLike, ended: ArrayLike, *, n: int, until: float, level: float
+) -> Curve:
+    """Return the curve of durations that rise: how many were at risk, and how many left (Kaplan-Meier)."""
     times, risk, gone = (np.asarray(column, float) for column in (months, at_risk, ended))
     survival = np.cumprod(1 - np.divide(gone, risk, out=np.zeros_like(risk), where=risk > 0))
     left = survival > 0
@@ -177,8 +142,8 @@ def restricted_mean(curve: Curve, *, horizon_months: float) -> Estimate:
     Area under the Kaplan-Meier curve; Greenwood-type variance. Months beyond
     the horizon count as the horizon. Unit: months, 0 to `horizon_months`. Not estimable beyond `curve.until`.
 
-    >>> restricted_mean(Curve.of(months=[3, 9], left=[True, True]), horizon_months=12).value
-    6.0
+    >>> restricted_mean(Curve.of_counts([2, 2, 1], [0, 1, 1], n=2), horizon_months=12).value
+    2.5
     """
     found = _area(curve, *_steps(curve, horizon_months), horizon=horizon_months)
     return _normal(found, level=curve.level, n=curve.n, most=horizon_months)

@@ -8,11 +8,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import importlib.util
 import json
 import re
+import subprocess
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
+import psutil
 import pytest
 import servers
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from experiments.sheet.sheet import Sheet, read_sheet
 from experiments.simulate.telecom import simulate
@@ -20,8 +24,9 @@ from experiments.simulate.telecom import simulate
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
-# The same examples on every machine: a red test is a defect, never luck.
-settings.register_profile("winback", deadline=None, derandomize=True, database=None)
+# The same examples on every machine, however busy: a red test is a defect, never luck.
+settings.register_profile("winback", deadline=None, derandomize=True, database=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile("winback")
 
 
@@ -70,6 +75,27 @@ def server():
         pytest.skip("there is no Postgres here, or no psycopg")
     with servers.postgres() as address:
         yield address
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts a process as Popen does. Whatever becomes of the test, nothing of it is left."""
+    mark, started = uuid4().hex, []
+
+    def begin(command, *, env=None, **about):
+        env = (env or os.environ) | {"WINBACK_TEST": mark}  # what it starts has it too, in whatever session
+        started.append(subprocess.Popen(command, env=env, text=True, **about))
+        return started[-1]
+
+    yield begin
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("WINBACK_TEST") == mark:
+                process.kill()
+    for process in started:
+        process.wait()
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+            pipe.close()
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ import json
 import re
 import subprocess
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import duckdb
 import psutil
 import pytest
 import servers
@@ -23,6 +25,10 @@ from experiments.simulate.telecom import simulate
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# As many threads of the engine as tests/study/environments.sh says, where a test does not.
+if threads := os.environ.get("TEST_DUCKDB_THREADS"):
+    duckdb.connect = partial(duckdb.connect, config={"threads": int(threads)})
 
 # The same examples on every machine, however busy: a red test is a defect, never luck.
 settings.register_profile("winback", deadline=None, derandomize=True, database=None,

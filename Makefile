@@ -36,7 +36,7 @@ demo: $(VENV)/.runtime  ## the whole way: simulated telecom, test, readout, repo
 
 test: $(VENV)/.dev  ## every test but the studies, and the examples in the docs
 	@$(if $(CHROMIUM),:,echo 'No chromium on the PATH: the browser tests are left out.')
-	@$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)" $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)" $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, order of the packages, notebooks without outputs
 	@$(BIN)/ruff check

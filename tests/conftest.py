@@ -19,6 +19,7 @@ import psutil
 import pytest
 import servers
 from hypothesis import HealthCheck, settings
+from sharing import once
 
 from experiments.sheet.sheet import Sheet, read_sheet
 from experiments.simulate.telecom import simulate
@@ -49,19 +50,20 @@ def reference(shared_data):
     return json.loads((shared_data / "reference.json").read_text())["donor_match_offers"]
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: the other worker has the rest meanwhile, and neither waits at the end."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
+
+
 @pytest.fixture(scope="session")
 def telecom(tmp_path_factory):
     """Return the folder of a simulated telecom: 40,000 lost in the test, 4,000 beside it, 80,000 who stayed."""
-    folder = tmp_path_factory.mktemp("telecom")
-    simulate(folder, customers=40_000, seed=7, history=True)
-    return folder
+    return once(tmp_path_factory, "telecom", lambda folder: simulate(folder, customers=40_000, seed=7, history=True))
 
 
 @pytest.fixture(scope="session")
 def small_telecom(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("small_telecom")
-    simulate(folder, customers=3_000, seed=7, history=True)
-    return folder
+    return once(tmp_path_factory, "small", lambda folder: simulate(folder, customers=3_000, seed=7, history=True))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,6 @@ worst=0
 for name in "${names[@]}"; do
     printf '== %s: %s\n' "$name" "${environments[$name]}"
     # shellcheck disable=SC2086  # NAME=value, several
-    env ${environments[$name]} .venv/bin/pytest -q -n 2 -m "not slow and not browser" "$@" || worst=1
+    env ${environments[$name]} .venv/bin/pytest -q -n 2 --dist worksteal -m "not slow and not browser" "$@" || worst=1
 done
 exit $worst

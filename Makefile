@@ -25,10 +25,10 @@ CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chro
 FAST := not slow$(if $(CHROMIUM),, and not browser)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check study bench lab strip lock
+.PHONY: help demo test check study environments bench lab strip lock
 
 help:  ## list what there is
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-7s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 demo: $(VENV)/.runtime  ## the whole way: simulated telecom, test, readout, report
 	@$(BIN)/winback demo
@@ -36,7 +36,7 @@ demo: $(VENV)/.runtime  ## the whole way: simulated telecom, test, readout, repo
 
 test: $(VENV)/.dev  ## every test but the studies, and the examples in the docs
 	@$(if $(CHROMIUM),:,echo 'No chromium on the PATH: the browser tests are left out.')
-	@$(BIN)/pytest -n 2 --dist loadfile -m "$(FAST)" $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal -m "$(FAST)" $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, order of the packages, notebooks without outputs
 	@$(BIN)/ruff check
@@ -47,6 +47,9 @@ check: $(VENV)/.dev  ## lint, format, types, order of the packages, notebooks wi
 
 study: $(VENV)/.dev  ## the slow tests: how often an interval covers the known truth
 	@$(BIN)/pytest -n 2 -m slow $(ARGS)
+
+environments: $(VENV)/.dev  ## the tests with other BLAS, vectors, threads, hash seeds, time zones
+	@tests/study/environments.sh $(ARGS)
 
 bench: $(VENV)/.dev  ## every benchmark: ratios of time and memory
 	@$(foreach script,$(wildcard benchmarks/*.py),echo '== $(script)' && $(BIN)/python $(script) &&) :

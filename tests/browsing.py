@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from notebooks import HANGS
 
 CHROMIUM = shutil.which("chromium")
 QUIET = [
@@ -31,7 +32,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=1000 * HANGS)
         yield chromium
         chromium.close()
 
@@ -44,6 +45,7 @@ def visit(browser, files):
     def visit(name, width="desk", **settings):
         size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
         contexts.append(browser.new_context(viewport=size, **settings))
+        contexts[-1].set_default_timeout(1000 * HANGS)
         page = contexts[-1].new_page()
         page.asked, page.complaints = [], []
         page.on("request", lambda request: page.asked.append(request.url))

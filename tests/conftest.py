@@ -8,11 +8,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import importlib.util
 import json
 import re
+import subprocess
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
+import duckdb
+import psutil
 import pytest
 import servers
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from sharing import once
 
 from experiments.sheet.sheet import Sheet, read_sheet
 from experiments.simulate.telecom import simulate
@@ -20,8 +27,13 @@ from experiments.simulate.telecom import simulate
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
-# The same examples on every machine: a red test is a defect, never luck.
-settings.register_profile("winback", deadline=None, derandomize=True, database=None)
+# As many threads of the engine as tests/study/environments.sh says, where a test does not.
+if threads := os.environ.get("TEST_DUCKDB_THREADS"):
+    duckdb.connect = partial(duckdb.connect, config={"threads": int(threads)})
+
+# The same examples on every machine, however busy: a red test is a defect, never luck.
+settings.register_profile("winback", deadline=None, derandomize=True, database=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile("winback")
 
 
@@ -38,19 +50,20 @@ def reference(shared_data):
     return json.loads((shared_data / "reference.json").read_text())["donor_match_offers"]
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: the other worker has the rest meanwhile, and neither waits at the end."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
+
+
 @pytest.fixture(scope="session")
 def telecom(tmp_path_factory):
     """Return the folder of a simulated telecom: 40,000 lost in the test, 4,000 beside it, 80,000 who stayed."""
-    folder = tmp_path_factory.mktemp("telecom")
-    simulate(folder, customers=40_000, seed=7, history=True)
-    return folder
+    return once(tmp_path_factory, "telecom", lambda folder: simulate(folder, customers=40_000, seed=7, history=True))
 
 
 @pytest.fixture(scope="session")
 def small_telecom(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("small_telecom")
-    simulate(folder, customers=3_000, seed=7, history=True)
-    return folder
+    return once(tmp_path_factory, "small", lambda folder: simulate(folder, customers=3_000, seed=7, history=True))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +83,27 @@ def server():
         pytest.skip("there is no Postgres here, or no psycopg")
     with servers.postgres() as address:
         yield address
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts a process as Popen does. Whatever becomes of the test, nothing of it is left."""
+    mark, started = uuid4().hex, []
+
+    def begin(command, *, env=None, **about):
+        env = (env or os.environ) | {"WINBACK_TEST": mark}  # what it starts has it too, in whatever session
+        started.append(subprocess.Popen(command, env=env, text=True, **about))
+        return started[-1]
+
+    yield begin
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("WINBACK_TEST") == mark:
+                process.kill()
+    for process in started:
+        process.wait()
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+            pipe.close()
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
-"""Small notebooks for tests of what runs them."""
+"""Small notebooks for tests of what runs them, and the processes that do."""
 
 import os
 import time
 from pathlib import Path
 
 import nbformat
+
+HANGS = 300.0  # seconds that nothing takes but a hang, on however busy a machine
 
 
 def make(path, parameters="", *cells):
@@ -27,11 +29,14 @@ def leftovers(folder):
     return list(Path(folder).rglob(".*"))
 
 
-def wait_until(true, seconds=30.0):
-    end = time.monotonic() + seconds
+def wait_until(true, process=None):
+    """Wait for an event; in vain if the process it is to come from has ended."""
+    end = time.monotonic() + HANGS
     while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+        ended = process is not None and process.poll() is not None
+        assert true() or not ended, f"it ended with {process.returncode}, and nothing came of it"
+        assert time.monotonic() < end, "it hangs"
+        time.sleep(0.02)
 
 
 def alive(process):

@@ -1,17 +1,16 @@
 """The whole way, once, on a small simulated telecom: what it makes, and its pages in a real browser."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import browsing
 import duckdb
 import pytest
+from sharing import alone, once
 
 from experiments.cli import command as cli
 from experiments.common.run_records import runs
@@ -38,27 +37,17 @@ LARGEST = 400_000  # bytes of a page
 browser, visit = browsing.browser, browsing.visit
 
 
-@contextmanager
-def alone(path):
-    """Let one process at a time pass."""
-    fcntl = pytest.importorskip("fcntl", reason="no lock between processes")
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """Return the folder where `winback demo --customers 2000` ran, and what it told: once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
-    with alone(base.parent / "demo.lock"):
-        if not (home / "told.txt").exists():
-            home.mkdir(exist_ok=True)
-            command = [Path(sys.executable).with_name("winback"), "demo", "--customers", "2000"]
-            answer = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
-            assert (answer.returncode, answer.stderr) == (0, "")
-            (home / "told.txt").write_text(answer.stdout, encoding="utf-8")
+
+    def make(home):
+        command = [Path(sys.executable).with_name("winback"), "demo", "--customers", "2000"]
+        answer = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+        assert (answer.returncode, answer.stderr) == (0, "")
+        (home / "told.txt").write_text(answer.stdout, encoding="utf-8")
+
+    home = once(tmp_path_factory, "demo", make)
     return home, (home / "told.txt").read_text(encoding="utf-8")
 
 
@@ -79,7 +68,7 @@ def other(demo, files, request):
     name, home = request.param, demo[0]
     if name == "donors" and not DONORS.is_file():
         pytest.skip("the donors' data are not there")
-    with alone(home.parent / "other.lock"):
+    with alone(home / "other.lock"):
         if not files[name].is_file():
             folder = Path("other", Path(OTHERS[name][0]).parts[0])
             command = [Path(sys.executable).with_name("winback"), *OTHERS[name][1], "--reports", str(folder)]

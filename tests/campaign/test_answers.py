@@ -261,7 +261,7 @@ ANSWERS = st.fixed_dictionaries({
 }).map(lambda row: row | ({"refusal": ""} if row["reached"] == "no" else {}))  # fmt: skip
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(first=st.dictionaries(st.sampled_from(["1", "2", "5", "6"]), ANSWERS, min_size=1),
        second=st.dictionaries(st.sampled_from(["1", "2", "5", "6"]), ANSWERS, min_size=1))  # fmt: skip
 def test_the_order_in_which_lists_come_back_is_irrelevant_and_so_is_how_often(desk, first, second):

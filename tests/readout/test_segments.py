@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from scipy import stats
-from statsmodels.stats.meta_analysis import combine_effects
+from scipy import optimize, stats
 from statsmodels.stats.oneway import anova_oneway
 from telecom_truth import truth
 
@@ -137,10 +136,15 @@ def test_the_interaction_of_many_customers_is_the_wald_chi_square():
 
 
 def test_the_variance_between_segments_is_that_of_paule_and_mandel():
-    """statsmodels, combine_effects(method_re="iterated")."""
+    """The root of their equation, sum w (x - mean)^2 = k - 1 with w = 1 / (variance + noise)."""
     points, noise = np.array([0.1, 1.9, -0.7, 2.5, 0.9]), np.array([0.2, 0.5, 0.1, 0.8, 0.3])
-    oracle = combine_effects(points, noise, method_re="iterated", atol=1e-12)
-    assert moment_variance(points[:, None], noise=noise, dimensions=1) == pytest.approx(oracle.tau2, rel=1e-6)
+
+    def excess(variance):
+        weights = 1 / (variance + noise)
+        return weights @ (points - (weights @ points) / weights.sum()) ** 2 - (len(points) - 1)
+
+    root = optimize.brentq(excess, 0, 100, rtol=1e-12)
+    assert moment_variance(points[:, None], noise=noise, dimensions=1) == pytest.approx(root, rel=1e-6)
 
 
 def test_shrinking_one_offer_is_the_textbook_weight():

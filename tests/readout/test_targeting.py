@@ -388,19 +388,26 @@ def test_a_test_of_tailored_arms_only_has_no_policy(net):
         learn(replace(net, single=()), factor="reason")
 
 
-# Speed
-def test_everything_takes_less_than_three_tenths_of_a_second(cube, telecom_sheet):
+# Speed: in one run, whatever the machine.
+def test_everything_takes_no_longer_than_forty_readings_by_segment(cube, telecom_sheet):
+    def reading():
+        effects(outcome_of(cube, telecom_sheet), factor="reason / tier")
+
     def everything():
-        start = time.process_time()
         net, cost = outcome_of(cube, telecom_sheet), outcome_of(cube, telecom_sheet, name="cost")
         segment_table(net, level=0.95, factors=["reason", "tier", "reason / tier"])
         value_of_learning(net, factor="reason / tier", level=0.95, cost=cost)
         value_of_learning(net, factor="reason / tier", level=0.95, cost=cost, limits=Limits(budget=20.0, contacted=0.7))
         frontier_of(net, cost, factor="reason / tier")
         tailored(net, telecom_sheet, level=0.95)
+
+    def seconds(work):
+        start = time.process_time()
+        work()
         return time.process_time() - start
 
-    assert min(everything() for _ in range(3)) < 0.3
+    pairs = [(seconds(everything), seconds(reading)) for _ in range(3)]
+    assert min(long for long, _ in pairs) < 40 * min(short for _, short in pairs)  # 16 measured
 
 
 def test_a_policy_is_read_by_segment():

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
-from notebooks import alive, leftovers, make, wait_until
+from notebooks import HANGS, alive, leftovers, make, wait_until
 
 from experiments.cli import command as cli
 from experiments.common.errors import WinbackError
@@ -215,26 +215,25 @@ def test_a_failure_is_told_at_the_end_and_the_others_are_done_and_reused(tmp_pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals between processes")
-def test_what_stops_a_sweep_keeps_what_is_finished_and_the_next_goes_on(tmp_path):
+def test_what_stops_a_sweep_keeps_what_is_finished_and_the_next_goes_on(tmp_path, start):
     """By `kill`: Ctrl-C takes the same way."""
     (tmp_path / "sheet.yml").write_text((ROOT / "data/telecom/sheet.yml").read_text(encoding="utf-8"))
-    wait = "import os, time\nfrom pathlib import Path\nPath(f'pid{n}').write_text(f'{os.getpid()} {os.getppid()}')\n"
-    wait += "time.sleep(0 if n < 2 or Path('go').exists() else 60)"
+    wait = "import os, time\nfrom pathlib import Path\nPath(f'new{n}').write_text(f'{os.getpid()} {os.getppid()}')\n"
+    wait += "Path(f'new{n}').rename(f'pid{n}')\ntime.sleep(0 if n < 2 or Path('go').exists() else 3600)"
     make(tmp_path / "n.ipynb", "sheet: str = ''\nn: int = 0\nout: str = ''", wait)
     command = [sys.executable, "-m", "experiments", "sweep", "sheet.yml", "--notebook", "n.ipynb"]
     command += ["--over", "n=0,1,2,3,4"]
     with TemporaryDirectory(prefix="w") as temporary:  # short: sockets lie in it
-        caller = subprocess.Popen(command, env=os.environ | {"TMPDIR": temporary}, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True)  # fmt: skip
-        wait_until(lambda: (tmp_path / "pid3").exists() and (tmp_path / "pid2").exists())
-        wait_until((tmp_path / "pid3").read_text)
+        environment = os.environ | {"TMPDIR": temporary}
+        caller = start(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(lambda: (tmp_path / "pid3").exists() and (tmp_path / "pid2").exists(), caller)
         caller.send_signal(signal.SIGTERM)
-        assert caller.communicate(timeout=60) == ("", "winback: stopped. Finished reports are as they were.\n")
+        assert caller.communicate(timeout=HANGS) == ("", "winback: stopped. Finished reports are as they were.\n")
         assert caller.returncode == 143
         assert [*Path(temporary).iterdir()] == []
     processes = {int(number) for path in tmp_path.glob("pid*") for number in path.read_text().split()}
     assert len(processes) == 5  # four kernels and what forked them
-    assert [process for process in processes if alive(process)] == []
+    wait_until(lambda: not any(map(alive, processes)))
     assert leftovers(tmp_path) == []
     settings = Path("reports/telecom/sweep/settings")
     assert sorted(path.name for path in settings.iterdir()) == ["n=0", "n=1"]

@@ -76,8 +76,9 @@ def engine(tmp_path_factory, telecom_sheet):
     return cube
 
 
-@pytest.mark.parametrize("name", ["base", "no_effect", "follow_up_by_arm", "informative_follow_up", "mislabelled",
-                                  "crossing", "heavy_tail"])  # fmt: skip
+@pytest.mark.parametrize("name", ["base", "crossing", "heavy_tail", *(
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("no_effect", "follow_up_by_arm", "informative_follow_up", "mislabelled"))])  # fmt: skip
 def test_every_sum_of_the_cube_is_the_engines(engine, name):
     customers = 20_000
     ours = draws(name, size=customers // len(ARMS), times=60)

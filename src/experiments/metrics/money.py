@@ -117,8 +117,9 @@ def break_even_months(value_gained: Floats, cost_added: Floats, *, at_start: Flo
     reached[..., 0] |= at_start < 0
     month = reached.argmax(axis=-1)[..., None]
     before, after = (np.take_along_axis(balance, month + step, axis=-1)[..., 0] for step in (0, 1))
-    inside = np.divide(-before, after - before, out=np.zeros_like(before), where=before < 0)
-    return np.where(reached.any(axis=-1), month[..., 0] + inside, np.nan)
+    known = reached.any(axis=-1)
+    inside = np.divide(-before, after - before, out=np.zeros_like(before), where=known & (before < 0))
+    return np.where(known, month[..., 0] + inside, np.nan)
 
 
 def adjusted(outcome: Floats, covariates: Floats) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -218,17 +217,17 @@ def _randomise(stratum: Counts, *, rng: np.random.Generator) -> tuple[Counts, Co
 
 def _fold(drawn: _Drawn, cell: Counts, *, strata: tuple[str, ...], months: int) -> Cube:
     """Add customers up by cell, like sql/cube.sql; `cell` is the place among arms x strata x buckets."""
-    shape = (len(ARMS), len(strata), BUCKETS)
-    cells = math.prod(shape)
+    filled, cell = np.unique(cell, return_inverse=True)
+    cells = len(filled)
 
     def total(weights: NDArray[np.generic] | None = None) -> Counts:
-        return np.bincount(cell, weights, cells).astype(np.int64).reshape(shape)
+        return np.bincount(cell, weights, cells).astype(np.int64)
 
     def monthly(who: Counts, start: Counts, stop: Counts, weights: Floats | None = None) -> Counts:
         """Add `weights` to the months start <= t < stop of each customer."""
         row, size = cell[who] * (months + 1), cells * (months + 1)
         steps = np.bincount(row + start, weights, size) - np.bincount(row + stop, weights, size)
-        return steps.reshape(*shape, months + 1).cumsum(axis=-1)[..., :-1].astype(np.int64)
+        return steps.reshape(cells, months + 1).cumsum(axis=-1)[..., :-1].astype(np.int64)
 
     back = np.flatnonzero(drawn.after > 0)
     took = back[drawn.accepted[back]]
@@ -236,28 +235,25 @@ def _fold(drawn: _Drawn, cell: Counts, *, strata: tuple[str, ...], months: int) 
     length = after[took] - first[took]
     stays = after[took] == drawn.watched[took]
     everyone, contacted = np.arange(len(cell)), (drawn.arm != ARMS.index("holdout")).astype(float)
-    return Cube(
-        arms=ARMS,
-        strata=strata,
-        dated=True,
-        contacts_known=True,
-        margin_share=1.0,
-        assigned=total(),
-        attempts=total(contacted),
-        reached=total(contacted),
-        accepted=total(drawn.accepted.astype(float)),
-        followed=monthly(everyone, np.zeros_like(cell), drawn.watched),
-        active=monthly(back, first[back], after[back]),
-        returned=monthly(back, first[back], drawn.watched[back]),
-        value=monthly(back, first[back], after[back], margin[back]),
-        value_capped=monthly(back, first[back], after[back], _capped(drawn, back)),
-        value_accepted=monthly(took, first[took], after[took], margin[took]),
-        cost=np.zeros((*shape, months), np.int64),
-        promoted={long: monthly(took, first[took], np.minimum(after, first + long)[took]) for long in PROMOTIONS},
-        ended=monthly(took[~stays], length[~stays] - 1, length[~stays]),
-        stayed=monthly(took[stays], length[stays] - 1, length[stays]),
-        before=total(drawn.before),
-    )
+    sums = {
+        "assigned": total(),
+        "attempts": total(contacted),
+        "reached": total(contacted),
+        "accepted": total(drawn.accepted.astype(float)),
+        "followed": monthly(everyone, np.zeros_like(cell), drawn.watched),
+        "active": monthly(back, first[back], after[back]),
+        "returned": monthly(back, first[back], drawn.watched[back]),
+        "value": monthly(back, first[back], after[back], margin[back]),
+        "value_capped": monthly(back, first[back], after[back], _capped(drawn, back)),
+        "value_accepted": monthly(took, first[took], after[took], margin[took]),
+        "cost": np.zeros((cells, months), np.int64),
+        "ended": monthly(took[~stays], length[~stays] - 1, length[~stays]),
+        "stayed": monthly(took[stays], length[stays] - 1, length[stays]),
+        "before": total(drawn.before),
+    }
+    for long in PROMOTIONS:
+        sums[f"promoted_{long}"] = monthly(took, first[took], np.minimum(after, first + long)[took])
+    return Cube(arms=ARMS, strata=strata, dated=True, contacts_known=True, margin_share=1.0, cells=filled, sums=sums)
 
 
 def _capped(drawn: _Drawn, back: Counts) -> Floats:

@@ -3,18 +3,19 @@
 import os
 import subprocess
 import sys
-from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
+from cubes import cube_of, with_sums
 
 from experiments.common.errors import WinbackError
 from experiments.data.randomise import BUCKETS
-from experiments.metrics.cube import Cube, leave_one_out, make_cube
-from experiments.readout.readout import changed, read_out
+from experiments.metrics.cube import Cube, make_cube
+from experiments.metrics.money import break_even_months
+from experiments.readout.readout import changed, read_cube, read_out
 from experiments.sheet.sheet import Sheet
 
 
@@ -25,12 +26,9 @@ def by_arm(cube, name):
 
 def same(first, second):
     """Tell whether two cubes hold the same sums."""
-    sums = [field.name for field in fields(first) if isinstance(getattr(first, field.name), np.ndarray)]
-    pairs = [(getattr(first, name), getattr(second, name)) for name in sums]
-    pairs += [(first.promoted[months], second.promoted[months]) for months in first.promoted | second.promoted]
-    pairs += [(first.paid[months], second.paid[months]) for months in first.paid | second.paid]
-    told = [(cube.arms, cube.strata, cube.accounts) for cube in (first, second)]
-    return told[0] == told[1] and all(np.array_equal(*pair) for pair in pairs)
+    told = [(cube.arms, cube.strata, cube.accounts, list(cube.sums)) for cube in (first, second)]
+    arrays = [[cube.cells, *cube.sums.values()] for cube in (first, second)]
+    return told[0] == told[1] and all(map(np.array_equal, *arrays))
 
 
 # Six customers, by hand. The data reach to 2026-05-10 (excluded), the horizon is 3 months, the window 2.
@@ -142,11 +140,8 @@ def test_a_refund_lowers_the_value_and_is_no_activity(toy):
 def test_a_promotion_costs_only_in_its_months_from_the_first_purchase_and_only_for_acceptors(toy):
     # Two months. a1 bought first in month 0: months 0 and 1. a2 first in month 1; in month 2 it is not active.
     cube = make_cube(*toy())
-    assert list(cube.promoted) == [2]
-    assert dict(zip(cube.arms, cube.promoted[2].sum(axis=(1, 2)).tolist(), strict=True)) == {
-        "hold": [0, 0, 0],
-        "A": [1, 2, 0],
-    }
+    assert cube.lengths("promoted") == (2,)
+    assert dict(zip(cube.arms, cube.by_arm("promoted_2").tolist(), strict=True)) == {"hold": [0, 0, 0], "A": [1, 2, 0]}
 
 
 def test_every_purchase_is_accounted_for(toy):
@@ -184,8 +179,8 @@ def test_the_readout_of_the_toy_is_the_one_by_hand(toy):
         "roi": (gained - cost) / cost,
         "gross_roi": (10 / 3 + 65 / 2 - 14 / 2 - cost) / cost,
         "cost_per_return": cost / 1,
-        # Month 0: 17/3 against the contacts, the gifts and 2/3. Month 1: 65/2 against 2.
-        "break_even": 1 + (20 / 3 + 2 + 2 / 3 - 17 / 3) / (65 / 2 - 2),
+        # At t = 0 contacts and gifts, 20/3 + 2. Month 0 brings 17/3 and costs 2/3: 11/3 are missing. Month 1: 65/2 - 2.
+        "break_even": 1 + (11 / 3) / (65 / 2 - 2),
     }
     assert {name: offer[name] for name in wanted if name in offer} == pytest.approx(wanted, rel=1e-12)
     assert set(offer) - set(wanted) <= {"net_winsorised", "net_adjusted"}
@@ -320,9 +315,8 @@ def test_buckets_made_here_are_those_made_at_the_assignment(small_telecom, telec
 
 
 def test_leaving_a_bucket_out_leaves_the_sum_of_the_others():
-    rng = np.random.default_rng(1)
-    sums = rng.integers(0, 100, size=(2, 3, BUCKETS, 4))
-    replicates = leave_one_out(sums)
+    sums = np.random.default_rng(1).integers(0, 100, size=(2, 3, BUCKETS, 4))
+    replicates = cube_of(arms=("hold", "A"), strata=("x", "y", "z"), active=sums).left_out("active")
     assert replicates.shape == (1 + BUCKETS, 2, 4)
     assert np.array_equal(replicates[0], sums.sum(axis=(1, 2)))
     assert np.array_equal(replicates[8], np.delete(sums, 7, axis=2).sum(axis=(1, 2)))
@@ -556,3 +550,115 @@ def test_the_readout_of_many_customers_stays_small_in_python(tmp_path):
     # The cube itself is 60 MB at most. A column of numbers of so many customers is 2 MB, their rows in pandas (a
     # million bills) 75 MB and more.
     assert peak < 90e6
+
+
+# The cube as a value.
+def test_a_cube_is_written_and_read_equal_to_the_last_digit(toy, small_telecom, telecom_sheet, by_hand, tmp_path):
+    undated = by_hand(assignments=HALVES, outcomes=outcomes(ANSWERS))
+    for cube in (make_cube(telecom_sheet, small_telecom), make_cube(*toy()), make_cube(*undated)):
+        cube.write(tmp_path / "deep" / "cube.npz")
+        found = Cube.load(tmp_path / "deep" / "cube.npz")
+        assert same(cube, found)
+        for name in ("dated", "contacts_known", "margin_share", "last_purchase"):
+            assert getattr(cube, name) == getattr(found, name)
+        assert [path.name for path in (tmp_path / "deep").iterdir()] == ["cube.npz"]
+
+
+def test_a_readout_of_a_loaded_cube_is_that_of_the_tables(small_telecom, telecom_sheet, tmp_path):
+    make_cube(telecom_sheet, small_telecom).write(tmp_path / "cube.npz")
+    found = read_cube(Cube.load(tmp_path / "cube.npz"), telecom_sheet, planned=telecom_sheet)
+    assert found == read_out(telecom_sheet, small_telecom)
+
+
+def test_what_is_no_cube_or_of_a_newer_version_is_refused(toy, tmp_path, names):
+    path = tmp_path / "cube.npz"
+    with pytest.raises(WinbackError, match=names("no cube", "cube.npz", "make_cube(sheet).write(")):
+        Cube.load(path)
+    path.write_text("no cube")
+    with pytest.raises(WinbackError, match=names("is no cube of this version", "Make it again")):
+        Cube.load(path)
+    make_cube(*toy()).write(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {"about": np.array(str(arrays["about"]).replace('"format":2', '"format":99'))})
+    with pytest.raises(WinbackError, match=names("newer version", "99")):
+        Cube.load(path)
+
+
+def test_the_table_of_a_cube_adds_up_to_its_sums_and_names_nobody(small_telecom, telecom_sheet):
+    cube = make_cube(telecom_sheet, small_telecom)
+    frame = cube.frame()
+    assert list(frame.columns[:4]) == ["arm", "stratum", "bucket", "month"]
+    assert len(frame) == len(cube.cells) * cube.months
+    assert not frame.duplicated(["arm", "stratum", "bucket", "month"]).any()
+    for name, sums in cube.sums.items():
+        by = ["arm", "month"] if sums.ndim > 1 else ["arm"]
+        found = frame.groupby(by, sort=False)[name].sum().to_numpy().reshape(len(cube.arms), -1)
+        assert np.array_equal(found, cube.by_arm(name).reshape(len(cube.arms), -1)), name
+    assert "customer_id" not in frame
+
+
+def test_sums_by_arm_stratum_and_bucket_are_those_of_the_full_array(small_telecom, telecom_sheet):
+    cube = make_cube(telecom_sheet, small_telecom)
+    for name in cube.sums:
+        full = cube.full(name)
+        assert np.array_equal(cube.by_arm(name), full.sum(axis=(1, 2)))
+        assert np.array_equal(cube.by_stratum(name), full.sum(axis=2))
+        assert np.array_equal(cube.by_bucket(name), full.sum(axis=1))
+    assert cube.followed.shape == (*cube.shape, cube.months)
+    assert same(with_sums(cube), cube)
+
+
+# Memory: what the cube holds grows with the cells that have customers, not with the strata.
+def many_strata(strata, customers=4_000):
+    rows = [(f"c{i}", ("hold", "A")[i % 2], f"s{i // 2 % strata}", "2026-01-10") for i in range(customers)]
+    bought = [(f"c{i}", f"2026-0{2 + i % 3}-15", 10) for i in range(0, customers, 3)]
+    return (outcomes(rows, columns="customer_id,arm,stratum,at"), outcomes(bought, columns="customer_id,at,amount"))
+
+
+def test_the_cube_does_not_grow_with_the_strata(toy):
+    held = {}
+    for strata in (1, 10, 100, 1_000):
+        assignments, purchases = many_strata(strata)
+        cube = make_cube(*toy(assignments=assignments, purchases=purchases, contacts=None), months=24)
+        held[strata] = sum(sums.nbytes for sums in cube.sums.values()) + cube.cells.nbytes
+        assert len(cube.cells) <= 4_000
+        assert cube.assigned.sum() == 4_000
+    # A full array of 1,000 strata by month alone is 77 MB; all that is held of 4,000 customers is less than one of it.
+    assert max(held.values()) < 11e6
+    assert held[1_000] <= 11 * held[1]
+
+
+def test_more_strata_change_no_number_of_an_arm(toy):
+    found = []
+    for strata in (1, 300):
+        assignments, purchases = many_strata(strata)
+        readout = read_out(*toy(assignments=assignments, purchases=purchases, contacts=None))
+        found.append({arm.name: arm.estimates | {"net_adjusted": None} for arm in readout.arms})
+    assert found[0] == found[1]
+
+
+def test_so_many_strata_that_none_says_anything_are_refused_with_the_cure(toy, names):
+    assignments, purchases = many_strata(2_600, customers=5_200)
+    with pytest.raises(WinbackError, match=names("2,600 strata", "2 arms", "5,000", "coarser")):
+        make_cube(*toy(assignments=assignments, purchases=purchases, contacts=None))
+
+
+# Break-even.
+@pytest.mark.parametrize(
+    ("value", "cost", "start", "months"),
+    [
+        ([10, 10, 10], [5, 0, 0], 5, 0.5),  # 5 at t = 0, 10 come evenly
+        ([10, 10, 10], [5, 0, 0], 0, 0.0),  # nothing at t = 0, and 5 are gained at once
+        ([0, 10, 10], [4, 1, 1], 0, 1 + 4 / 9),  # nothing at t = 0, but the first month costs
+        ([10, 10, 10], [15, 0, 0], 15, 1.5),
+        ([10, 10, 10], [30, 0, 0], 30, 3.0),  # at the very end
+        ([10, 10, 10], [31, 0, 0], 31, np.nan),  # not within the horizon
+        ([9, -9, 9], [9, 0, 0], 9, 1.0),  # the first time counts, whatever comes after
+        ([-9, 0, 0], [-1, 0, 0], -1, 0.0),  # cheaper than the holdout from the start
+    ],
+)
+def test_an_offer_breaks_even_when_the_value_so_far_first_reaches_the_cost_so_far(value, cost, start, months):
+    gained, added = (np.array(part, float)[None, None] for part in (value, cost))
+    found = break_even_months(gained, added, at_start=np.array([[float(start)]]))
+    assert found.item() == pytest.approx(months, nan_ok=True)

@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from experiments.data.tables import connect
+from experiments.metrics.cube import put_on_clock
 from experiments.readout.drivers import Returners, find_drivers
 from experiments.sheet.sheet import changed
 
@@ -76,3 +78,30 @@ def test_a_month_of_the_second_lifetime_brings_what_one_of_the_first_did(returne
     for ratio in ratios.values():
         assert ratio.low < ratio.value < ratio.high
         assert abs(ratio.value - 1) < 4.5 * (ratio.high - ratio.low) / 3.92
+
+
+# How many, counted one by one.
+def test_n_is_customers_and_not_months(returners, drivers, telecom_sheet, telecom):
+    with connect() as con:
+        put_on_clock(con, telecom_sheet, telecom, months=24)
+        watched, returned, leavable = con.execute(
+            """SELECT count(*) FILTER (f.months >= 12), count(l.customer_id),
+                      count(*) FILTER (l.last > l.first OR l.last + 1 < f.months)
+               FROM followed AS f LEFT JOIN lives AS l USING (customer_id)"""
+        ).fetchone()
+        arms = dict(con.execute(
+            """SELECT a.arm, count(DISTINCT l.customer_id)
+               FROM assigned AS a JOIN lives AS l USING (customer_id) JOIN purchases AS p USING (customer_id)
+               WHERE p.at < a.at AND p.amount > 0 GROUP BY a.arm"""
+        ).fetchall())  # fmt: skip
+    wanted = {"returned": watched, "leaving": leavable, "value": returned}
+    assert leavable <= returned < 40_000
+    assert {(question, driver.effect.n) for (question, _, _), driver in drivers.items()} == set(wanted.items())
+    assert {arm: ratio.n for arm, ratio in returners.second_to_first} == arms
+
+
+@pytest.mark.parametrize("setting", [{"horizon_months": 12}, {"window_months": 3}, {"level": 0.8}], ids=str)
+def test_every_setting_reaches_the_drivers(returners, telecom_sheet, telecom, setting):
+    found = find_drivers(telecom_sheet, telecom, **setting)
+    assert found.drivers != returners.drivers
+    assert found == find_drivers(changed(telecom_sheet, setting), telecom)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cubes import cube_of, folded, full_sums, with_sums
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -247,20 +248,27 @@ def test_intervals_of_the_cells_cover_the_truth():
 
 
 # Follow-up
+def total_of(monthly, *, followed, assigned):
+    """Return what `followed_up` makes of full arrays of one arm."""
+    strata = tuple(map(str, range(assigned.shape[1])))
+    cube = cube_of(arms=("A",), strata=strata, assigned=assigned, followed=followed, active=monthly)
+    return followed_up(cube, cube.sums["active"])
+
+
 def test_each_month_counts_by_those_still_watched():
     """Two of four watched in month 2; they brought 6: three each, twelve in all. By hand."""
     assigned = np.array([[[2 * THIN, 2 * THIN]]])
     followed = np.stack((assigned, assigned // 2), axis=-1)
     monthly = np.array([[[[10, 6], [20, 18]]]])
-    total = followed_up(monthly, followed=followed, assigned=assigned)
+    total = total_of(monthly, followed=followed, assigned=assigned)
     assert total.sum() == pytest.approx(30 + 24 * 2)
 
 
 def test_the_mean_is_the_sum_of_monthly_means_and_its_error_that_of_the_jackknife(cube, telecom_sheet, net):
-    whole = replace(cube, **{name: getattr(cube, name).sum(axis=1, keepdims=True) for name in (
-        "assigned", "followed", "active")}, strata=("all",))  # fmt: skip
+    sums = {name: full.sum(axis=1, keepdims=True) for name, full in full_sums(cube).items()}
+    whole = folded(replace(cube, strata=("all",)), sums)
     total = segments.months(whole, telecom_sheet)
-    replicates = payoff.by_month(whole.active, whole, factors=np.ones(24)).sum(axis=-1)
+    replicates = payoff.by_month(whole.sums["active"], whole, factors=np.ones(24)).sum(axis=-1)
     assert total.sum(axis=(1, 2)) / cube.assigned.sum(axis=(1, 2)) == pytest.approx(replicates[0], rel=1e-12)
     one_stratum = {"strata": ("all",), "factors": (), "count": whole.assigned.astype(float)}
     found = effects(replace(net, total=total, **one_stratum), factor=EVERYONE)
@@ -272,27 +280,27 @@ def test_where_the_stratum_is_thin_the_arm_tells_the_follow_up():
     assigned = np.array([[[3, 3], [100, 100]]])
     followed = np.array([[[[3, 0], [3, 0]], [[100, 50], [100, 50]]]])
     monthly = np.array([[[[0, 0], [0, 0]], [[0, 200], [0, 100]]]])
-    total = followed_up(monthly, followed=followed, assigned=assigned)
+    total = total_of(monthly, followed=followed, assigned=assigned)
     assert total[0, 0].sum() == pytest.approx(6 * 3)  # three a customer, as in the arm
     assert total[0, 1].sum() == pytest.approx(200 * 3)
 
 
 def test_a_month_that_nobody_was_watched_for_is_refused(cube, telecom_sheet):
-    followed = cube.followed.copy()
+    followed = cube.followed
     followed[2, :, :, 20:] = 0
     with pytest.raises(WinbackError, match=r"nobody was watched for 21 months: choose a horizon of 20 or less"):
-        outcome_of(replace(cube, followed=followed), telecom_sheet)
+        outcome_of(with_sums(cube, followed=followed), telecom_sheet)
 
 
 # Costs: the same ledger as the payoff, by stratum.
 def test_costs_are_those_of_the_payoff(cube, telecom_sheet):
-    everybody = replace(cube, followed=np.broadcast_to(cube.assigned[..., None], cube.followed.shape))
+    everybody = with_sums(cube, followed=np.broadcast_to(cube.assigned[..., None], cube.followed.shape))
     arms = {name: offer.model_dump() for name, offer in telecom_sheet.arms.items()}
     for name in ("discount", "tailored"):
         arms[name] |= {"gift": 3, "fixed": 1000, "value_share": 0.01}
     sheet = changed(telecom_sheet, {"arms": arms})
     factors = payoff.discount_factors(24, rate=sheet.discount_rate)
-    for name, ledger in (("cost", payoff.cost_by_month(everybody, sheet, factors=factors)),
+    for name, ledger in (("cost", payoff.cost_by_month(everybody, payoff.ledger_of(everybody, sheet), factors=factors)),
                          ("value", payoff.value_by_month(everybody, factors=factors))):  # fmt: skip
         outcome = outcome_of(everybody, sheet, name=name)
         mean = outcome.total.sum(axis=(1, 2)) / outcome.count.sum(axis=(1, 2))

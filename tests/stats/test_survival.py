@@ -7,6 +7,7 @@ import greenwood
 import numpy as np
 import pandas as pd
 import pytest
+from cubes import folded, full_sums
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -442,12 +443,8 @@ def test_nobody_accepting_is_not_a_crash():
 
 def test_renaming_and_reordering_arms_changes_names_and_order_only(cube):
     order = [3, 0, 4, 1, 2]
-    moved = {
-        field.name: getattr(cube, field.name)[order]
-        for field in dataclasses.fields(Cube)
-        if isinstance(getattr(cube, field.name), np.ndarray)
-    }
-    other = dataclasses.replace(cube, arms=("a", "b", "c", "d", "e"), **moved)
+    moved = {name: full[order] for name, full in full_sums(cube).items()}
+    other = folded(dataclasses.replace(cube, arms=("a", "b", "c", "d", "e")), moved)
     first = mix_of_assigned(cube, arms=OFFERS)
     second = mix_of_assigned(other, arms=[order.index(arm) for arm in OFFERS])
     assert first == second
@@ -458,12 +455,8 @@ def test_renaming_and_reordering_arms_changes_names_and_order_only(cube):
 
 def test_the_order_of_strata_is_irrelevant_to_the_last_digit(cube):
     shuffled = np.random.default_rng(1).permutation(len(cube.strata))
-    moved = {
-        field.name: getattr(cube, field.name)[:, shuffled]
-        for field in dataclasses.fields(Cube)
-        if isinstance(getattr(cube, field.name), np.ndarray)
-    }
-    other = dataclasses.replace(cube, strata=tuple(cube.strata[s] for s in shuffled), **moved)
+    moved = {name: full[:, shuffled] for name, full in full_sums(cube).items()}
+    other = folded(dataclasses.replace(cube, strata=tuple(cube.strata[s] for s in shuffled)), moved)
     mixes = [mix_of_assigned(c, arms=OFFERS) for c in (cube, other)]
     assert mixes[0].covered == mixes[1].covered == 1
     curves = [curve_of_acceptors(c, arm=1, mix=mix) for c, mix in zip((cube, other), mixes, strict=True)]

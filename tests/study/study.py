@@ -23,13 +23,13 @@ from telecom_truth import draw_cube, truth
 from experiments.common.errors import WinbackError
 from experiments.metrics.cube import Cube
 from experiments.metrics.estimates import GAINED, METRICS, SIMULTANEOUS, Reading
-from experiments.metrics.money import break_even_month
+from experiments.metrics.money import break_even_months
 from experiments.readout import verdict as decide
 from experiments.readout.checks import CHECKS
 from experiments.readout.readout import read_cube
 from experiments.readout.verdict import rank, verdict
 from experiments.sheet.sheet import Sheet, read_sheet
-from experiments.simulate.telecom import ARMS, world
+from experiments.simulate.telecom import ARMS, CONTACT_COST, world
 from experiments.stats import intervals
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,8 @@ def truths(name: str, sheet: Sheet) -> dict[str, np.ndarray]:
         found["incremental"] = found["lift"] / found["returned"]
         lifted = np.where(found["lift"] > 1e-9, found["lift"], np.nan)
         found["cost_per_return"] = found["cost_added"] / lifted
-        found["break_even"] = break_even_month(*gained)[0]
+        start = np.where(np.arange(len(ARMS)) > 0, CONTACT_COST, 0.0)[None]
+        found["break_even"] = break_even_months(*gained, at_start=start)[0]
     found["net_winsorised"] = _winsorised_limit(name, sheet)
     return found
 

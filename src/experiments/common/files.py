@@ -15,6 +15,34 @@ DAY = 86_400  # seconds
 
 
 @contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary file beside `path` to write; at the end it takes the place of `path`, after an error it goes.
+
+    `durable`: it is on the disk before that, so that even a power cut leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.{path.name}")  # the ending stays: writers go by it
+    try:
+        yield part
+        if durable:
+            _flush(part)
+        part.replace(path)
+        if durable:
+            _flush(path.parent)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def workshop(out: Path) -> Iterator[Path]:
     """Give a temporary folder beside `out` and remove it at the end, however that comes.
 

@@ -80,7 +80,7 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
             told, out, reason = _pool(offer, metric, found, label=label, level=level)
             pooled += [told] if told else []
             if reason:
-                refused.setdefault((listed(out), reason), {}).setdefault(label, []).append(METRICS[metric].label)
+                refused.setdefault((listed(out), reason), {}).setdefault(label, []).append(say(METRICS[metric].label))
     for (tests, reason), by in refused.items():
         left = say("Left out: {tests} in {metrics}, since {reason}", tests=tests, metrics=_what(by), reason=reason)
         none = say("Not pooled: {metrics}, since {reason}", metrics=_what(by), reason=reason)
@@ -179,7 +179,7 @@ def _absent(readouts: Sequence[Readout]) -> Iterator[str]:
         offers = {arm.name for arm in readout.offers}
         others = [other for other in readouts if offers & {arm.name for arm in other.offers}]
         told = {metric for other in others for metric in has[other.experiment]}
-        absent = [METRICS[metric].label for metric in POOLED if metric in told - has[readout.experiment]]
+        absent = [say(METRICS[metric].label) for metric in POOLED if metric in told - has[readout.experiment]]
         if absent:
             why = later("{experiment} had no dates: it does not count in {metrics}.")
             if not any(arm.holdout for arm in readout.arms):

@@ -16,9 +16,9 @@ import numpy as np
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.data.randomise import BUCKETS
-from experiments.metrics import acceptance, money, retention
-from experiments.metrics.cube import Cube, leave_one_out
-from experiments.metrics.estimates import GAINED, Reading, ratio
+from experiments.metrics import money, retention
+from experiments.metrics.cube import Cube
+from experiments.metrics.estimates import GAINED, Reading, ratio, returned_replicates
 from experiments.metrics.objectives import NO_TERMS, OBJECTIVES, Terms
 from experiments.sheet.sheet import Sheet
 from experiments.simulate.telecom import (
@@ -118,8 +118,8 @@ def evidence_of(cube: Cube, sheet: Sheet) -> Evidence:
     _refuse_unwatched(cube, months=min(cube.months, max(sheet.horizon_months, sheet.window_months)))
     reading = Reading(cube=cube, sheet=sheet.model_copy(update={"winsorise": False, "adjust": False}))
     series, columns = _observed(reading)
-    months, n = np.array([month for _, month in columns]), cube.assigned.sum(axis=(1, 2))
-    followed = np.minimum.accumulate(cube.followed.sum(axis=(1, 2)) / n[:, None], axis=1)
+    months, n = np.array([month for _, month in columns]), cube.by_arm("assigned")
+    followed = np.minimum.accumulate(cube.by_arm("followed") / n[:, None], axis=1)
     noise = np.stack([n[a] * jackknife_covariance(series[1:, a]) / inflation(followed[a], months)
                       for a in range(len(cube.arms))])  # fmt: skip
     offers = [arm != sheet.holdout for arm in cube.arms]
@@ -137,12 +137,12 @@ def _observed(reading: Reading) -> tuple[Floats, tuple[tuple[str, int], ...]]:
     if reading.cube.dated:
         parts["active"] = retention.active_share(reading.cube)[..., : reading.horizon]
     columns = [(name, month) for name, part in parts.items() for month in range(part.shape[-1])]
-    returned = acceptance.returned_replicates(reading.cube, window_months=window)
+    returned = returned_replicates(reading.cube, window_months=window)
     return np.concatenate((*parts.values(), returned[..., None]), axis=-1), (*columns, ("returned", window - 1))
 
 
 def _refuse_unwatched(cube: Cube, *, months: int) -> None:
-    unseen = (leave_one_out(cube.followed[..., :months]) <= 0).any(axis=(0, 1))
+    unseen = (cube.left_out("followed")[..., :months] <= 0).any(axis=(0, 1))
     if unseen.any():
         raise WinbackError(f"Too few customers of the past test were watched for {int(unseen.argmax()) + 1} months. "
                            "Read a shorter horizon and window, or a later day.")  # fmt: skip

@@ -1,11 +1,8 @@
-"""The cube: customers stay in the engine, sums come out.
-
-Every estimate is a function of these sums: arm x stratum x bucket x month since assignment.
-"""
+"""From tables to the cube: customers stay in the engine, sums come out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -18,8 +15,9 @@ from experiments.common.language import later, say
 from experiments.data.columns import literal
 from experiments.data.randomise import BUCKETS
 from experiments.data.tables import Account, columns_of, connect, read, refuse_duplicates, same_ids, sql, statements
+from experiments.metrics.sums import Cube
 from experiments.sheet.offers import NO_END, durations, percentages
-from experiments.sheet.sheet import SEPARATOR, Sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, read_sheet
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,76 +25,33 @@ if TYPE_CHECKING:
 
     Counts = NDArray[np.int64]
 
+__all__ = ["Clocked", "Cube", "make_cube", "put_on_clock"]
+
 Rows = dict[str, "Counts"]
 WINSORISED = 0.99  # quantile of customers' value above which the winsorised rows stop counting
 NO_CAP = 2**62
 ONE_TICK = date(2000, 2, 1)  # results without dates have a clock of one month, from 2000-01-01
+MOST_GROUPS = 5_000  # arms x strata; the tables of a factor with so many levels grow with their square
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cube:
-    """Sums of a test. Money in minor units.
-
-    Shapes: `assigned`, `attempts`, `reached`, `accepted` (arms, strata, buckets); all others have months
-    as a fourth axis. Month t is the t-th whole month since assignment; without dates there is one month
-    and no lifetime (`dated` is False).
-    """
-
-    arms: tuple[str, ...]
-    strata: tuple[str, ...]
-    dated: bool
-    contacts_known: bool
-    margin_share: float  # value counts margin; where the data have only revenue, this share of it
-    assigned: Counts
-    attempts: Counts
-    reached: Counts
-    accepted: Counts
-    followed: Counts  # customers watched to the end of month t
-    active: Counts  # of them, bought in month t
-    returned: Counts  # of them, bought by the end of month t
-    value: Counts  # margin in month t of customers watched to its end
-    value_capped: Counts  # the same, customers above the WINSORISED quantile of all assigned counting with it
-    value_accepted: Counts  # the part that acceptors brought
-    cost: Counts  # costs found in the data
-    promoted: dict[int, Counts]  # promotion months: acceptors active in month t, within so many months of return
-    ended: Counts  # acceptors who bought for t + 1 months from their first purchase and then no more
-    stayed: Counts  # acceptors who bought for t + 1 months and were still buying when last seen
-    before: Counts  # (arms, strata, buckets): value before the assignment, the covariate of the first lifetime
-    accounts: tuple[Account, ...] = ()
-    last_purchase: date | None = None  # of anybody, in the test or not
-    # Promotion months, or NO_END: what acceptors paid in month t, within so many months of return. For percentages.
-    paid: dict[int, Counts] = field(default_factory=dict)
-
-    @property
-    def months(self) -> int:
-        """Length of the month axis."""
-        return int(self.followed.shape[-1])
-
-
-def leave_one_out(sums: Counts | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return sums over strata with every bucket left out in turn.
-
-    `sums` has shape (arms, strata, buckets, ...); the result (1 + buckets, arms, ...). Row 0 is everything,
-    row 1 + b everything but bucket b: the replicates of the jackknife.
-    """
-    by_bucket = np.moveaxis(sums.sum(axis=1), 1, 0)
-    total = by_bucket.sum(axis=0)
-    return np.concatenate((total[None], total - by_bucket)).astype(float)
-
-
-def make_cube(sheet: Sheet, folder: Path, *, months: int | None = None, threads: int | None = None) -> Cube:
+def make_cube(
+    sheet: str | Path | Sheet, folder: Path | None = None, *, months: int | None = None, threads: int | None = None
+) -> Cube:
     """Read the tables of a sheet and fold them into the cube: one pass over the purchases.
 
-    `months` is the length of the month axis; by default the longer of horizon and window.
-    Raises WinbackError for tables that are not what they must be.
+    `sheet` is a path, or a Sheet with the folder of its tables. `months` is the length of the month axis; by default
+    the longer of horizon and window. `threads` of the engine; by default all. The sums are the same whatever the
+    order of the rows and the number of threads. Raises WinbackError for tables that are not what they must be.
     """
+    if not isinstance(sheet, Sheet):
+        sheet, folder = read_sheet(sheet)
     sheet.need_arms()
     months = months or max(sheet.horizon_months, sheet.window_months)
     with connect(threads=threads) as con:
         if sheet.dated:
-            return _dated(con, sheet, folder, months=months)
+            return _dated(con, sheet, folder or Path(), months=months)
         if "outcomes" in sheet.tables:
-            return _undated(con, sheet, folder)
+            return _undated(con, sheet, folder or Path())
     raise WinbackError("The sheet names neither `purchases` nor `outcomes`: without results there is no readout. "
                        "Add one of them under `tables`.")  # fmt: skip
 
@@ -143,56 +98,72 @@ def put_on_clock(
 
 def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
     clocked = put_on_clock(con, sheet, folder, months=months, totals=sheet.winsorise)
-    steps = statements("cube")
-    strata, contacts = clocked.strata, clocked.contacts
+    steps, contacts = statements("cube"), clocked.contacts
     assigned = _rows(con, steps["assigned_sums"])
     con.execute("DROP TABLE followed")
     values = _rows(con, steps["value_sums"])
-    life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(months))
-    lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
-    left = _rows(con, steps["left_sums"])
-    took = _accepted if contacts else dict  # without contacts everybody who returned counts as having accepted
-    lengths = took(_rows(con, steps["duration_sums"]))
-    lengths["place"] = lengths["months"] - 1
-
-    shape = (len(sheet.arms), len(strata), BUCKETS)
-    by_month, ends = (*shape, months), (*shape, months + 1)
-    total = _spread(shape, assigned, "assigned")
-    inside = _where(values, (values["month"] >= 0) & (values["month"] < months))
-    value, excess = _spread(by_month, inside, "value", month="month"), np.zeros(by_month, np.int64)
-    if sheet.winsorise:
-        cap = _cap(con, steps["cap"], customers=int(total.sum()))
-        above = _rows(con, steps["excess_sums"].format(cap=cap, outside=months))
-        excess = _spread(by_month, above, "excess", month="month")
-    paid = {length: _rows(con, steps["paid_sums"].format(price=clocked.price, upto=length or months, outside=months))
-            for length in percentages(sheet.every_offer)}  # fmt: skip
+    grid = _Grid(cells=np.unique(assigned["lane"] // 2), months=months)
+    customers, known = int(assigned["assigned"].sum()), contacts is not None
     return Cube(
         arms=tuple(sheet.arms),
-        strata=strata,
+        strata=clocked.strata,
         dated=True,
-        contacts_known=contacts is not None,
+        contacts_known=known,
         margin_share=1.0 if clocked.value == "margin" else sheet.margin_share,
-        assigned=total,
-        attempts=_spread(shape, assigned, "attempts"),
-        reached=_spread(shape, assigned, "reached"),
-        accepted=_spread(shape, _accepted(assigned), "assigned") if contacts else _spread(shape, lives, "customers"),
-        followed=total[..., None] - _so_far(_spread(ends, assigned, "assigned", month="months")),
-        active=_active(lives, by_month),
-        returned=_so_far(_spread(ends, lives, "customers", month="first"))
-        - _so_far(_spread(ends, left, "customers", month="months")),
-        value=value,
-        value_capped=value - excess,
-        value_accepted=_spread(by_month, took(inside), "value", month="month"),
-        cost=np.zeros(by_month, np.int64),
-        promoted={length: _active(took(lives), by_month, upto=length) for length in durations(sheet.every_offer)},
-        ended=_spread(by_month, _where(lengths, lengths["stayed"] == 0), "customers", month="place"),
-        stayed=_spread(by_month, _where(lengths, lengths["stayed"] == 1), "customers", month="place"),
-        before=_spread(shape, _where(values, values["month"] < 0), "value"),
+        cells=grid.cells,
+        sums={name: grid.total(assigned, name) for name in ("assigned", "attempts", "reached")}
+        | _lives(con, sheet, grid, assigned, known=known)
+        | _money(con, sheet, grid, values, customers=customers, price=clocked.price, known=known),
         accounts=(*clocked.others, _purchases_account(clocked.purchases, values, months),
                   *([contacts] if contacts else [])),
         last_purchase=clocked.purchases.last,
-        paid={length: _spread(by_month, took(rows), "paid", month="month") for length, rows in paid.items()},
     )  # fmt: skip
+
+
+def _lives(
+    con: duckdb.DuckDBPyConnection, sheet: Sheet, grid: _Grid, assigned: Rows, *, known: bool
+) -> dict[str, Counts]:
+    """Return the sums of customers: watched, returned, active, and how long acceptors stayed.
+
+    `known`: contacts tell who accepted; else everybody who returned counts as having accepted.
+    """
+    steps, took = statements("cube"), _accepted if known else dict
+    life_columns = ", ".join(f"sum((life >> {k}) & 1) AS life_{k}" for k in range(grid.months))
+    lives = _rows(con, steps["life_sums"].format(life_columns=life_columns))
+    left = _rows(con, steps["left_sums"])
+    lengths = took(_rows(con, steps["duration_sums"]))
+    lengths["place"] = lengths["months"] - 1
+    ended, stayed = (_where(lengths, lengths["stayed"] == still) for still in (0, 1))
+    accepted = grid.total(_accepted(assigned), "assigned") if known else grid.total(lives, "customers")
+    return {
+        "accepted": accepted,
+        "followed": grid.total(assigned, "assigned")[:, None] - grid.so_far(assigned, "assigned", month="months"),
+        "active": grid.active(lives),
+        "returned": grid.so_far(lives, "customers", month="first") - grid.so_far(left, "customers", month="months"),
+        "ended": grid.by_month(ended, "customers", month="place"),
+        "stayed": grid.by_month(stayed, "customers", month="place"),
+    } | {f"promoted_{length}": grid.active(took(lives), upto=length) for length in durations(sheet.every_offer)}
+
+
+def _money(
+    con: duckdb.DuckDBPyConnection, sheet: Sheet, grid: _Grid, values: Rows, *, customers: int, price: str, known: bool
+) -> dict[str, Counts]:
+    """Return the sums of money: value before and after the assignment, winsorised, of acceptors, and what they paid."""
+    steps, months, took = statements("cube"), grid.months, _accepted if known else dict
+    inside = _where(values, (values["month"] >= 0) & (values["month"] < months))
+    value = capped = grid.by_month(inside, "value")
+    if sheet.winsorise:
+        cap = _cap(con, steps["cap"], customers=customers)
+        capped = value - grid.by_month(_rows(con, steps["excess_sums"].format(cap=cap, outside=months)), "excess")
+    paid = {f"paid_{length}": steps["paid_sums"].format(price=price, upto=length or months, outside=months)
+            for length in percentages(sheet.every_offer)}  # fmt: skip
+    return {
+        "value": value,
+        "value_capped": capped,
+        "value_accepted": grid.by_month(took(inside), "value"),
+        "cost": np.zeros_like(value),
+        "before": grid.total(_where(values, values["month"] < 0), "value"),
+    } | {name: grid.by_month(took(_rows(con, query)), "paid") for name, query in paid.items()}
 
 
 def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube:
@@ -212,38 +183,30 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
     assigned = _rows(con, steps["assigned_sums"])
     cap = _cap(con, steps["outcome_cap"], customers=int(assigned["assigned"].sum()))
     sums = _rows(con, steps["outcome_sums"].format(took=took, cost=cost, cap=cap))
-    shape = (len(sheet.arms), len(strata), BUCKETS)
-    cells = {name: _spread(shape, sums, name) for name in sums if name != "lane"}
-    total = _spread(shape, assigned, "assigned")
+    grid = _Grid(cells=np.unique(assigned["lane"] // 2), months=1)
+    found = {name: grid.total(sums, name) for name in sums if name != "lane"}
+    total, none = grid.total(assigned, "assigned"), np.zeros((len(grid.cells), 1), np.int64)
     known, silent = int(sums["known"].sum()), int(total.sum() - sums["known"].sum())
     count = later("{n} assigned customers have no outcome and count as not returned, value 0")
     unknown = say(count, n=silent) if silent else ""
     account = Account(table="outcomes", rows=outcomes.rows, kept=known, why=say("no such assigned customer"),
                       note="; ".join(filter(None, (outcomes.note, unknown))))  # fmt: skip
+    once = {"assigned": total, "accepted": found["accepted"], "before": np.zeros_like(total)}
+    once |= {name: grid.total(assigned, name) for name in ("attempts", "reached")}
+    monthly = {"followed": total, "returned": found["returned"], "value": found["value"], "cost": found["cost"],
+               "value_capped": found["capped"], "value_accepted": found["value_accepted"]}  # fmt: skip
+    monthly |= {f"paid_{length}": found["value_accepted"] for length in percentages(offers)}
     return Cube(
         arms=tuple(sheet.arms),
         strata=strata,
         dated=False,
         contacts_known=contacts is not None,
         margin_share=sheet.margin_share,
-        assigned=total,
-        attempts=_spread(shape, assigned, "attempts"),
-        reached=_spread(shape, assigned, "reached"),
-        accepted=cells["accepted"],
-        followed=total[..., None],
-        active=np.zeros((*shape, 1), np.int64),
-        returned=cells["returned"][..., None],
-        value=cells["value"][..., None],
-        value_capped=cells["capped"][..., None],
-        value_accepted=cells["value_accepted"][..., None],
-        cost=cells["cost"][..., None],
-        promoted={},
-        ended=np.zeros((*shape, 1), np.int64),
-        stayed=np.zeros((*shape, 1), np.int64),
-        before=np.zeros(shape, np.int64),
+        cells=grid.cells,
+        sums=once | {name: part[:, None] for name, part in monthly.items()}
+        | dict.fromkeys(("active", "ended", "stayed"), none),
         accounts=(*accounts, account, *([contacts] if contacts else [])),
-        paid=dict.fromkeys(percentages(offers), cells["value_accepted"][..., None]),
-    )
+    )  # fmt: skip
 
 
 def _assigned(
@@ -301,9 +264,16 @@ def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
             f"{odd[0]!r}. Map the column: `columns: {{stratum: <name in the file>}}`, with a value for each factor, or "
             "drop `strata`."
         )
+    if len(sheet.arms) * len(strata) > MOST_GROUPS:
+        raise WinbackError(
+            f"Table assignments has {len(strata):,} strata, such as {strata[0]!r}: with {len(sheet.arms)} arms more "
+            f"than {MOST_GROUPS:,} groups, of which none says anything. Drop factors from `strata`, or map the column "
+            "stratum to a coarser one."
+        )
+    pairs = list(product(sheet.arms, strata))
     con.execute("CREATE TEMP TABLE cells (arm VARCHAR, stratum VARCHAR, cell INTEGER)")
-    for cell, pair in enumerate(product(sheet.arms, strata)):
-        con.execute("INSERT INTO cells VALUES (?, ?, ?)", [*pair, cell])
+    con.execute("INSERT INTO cells SELECT unnest(?), unnest(?), unnest(?)",
+                [[arm for arm, _ in pairs], [stratum for _, stratum in pairs], list(range(len(pairs)))])  # fmt: skip
     return strata
 
 
@@ -366,28 +336,41 @@ def _accepted(rows: Rows) -> Rows:
     return _where(rows, rows["lane"] % 2 == 1)
 
 
-def _spread(shape: tuple[int, ...], rows: Rows, name: str, *, month: str | None = None) -> Counts:
-    """Add a column of rows into a dense array: arms, strata, buckets and, where named, months."""
-    cell = rows["lane"] // 2
-    place = cell if month is None else cell * shape[-1] + rows[month]
-    flat = np.zeros(int(np.prod(shape)), np.int64)
-    np.add.at(flat, place, rows[name])
-    return flat.reshape(shape)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """The cells that have customers, and how rows of the engine are added up into them."""
 
+    cells: Counts
+    months: int
 
-def _so_far(by_month: Counts) -> Counts:
-    """Return how many by the end of each month; the last column is "never within the clock"."""
-    return np.asarray(by_month.cumsum(axis=-1)[..., :-1])
+    def total(self, rows: Rows, name: str) -> Counts:
+        """Return a column of rows by cell: (cells,)."""
+        found = np.zeros(len(self.cells), np.int64)
+        np.add.at(found, self._place(rows), rows[name])
+        return found
 
+    def by_month(self, rows: Rows, name: str, *, month: str = "month") -> Counts:
+        """Return a column of rows by cell and month: (cells, months); a month beyond them does not count."""
+        found = np.zeros((len(self.cells), self.months + 1), np.int64)
+        np.add.at(found.reshape(-1), self._place(rows) * (self.months + 1) + rows[month], rows[name])
+        return np.ascontiguousarray(found[:, :-1])
 
-def _active(lives: Rows, shape: tuple[int, ...], *, upto: int | None = None) -> Counts:
-    """Return how many customers bought in each month since assignment, from months since their first purchase."""
-    active = np.zeros(int(np.prod(shape)), np.int64)
-    for k in range(min(upto or shape[-1], shape[-1])):
-        month = lives["first"] + k
-        seen = month < shape[-1]
-        np.add.at(active, (lives["lane"] // 2 * shape[-1] + month)[seen], lives[f"life_{k}"][seen])
-    return active.reshape(shape)
+    def so_far(self, rows: Rows, name: str, *, month: str) -> Counts:
+        """Return how many by the end of each month: (cells, months)."""
+        return self.by_month(rows, name, month=month).cumsum(axis=-1)
+
+    def active(self, lives: Rows, *, upto: int | None = None) -> Counts:
+        """Return how many customers bought in each month since assignment, from months since their first purchase."""
+        active = np.zeros((len(self.cells), self.months), np.int64)
+        place = self._place(lives) * self.months
+        for k in range(min(upto or self.months, self.months)):
+            month = lives["first"] + k
+            seen = month < self.months
+            np.add.at(active.reshape(-1), (place + month)[seen], lives[f"life_{k}"][seen])
+        return active
+
+    def _place(self, rows: Rows) -> NDArray[np.intp]:
+        return np.searchsorted(self.cells, rows["lane"] // 2)
 
 
 def _purchases_account(purchases: Account, values: Rows, months: int) -> Account:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.common.estimate import Estimate, missing
-from experiments.common.language import later, say
-from experiments.metrics import acceptance, retention
+from experiments.common.language import later
+from experiments.data.randomise import BUCKETS
 from experiments.metrics import money as payoff
+from experiments.metrics import retention
 from experiments.metrics.cube import Cube
 from experiments.sheet.sheet import Sheet
-from experiments.stats.intervals import fieller, jackknife_covariance, simultaneous_quantile, t_quantile
+from experiments.stats.intervals import (
+    fieller,
+    jackknife_covariance,
+    newcombe,
+    proportion,
+    share_variance,
+    simultaneous_quantile,
+    t_quantile,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,94 +35,85 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A column of the readout: its name on the page, its unit, what it means."""
+    """A column of the readout; in English, `report.wording.metrics` says it in the language of a page."""
 
-    english: str  # its name in English
+    label: str
     unit: str
-    meaning: str  # in English
-
-    @property
-    def label(self) -> str:
-        """Its name on the page."""
-        return say(self.english)
-
-    @property
-    def help(self) -> str:
-        """What it means, with the method of its interval."""
-        return say(self.meaning)
+    meaning: str  # with the method of its interval
 
 
 METRICS = {
     "reached": Metric(
-        english=later("Reached"), unit="share",
+        label=later("Reached"), unit="share",
         meaning=later("Share of assigned customers a contact reached. Wilson.")),
     "accepted": Metric(
-        english=later("Accepted"), unit="share",
+        label=later("Accepted"), unit="share",
         meaning=later("Share of assigned customers who said yes. Wilson.")),
     "returned": Metric(
-        english=later("Returned"), unit="share",
+        label=later("Returned"), unit="share",
         meaning=later("Share who bought again within the return window, of those watched to its end. Wilson.")),
     "lift": Metric(
-        english=later("Lift"), unit="points",
+        label=later("Lift"), unit="points",
         meaning=later("Returned minus returned in the holdout. Newcombe, simultaneous over offers.")),
     "incremental": Metric(
-        english=later("Incremental share"), unit="share",
+        label=later("Incremental share"), unit="share",
         meaning=later("Part of the returned who would not have come back without the offer: 1 - p0 / p. "
                       "Fieller.")),
     "months": Metric(
-        english=later("Months retained"), unit="months",
+        label=later("Months retained"), unit="months",
         meaning=later("Months with a purchase per assigned customer up to the horizon: the sum over months of "
                       "the share active among those watched. Jackknife.")),
     "months_gained": Metric(
-        english=later("Months gained"), unit="months",
+        label=later("Months gained"), unit="months",
         meaning=later("Months retained minus those of the holdout. Jackknife, simultaneous.")),
     "active": Metric(
-        english=later("Active at the horizon"), unit="share",
+        label=later("Active at the horizon"), unit="share",
         meaning=later("Share of assigned customers active in the last month of the horizon: market share. "
                       "Jackknife.")),
     "active_gained": Metric(
-        english=later("Active gained"), unit="points",
+        label=later("Active gained"), unit="points",
         meaning=later("Active at the horizon minus that of the holdout. Jackknife, simultaneous.")),
     "value": Metric(
-        english=later("Value"), unit="money",
+        label=later("Value"), unit="money",
         meaning=later("Discounted margin per assigned customer. Jackknife.")),
     "value_gained": Metric(
-        english=later("Value gained"), unit="money",
+        label=later("Value gained"), unit="money",
         meaning=later("Value minus that of the holdout. Jackknife, simultaneous.")),
     "cost": Metric(
-        english=later("Cost"), unit="money",
+        label=later("Cost"), unit="money",
         meaning=later("All costs per assigned customer, discounted. Jackknife.")),
     "cost_added": Metric(
-        english=later("Cost added"), unit="money",
+        label=later("Cost added"), unit="money",
         meaning=later("Cost minus that of the holdout. Jackknife, simultaneous.")),
     "net": Metric(
-        english=later("Net"), unit="money",
+        label=later("Net"), unit="money",
         meaning=later("Value gained minus cost added, per assigned customer. Jackknife, simultaneous.")),
     "net_winsorised": Metric(
-        english=later("Net, winsorised"), unit="money",
+        label=later("Net, winsorised"), unit="money",
         meaning=later("Net with the value of each customer capped at the 99 % quantile of all assigned: less "
                       "noise, another question. Jackknife.")),
     "net_adjusted": Metric(
-        english=later("Net, adjusted"), unit="money",
+        label=later("Net, adjusted"), unit="money",
         meaning=later("Net adjusted for what was known before the assignment (value of the first lifetime, "
                       "strata): the same question, less noise. Jackknife.")),
     "roi": Metric(
-        english=later("Incremental ROI"), unit="ratio",
+        label=later("Incremental ROI"), unit="ratio",
         meaning=later("Net divided by cost added: ratio of sums. Fieller; open where the cost may be zero.")),
     "gross_roi": Metric(
-        english=later("Gross ROI"), unit="ratio",
+        label=later("Gross ROI"), unit="ratio",
         meaning=later("What acceptors brought minus the cost, divided by the cost. Not incremental: it counts "
                       "customers who would have come back anyway. Fieller.")),
     "cost_per_return": Metric(
-        english=later("Cost of one more return"), unit="money",
+        label=later("Cost of one more return"), unit="money",
         meaning=later("Cost added divided by lift. Fieller.")),
     "break_even": Metric(
-        english=later("Break-even"), unit="months",
-        meaning=later("Month in which the value gained so far reaches the cost added so far. Jackknife; none "
-                      "where it is not reached within the horizon.")),
+        label=later("Break-even"), unit="months",
+        meaning=later("Months from the assignment until the value gained so far reaches the cost added so far. "
+                      "Jackknife; none where it does not within the horizon.")),
 }  # fmt: skip
 GAINED = {"returned": "lift", "months": "months_gained", "active": "active_gained", "value": "value_gained",
           "cost": "cost_added"}  # fmt: skip
+VALUES = ("value", "value_capped", "value_accepted")
 SIMULTANEOUS = ("lift", "months_gained", "active_gained", "value_gained", "cost_added", "net")
 
 
@@ -142,7 +142,7 @@ class Reading:
     @property
     def df(self) -> int:
         """Degrees of freedom of the jackknife: buckets, or customers where an arm has fewer, less one."""
-        smallest, buckets = int(self.cube.assigned.sum(axis=(1, 2)).min()), int(self.cube.assigned.shape[2])
+        smallest, buckets = int(self.cube.by_arm("assigned").min()), BUCKETS
         return max(1, min(buckets, smallest) - 1)
 
     @cached_property
@@ -150,16 +150,20 @@ class Reading:
         """Value and cost by month in currency, discounted: name -> (1 + buckets, arms, months)."""
         cube, sheet = self.cube, self.sheet
         factors = payoff.discount_factors(self.horizon, rate=sheet.discount_rate, dated=cube.dated)
-        minor = 10.0**sheet.decimals
-        parts = {part: payoff.value_by_month(cube, factors=factors, part=part) / minor
-                 for part in ("value", "value_capped", "value_accepted")}  # fmt: skip
-        return parts | {"cost": payoff.cost_by_month(cube, sheet, factors=factors) / minor}
+        monthly = {name: payoff.value_by_month(cube, factors=factors, part=name) for name in VALUES}
+        monthly["cost"] = payoff.cost_by_month(cube, self.ledger, factors=factors)
+        return {name: part / 10.0**sheet.decimals for name, part in monthly.items()}
+
+    @cached_property
+    def ledger(self) -> payoff.Ledger:
+        """What the arms cost."""
+        return payoff.ledger_of(self.cube, self.sheet)
 
     @cached_property
     def numbers(self) -> dict[str, Replicates]:
         """Every jackknifed metric: name -> (1 + buckets, arms). Money in currency."""
         numbers = {name: monthly.sum(axis=-1) for name, monthly in self.money.items()}
-        numbers["returned"] = acceptance.returned_replicates(self.cube, window_months=self.sheet.window_months)
+        numbers["returned"] = returned_replicates(self.cube, window_months=self.sheet.window_months)
         if self.cube.dated:
             shares = retention.active_share(self.cube)[..., : self.horizon]
             numbers |= {"months": shares.sum(axis=-1), "active": shares[..., -1]}
@@ -174,8 +178,9 @@ class Reading:
         net |= {"net_adjusted": self._adjusted(numbers)} if self.sheet.adjust else {}
         gains |= {name: values - values[:, base] for name, values in net.items()}
         if self.cube.dated:
-            monthly = {name: self.money[name] - self.money[name][:, base] for name in ("value", "cost")}
-            gains["break_even"] = payoff.break_even_month(monthly["value"], monthly["cost"])
+            value, cost = (self.money[name] - self.money[name][:, base] for name in ("value", "cost"))
+            start = payoff.cost_at_start(self.cube, self.ledger) / 10.0**self.sheet.decimals
+            gains["break_even"] = payoff.break_even_months(value, cost, at_start=start - start[:, base])
         return gains
 
     def _adjusted(self, numbers: Mapping[str, Replicates]) -> Replicates:
@@ -215,11 +220,13 @@ class Reading:
         return {name: found[name] for name in METRICS if name in found}
 
     def _shares(self, a: int) -> dict[str, Estimate]:
-        level, window = self.sheet.level, self.sheet.window_months
-        found = {"returned": acceptance.returned(self.cube, arm=a, window_months=window, level=level)}
-        if self.cube.contacts_known:
-            found["reached"] = acceptance.reached(self.cube, arm=a, level=level)
-            found["accepted"] = acceptance.accepted(self.cube, arm=a, level=level)
+        level, n = self.sheet.level, self._n(a)
+        x, watched = returned_counts(self.cube, arms=[a], window_months=self.sheet.window_months)
+        se = math.sqrt(share_variance(x, watched) / watched) if watched else None
+        found = {"returned": replace(proportion(x, watched, level=level), se=se)}
+        if self.cube.contacts_known:  # unreachable is not a refusal, a yes is not yet a purchase
+            found |= {name: proportion(int(self.cube.by_arm(name)[a]), n, level=level)
+                      for name in ("reached", "accepted")}  # fmt: skip
         return found
 
     def _gains(self, a: int) -> dict[str, Estimate]:
@@ -240,9 +247,18 @@ class Reading:
         return {"lift": self.lift([a], z=self.critical["lift"])} | found
 
     def lift(self, arms: list[int], *, z: float | None = None) -> Estimate:
-        """Return the lift of arms together, by Newcombe's interval; there must be a holdout."""
-        window, level = self.sheet.window_months, self.sheet.level
-        return acceptance.lift(self.cube, arms=arms, holdout=self.holdout or 0, window_months=window, level=level, z=z)
+        """Return the returned share of arms together less the holdout's, by Newcombe's interval.
+
+        There must be a holdout. `z` replaces the normal quantile, for intervals that hold for all offers at once.
+        """
+        level, window = self.sheet.level, self.sheet.window_months
+        x1, n1 = returned_counts(self.cube, arms=arms, window_months=window)
+        x0, n0 = returned_counts(self.cube, arms=[self.holdout or 0], window_months=window)
+        if n1 == 0 or n0 == 0:
+            return missing(level=level, n=n1, unit="points")
+        low, high = newcombe(x1, n1, x0, n0, level=level, z=z)
+        se = math.sqrt(share_variance(x1, n1) / n1 + share_variance(x0, n0) / n0)
+        return Estimate(value=x1 / n1 - x0 / n0, low=low, high=high, level=level, n=n1, unit="points", se=se)
 
     def jackknifed(self, name: str, a: int, *, critical: float | None = None) -> Estimate:
         """Return an estimate from its replicates: row 0 the value, the rest its jackknife."""
@@ -276,9 +292,22 @@ class Reading:
         )
 
     def _n(self, a: int) -> int:
-        return int(self.cube.assigned[a].sum())
+        return int(self.cube.by_arm("assigned")[a])
 
 
 def ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
     """Return a ratio of sums; nan where the denominator is zero."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator != 0)
+
+
+def returned_counts(cube: Cube, *, arms: list[int], window_months: int) -> tuple[int, int]:
+    """Return (returned, watched): who bought again within the window, of those watched to its end."""
+    month = min(window_months, cube.months) - 1
+    returned, watched = (int(cube.by_arm(name)[arms, month].sum()) for name in ("returned", "followed"))
+    return returned, watched
+
+
+def returned_replicates(cube: Cube, *, window_months: int) -> Replicates:
+    """Return the returned share of every arm, with every bucket left out in turn: shape (1 + buckets, arms)."""
+    month = min(window_months, cube.months) - 1
+    return cube.left_out(cube.sums["returned"][:, month]) / cube.left_out(cube.sums["followed"][:, month])

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.common.estimate import Estimate, missing
 from experiments.common.language import later
 from experiments.sheet.sheet import Sheet
-from experiments.stats.intervals import jackknife_covariance, jackknife_ratio, root_of
+from experiments.stats.intervals import jackknife_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 NOTHING = later("doing nothing")  # stands where an offer could: no cost, no lift
 IN_LINE = 1e-12  # share; offers on one line do not dominate each other, whatever the last bit says
-FEWER_DRAWS = 10_000  # where every draw is a small geometry problem: Monte Carlo error .005 at .5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,28 +127,15 @@ class Step:
     previous: str | None  # the undominated offer before it, or doing nothing; None: there is none
     marginal: Estimate  # (cost - previous cost) / (lift - previous lift); not estimable where it brings no more
     dominated_by: tuple[str, ...]  # one that brings more for less, or two that do when mixed; () on the frontier
-    p_frontier: float  # share of joint draws in which it is on the frontier
 
     @property
     def dominated(self) -> bool:
         """Whether another offer, or a mix of two, brings as many back for less."""
         return bool(self.dominated_by)
 
-    @property
-    def extended(self) -> bool:
-        """Whether only a mix of two others dominates it."""
-        return len(self.dominated_by) > 1
-
 
 def frontier(
-    cost: Replicates,
-    lift: Replicates,
-    *,
-    offers: Sequence[str],
-    n: Sequence[int],
-    df: float,
-    level: float = 0.95,
-    seed: int = 0,
+    cost: Replicates, lift: Replicates, *, offers: Sequence[str], n: Sequence[int], df: float, level: float = 0.95
 ) -> tuple[Step, ...]:
     """Return the offers by cost, each with the marginal cost of one more returned customer.
 
@@ -160,7 +146,6 @@ def frontier(
     """
     points = np.stack([np.pad(sums, ((0, 0), (1, 0))) for sums in (cost, lift)])  # the first point is doing nothing
     by = [dominators(points[0, 0], points[1, 0], i) for i in range(len(offers) + 1)]
-    often = _often_on_frontier(cost, lift, seed=seed)
     cheap_to_dear = sorted(range(1, len(offers) + 1), key=lambda i: (points[0, 0, i], -points[1, 0, i]))
     names, sizes = (NOTHING, *offers), (0, *n)
 
@@ -181,7 +166,6 @@ def frontier(
             previous=None if before is None else names[before],
             marginal=ratio(further, gap, size) if more else missing(level=level, n=size, unit="money"),
             dominated_by=tuple(names[j] for j in by[i]),
-            p_frontier=float(often[i]),
         )
 
     return tuple(map(step, cheap_to_dear))
@@ -214,25 +198,6 @@ def _mixed(costs: Replicates, lifts: Replicates, i: int) -> Replicates:
     return np.where(between, lifts[..., :, None] + weight * (lifts[..., None, :] - lifts[..., :, None]), -np.inf)
 
 
-def _often_on_frontier(cost: Replicates, lift: Replicates, *, seed: int) -> Replicates:
-    """Return how often each point is on the frontier in joint draws, doing nothing first: shape (1 + offers,)."""
-    draws = _draws(np.hstack((cost, lift)), seed=seed)
-    costs, lifts = (np.pad(part, ((0, 0), (1, 0))) for part in np.split(draws, 2, axis=1))
-    often = []
-    for i in range(costs.shape[1]):
-        own_cost, own_lift = costs[:, i, None], lifts[:, i, None]
-        better = (costs <= own_cost) & (lifts >= own_lift) & ((costs < own_cost) | (lifts > own_lift))
-        mixed = _mixed(costs, lifts, i).max(axis=(1, 2)) > lifts[:, i] + IN_LINE
-        often.append(1 - float((better.any(axis=1) | mixed).mean()))
-    return np.array(often)
-
-
-def _draws(replicates: Replicates, *, seed: int) -> Replicates:
-    """Return FEWER_DRAWS joint draws, flat prior, of jackknifed estimates: shape (draws, estimates)."""
-    noise = np.random.default_rng(seed).standard_normal((FEWER_DRAWS, replicates.shape[1]))
-    return np.asarray(replicates[0] + np.einsum("ij,kj->ik", noise, root_of(jackknife_covariance(replicates[1:]))))
-
-
 # The sweep: whom to choose, whatever a customer who is still there at the horizon is worth.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
@@ -245,60 +210,29 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """Net + w x active at the horizon, for every value w of a retained customer from 0 up."""
+    """Who has the highest net + w x active at the horizon, for every value w of a retained customer from 0 up."""
 
-    offers: tuple[str, ...]
-    net: tuple[float, ...]  # the score of an offer is net + w * active
-    active: tuple[float, ...]
     winners: tuple[str, ...]  # from w = 0 up
     crossings: tuple[Crossing, ...]  # between the winners, one fewer
-    weights: tuple[float, ...]  # a grid of w, for the picture
-    p_best: tuple[tuple[float, ...], ...]  # for each offer, at each of the weights
-
-    def winner(self, weight: float) -> str:
-        """Return the offer with the highest score at a value of w."""
-        passed = sum(1 for crossing in self.crossings if crossing.at.value is not None and crossing.at.value <= weight)
-        return self.winners[passed]
-
-
-GRID = 41  # values of w for the picture
 
 
 def sweep(
-    net: Replicates,
-    active: Replicates,
-    *,
-    offers: Sequence[str],
-    n: Sequence[int],
-    df: float,
-    level: float = 0.95,
-    seed: int = 0,
-    most: float | None = None,
+    net: Replicates, active: Replicates, *, offers: Sequence[str], n: Sequence[int], df: float, level: float = 0.95
 ) -> Sweep:
     """Return who wins at which value of a retained customer.
 
     `net` and `active`: (1 + buckets, offers). Two scores cross at w* = (net_a - net_b) / (active_b - active_a), with
-    Fieller's interval. `most`: end of the grid of weights; by default twice the last crossing.
+    Fieller's interval.
     """
-    place, weight = _top(net[0], active[0]), 0.0
+    place = _top(net[0], active[0])
     winners, crossings = [place], []
     while (after := _overtaken(net[0], active[0], place)) is not None:
-        at = jackknife_ratio(
-            net[:, place] - net[:, after], active[:, after] - active[:, place],
-            df=df, level=level, n=n[place] + n[after], unit="money")  # fmt: skip
+        less, more = net[:, place] - net[:, after], active[:, after] - active[:, place]
+        at = jackknife_ratio(less, more, df=df, level=level, n=n[place] + n[after], unit="money")
         crossings.append(Crossing(before=offers[place], after=offers[after], at=at))
-        place, weight = after, at.value or 0.0
+        place = after
         winners.append(place)
-    weights = np.linspace(0.0, most or 2 * weight or _scale(net[0], active[0]), GRID)
-    return Sweep(
-        offers=tuple(offers),
-        net=tuple(map(float, net[0])),
-        active=tuple(map(float, active[0])),
-        winners=tuple(offers[i] for i in winners),
-        crossings=tuple(crossings),
-        weights=tuple(map(float, weights)),
-        p_best=_p_best(net, active, weights, seed=seed),
-    )
+    return Sweep(winners=tuple(offers[i] for i in winners), crossings=tuple(crossings))
 
 
 def _top(net: Replicates, active: Replicates) -> int:
@@ -311,18 +245,3 @@ def _overtaken(net: Replicates, active: Replicates, place: int) -> int | None:
     gain = active - active[place]
     at = np.divide(net[place] - net, gain, out=np.full_like(net, np.inf), where=gain > 0)
     return int(np.lexsort((-gain, at))[0]) if np.isfinite(at).any() else None
-
-
-def _scale(net: Replicates, active: Replicates) -> float:
-    """Return a weight that matters: where a difference of active is worth one of net."""
-    spread = float(np.ptp(active))
-    return float(np.ptp(net)) / spread if spread > 0 and np.ptp(net) > 0 else 1.0
-
-
-def _p_best(
-    net: Replicates, active: Replicates, weights: NDArray[np.float64], *, seed: int
-) -> tuple[tuple[float, ...], ...]:
-    nets, actives = np.split(_draws(np.hstack((net, active)), seed=seed), 2, axis=1)
-    count = net.shape[1]
-    shares = [np.bincount((nets + w * actives).argmax(axis=1), minlength=count) / FEWER_DRAWS for w in weights]
-    return tuple(tuple(map(float, row)) for row in np.transpose(shares))

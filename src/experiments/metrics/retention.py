@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.metrics.cube import Cube, leave_one_out
+from experiments.metrics.cube import Cube
 from experiments.stats.survival import Curve, floats, risk_sets
 
 if TYPE_CHECKING:
@@ -24,22 +24,13 @@ def active_share(cube: Cube) -> Floats:
     Staggered follow-up costs nothing but precision: each month has its own denominator, so nobody's
     unseen months count as lost ones (the naive "months so far" is biased). nan where nobody was watched.
     """
-    active, followed = leave_one_out(cube.active), leave_one_out(cube.followed)
+    active, followed = cube.left_out("active"), cube.left_out("followed")
     return np.divide(active, followed, out=np.full_like(active, np.nan), where=followed > 0)
-
-
-def months_replicates(cube: Cube, *, horizon_months: int) -> Floats:
-    """Return retained months per assigned customer up to the horizon: shape (1 + buckets, arms).
-
-    The sum over months t < horizon of the mean of active_t among those followed to t. Unit: months.
-    """
-    months: Floats = active_share(cube)[..., :horizon_months].sum(axis=-1)
-    return months
 
 
 def life_table(cube: Cube, *, arm: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (at risk, ended) of an arm's acceptors from their first purchase: shape (strata, months)."""
-    ended, stayed = cube.ended[arm].sum(axis=1), cube.stayed[arm].sum(axis=1)
+    ended, stayed = cube.by_stratum("ended")[arm], cube.by_stratum("stayed")[arm]
     return risk_sets(ended, stayed), ended
 
 
@@ -53,8 +44,8 @@ class Mix:
 
 def mix_of_assigned(cube: Cube, *, arms: Sequence[int]) -> Mix:
     """Return the strata's shares of all assigned customers, over strata with acceptors in each of these arms."""
-    assigned = cube.assigned.sum(axis=(0, 2))
-    back = (cube.ended + cube.stayed)[list(arms)].sum(axis=(2, 3))
+    assigned = cube.by_stratum("assigned").sum(axis=0)
+    back = (cube.by_stratum("ended") + cube.by_stratum("stayed"))[list(arms)].sum(axis=2)
     kept = np.where((back > 0).all(axis=0), assigned, 0)
     return Mix(weights=floats(kept / max(1, kept.sum())), covered=float(kept.sum() / assigned.sum()))
 
@@ -68,7 +59,7 @@ def curve_of_acceptors(cube: Cube, *, arm: int, mix: Mix | None = None, level: f
     for certain: on the simulator, 300 an arm, its intervals of survival at 23 months cover .80, these .93.
     """
     at_risk, ended = life_table(cube, arm=arm)
-    customers = (cube.ended + cube.stayed)[arm].sum(axis=(1, 2))
+    customers = (cube.by_stratum("ended") + cube.by_stratum("stayed"))[arm].sum(axis=1)
     if mix is None:
         risk, gone = at_risk.sum(axis=0).astype(float), ended.sum(axis=0).astype(float)
     else:

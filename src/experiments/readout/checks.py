@@ -65,7 +65,7 @@ def sample_ratio_p(observed: Sequence[int], planned: Sequence[float]) -> float:
 
 def sample_ratio(sheet: Sheet, cube: Cube) -> Check:
     """Compare the sizes of the arms with the planned shares: chi-square, p < .001 stops."""
-    counts = [int(count) for count in cube.assigned.sum(axis=(1, 2))]
+    counts = [int(count) for count in cube.by_arm("assigned")]
     p = sample_ratio_p(counts, [sheet.arms[arm].share for arm in cube.arms])
     found = ", ".join(f"{arm} {count(size)}" for arm, size in zip(cube.arms, counts, strict=True))
     name = later("Sample ratio")
@@ -130,7 +130,7 @@ def follow_up(sheet: Sheet, cube: Cube) -> Check:
             todo=say("Give purchases with dates to see how long they stay."),
         )
     month = min(sheet.horizon_months, cube.months) - 1
-    watched, total = cube.followed[..., month].sum(axis=(1, 2)), cube.assigned.sum(axis=(1, 2))
+    watched, total = cube.by_arm("followed")[:, month], cube.by_arm("assigned")
     least = float((watched / total).min())
     reason = plural("In every arm at least {share} of the customers were watched for the whole month.",
                     "In every arm at least {share} of the customers were watched for all {n} months.",
@@ -188,7 +188,7 @@ def read_date(sheet: Sheet, cube: Cube) -> Check:
 def enough_returned(sheet: Sheet, cube: Cube) -> Check:
     """Count the returned customers that an arm's intervals of money rest on. Fewer than 100 warn."""
     month = min(sheet.window_months, cube.months) - 1
-    returned = {arm: int(cube.returned[a, ..., month].sum()) for a, arm in enumerate(cube.arms)}
+    returned = {arm: int(cube.by_arm("returned")[a, month]) for a, arm in enumerate(cube.arms)}
     few, name = [f"{arm} ({number})" for arm, number in returned.items() if number < FEW], later("Enough customers")
     if few:
         return Check(
@@ -226,7 +226,7 @@ def even_follow_up(sheet: Sheet, cube: Cube) -> Check:
     value and net compare different customers.
     """
     name, month = later("Even follow-up"), min(sheet.horizon_months, cube.months) - 1
-    watched, total = cube.followed[..., month].sum(axis=(1, 2)), cube.assigned.sum(axis=(1, 2))
+    watched, total = cube.by_arm("followed")[:, month], cube.by_arm("assigned")
     p = independence_p(np.stack((watched, total - watched)))
     found = ", ".join(f"{arm} {share(part)}" for arm, part in zip(cube.arms, watched / total, strict=True))
     if p >= SUSPECT:
@@ -272,7 +272,7 @@ def balance(_sheet: Sheet, cube: Cube) -> Check:
     Stratified randomisation makes the arms more alike than chance would. Arms of the planned size with another mix
     are not random: adjusted figures are safer than raw ones.
     """
-    counts = cube.assigned.sum(axis=2)
+    counts = cube.by_stratum("assigned")
     p = independence_p(counts)
     name = later("Balance")
     if p >= SRM_ALARM:
@@ -300,7 +300,7 @@ def small_arm(_sheet: Sheet, cube: Cube) -> Check:
     Measured on the simulated telecom at 300 an arm: 95 % intervals cover months in 94.3, net in 92.3 and ROI in
     91.5 % of tests; at 1,000 in 96.5, 94.8 and 94.3 %.
     """
-    counts = cube.assigned.sum(axis=(1, 2))
+    counts = cube.by_arm("assigned")
     small = [f"{arm} ({count(size)})" for arm, size in zip(cube.arms, counts, strict=True) if size <= SMALL_ARM]
     name = later("Size of the arms")
     if small:
@@ -321,7 +321,7 @@ def zero_events(sheet: Sheet, cube: Cube) -> Check:
     No second lifetime can be estimated there; cost and net are those of the contacts alone.
     """
     month = min(sheet.window_months, cube.months) - 1
-    events = cube.accepted.sum(axis=(1, 2)) if cube.contacts_known else cube.returned[..., month].sum(axis=(1, 2))
+    events = cube.by_arm("accepted") if cube.contacts_known else cube.by_arm("returned")[:, month]
     none = [arm for arm, number in zip(cube.arms, events, strict=True) if number == 0 and arm != sheet.holdout]
     name = later("Accepted at all")
     if none:
@@ -402,7 +402,7 @@ def tail(sheet: Sheet, cube: Cube) -> Check:
     """
     month = min(sheet.horizon_months, cube.months)
     offers = [a for a, arm in enumerate(cube.arms) if arm != sheet.holdout]
-    value, customers = cube.value[offers, ..., :month].sum(axis=(1, 3)), cube.assigned[offers].sum(axis=1)
+    value, customers = cube.by_bucket("value")[offers, :, :month].sum(axis=2), cube.by_bucket("assigned")[offers]
     found = skewness(value - customers * (value.sum(axis=1) / customers.sum(axis=1))[:, None])
     top = math.ceil(TOP * value.size)
     part = float(np.sort(value, axis=None)[-top:].sum()) / max(1.0, float(value.sum()))

@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 Question = Literal["returned", "leaving", "value"]
-Column = tuple[str, str, str]  # factor, level, reference
 LOWEST = "low"  # third of the values of first lifetimes
 FEW = 5  # rows of sums below which a model says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A level of a factor, and the one it is compared with: a column of the design."""
+
+    factor: str
+    level: str
+    reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +63,32 @@ class Returners:
     second_to_first: tuple[tuple[str, Estimate], ...]  # (arm, ratio of value a month), of returned customers
 
 
-def find_drivers(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> Returners:
+def find_drivers(
+    sheet: str | Path | Sheet,
+    folder: Path | None = None,
+    *,
+    horizon_months: int | None = None,
+    window_months: int | None = None,
+    level: float | None = None,
+) -> Returners:
     """Fit the three models to the sums of a test; none where its results have no dates.
 
-    Factors: the offer, the strata, and where the data have them complaint, referral, value of the first lifetime and
-    time absent. Binomial logit, Poisson and gamma log-linear; statsmodels.
+    `sheet` is a path, or a Sheet with the folder of its tables; the settings replace the sheet's, None keeps them:
+    months after the assignment that count, months within which a purchase is a return, confidence. Factors: the
+    offer, the strata, and where the data have them complaint, referral, value of the first lifetime and time absent.
+    Binomial logit, Poisson and gamma log-linear; statsmodels. `n` of an effect is customers: those watched to the
+    window, who returned and could leave, who returned.
     """
     if not isinstance(sheet, Sheet):
         sheet, folder = read_sheet(sheet)
-    sheet = changed(sheet, changes)
+    sheet = changed(sheet, {"horizon_months": horizon_months, "window_months": window_months, "level": level})
     if not sheet.dated:
         return Returners(drivers=(), second_to_first=())
     sums, factors, twice = _sums(sheet, folder or Path())
-    columns = _columns(sums, factors)
+    levels = _levels(sums, factors)
     models = (_returned, _leaving, _value)
     return Returners(
-        drivers=tuple(driver for model in models for driver in model(sums, columns, sheet.level)),
+        drivers=tuple(driver for model in models for driver in model(sums, levels, sheet.level)),
         second_to_first=_second_to_first(twice, sheet),
     )
 
@@ -88,11 +106,11 @@ def _second_to_first(twice: pd.DataFrame, sheet: Sheet) -> tuple[tuple[str, Esti
         names = ("first_value", "first_months", "second_value", "second_months")
         sums = rows[list(names)].to_numpy(float)
         left_out = np.concatenate((sums.sum(axis=0)[None], sums.sum(axis=0) - sums))
-        ratio = (left_out[:, 2] / left_out[:, 3]) / (left_out[:, 0] / left_out[:, 1])
-        half = t_quantile(sheet.level, df=len(rows) - 1) * float(jackknife_covariance(ratio[1:, None])[0, 0]) ** 0.5
-        value, n = float(ratio[0]), int(rows["second_months"].sum())
-        found.append((arm, Estimate(value=value, low=value - half, high=value + half, level=sheet.level, n=n,
-                                    unit="times")))  # fmt: skip
+        ratios = (left_out[:, 2] / left_out[:, 3]) / (left_out[:, 0] / left_out[:, 1])
+        half = t_quantile(sheet.level, df=len(rows) - 1) * float(jackknife_covariance(ratios[1:, None])[0, 0]) ** 0.5
+        value, n = float(ratios[0]), int(rows["customers"].sum())
+        ratio = Estimate(value=value, low=value - half, high=value + half, level=sheet.level, n=n, unit="times")
+        found.append((arm, ratio))
     return tuple(found)
 
 
@@ -127,120 +145,114 @@ def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[s
     }
 
 
-def _returned(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
+def _returned(sums: pd.DataFrame, levels: list[Level], level: float) -> list[Driver]:
     """Model the share returned: logit on counts; average marginal effects by the delta method."""
     import statsmodels.api as sm
 
     rows = sums[sums["watched"] > 0]
-    columns = _seen(rows, columns)
-    if len(rows) < FEW or not columns:
+    levels = _seen(rows, levels)
+    if len(rows) < FEW or not levels:
         return []
     counts = np.column_stack((rows["returned"], rows["watched"] - rows["returned"])).astype(float)
-    fit = sm.GLM(counts, _design(rows, columns), family=sm.families.Binomial()).fit()
-    weights, n = rows["watched"].to_numpy(float), int(rows["watched"].sum())
-    return [
-        _driver("returned", column, _marginal(fit, rows, columns, column, weights), level=level, n=n, unit="share")
-        for column in columns
-    ]
+    fit = sm.GLM(counts, _design(rows, levels), family=sm.families.Binomial()).fit()
+    weights, n, z, found = rows["watched"].to_numpy(float), int(rows["watched"].sum()), normal_quantile(level), []
+    for one in levels:
+        value, error = _marginal(fit, rows, levels, one, weights)
+        half = z * error
+        effect = Estimate(value=value, low=value - half, high=value + half, level=level, n=n, unit="share")
+        found.append(_driver("returned", one, effect))
+    return found
 
 
-def _leaving(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
+def _leaving(sums: pd.DataFrame, levels: list[Level], level: float) -> list[Driver]:
     """Model the rate of leaving: Poisson on departures per month at risk, so that exp is a ratio of rates."""
     import statsmodels.api as sm
 
     rows = sums[sums["at_risk"].fillna(0) > 0]
-    months = rows["at_risk"].to_numpy(float)
+    months, n = rows["at_risk"].to_numpy(float), int(rows["leavable"].sum())
     rates = rows["ended"].to_numpy(float) / months
-    return _ratios("leaving", rows, columns, level=level, outcome=rates, weights=months, family=sm.families.Poisson())
+    return _ratios(
+        "leaving", rows, levels, level=level, n=n, outcome=rates, weights=months, family=sm.families.Poisson()
+    )
 
 
-def _value(sums: pd.DataFrame, columns: list[Column], level: float) -> list[Driver]:
+def _value(sums: pd.DataFrame, levels: list[Level], level: float) -> list[Driver]:
     """Model value a month of the second lifetime: gamma with log link on means, weighted by months."""
     import statsmodels.api as sm
 
     rows = sums[(sums["bought"].fillna(0) > 0) & (sums["value"].fillna(0) > 0)]
-    months = rows["bought"].to_numpy(float)
+    months, n = rows["bought"].to_numpy(float), int(rows["buyers"].sum())
     family = sm.families.Gamma(link=sm.families.links.Log())
     means = rows["value"].to_numpy(float) / months
-    return _ratios("value", rows, columns, level=level, outcome=means, family=family, weights=months)
+    return _ratios("value", rows, levels, level=level, n=n, outcome=means, weights=months, family=family)
 
 
 def _ratios(
     question: Question,
     rows: pd.DataFrame,
-    columns: list[Column],
+    levels: list[Level],
     *,
     level: float,
+    n: int,
     outcome: Array,
-    family: Family,
     weights: Array,
+    family: Family,
 ) -> list[Driver]:
+    """Return ratios to the reference by a model with a log link, with robust errors (HC1)."""
     import statsmodels.api as sm
 
-    columns = _seen(rows, columns)
-    if len(rows) < FEW or not columns:
+    levels = _seen(rows, levels)
+    if len(rows) < FEW or not levels:
         return []
-    fit = sm.GLM(outcome, _design(rows, columns), family=family, var_weights=weights).fit(cov_type="HC1")
-    n, z = int(rows["bought"].sum()), normal_quantile(level)
-    found = []
-    for place, column in enumerate(columns, 1):
+    fit = sm.GLM(outcome, _design(rows, levels), family=family, var_weights=weights).fit(cov_type="HC1")
+    z, found = normal_quantile(level), []
+    for place, one in enumerate(levels, 1):
         value, half = float(fit.params[place]), z * float(fit.bse[place])
-        bounds = tuple(float(np.exp(part)) for part in (value, value - half, value + half))
-        found.append(_estimate(question, column, bounds, level=level, n=n, unit="times"))
+        middle, low, high = (float(np.exp(part)) for part in (value, value - half, value + half))
+        found.append(_driver(question, one, Estimate(value=middle, low=low, high=high, level=level, n=n, unit="times")))
     return found
 
 
-def _columns(rows: pd.DataFrame, factors: list[str]) -> list[Column]:
+def _levels(rows: pd.DataFrame, factors: list[str]) -> list[Level]:
     """Return the levels of every factor against its most frequent one, or against the lowest of thirds."""
-    columns = []
+    levels = []
     for factor in factors:
-        levels = rows.groupby(factor)["watched"].sum().sort_values(ascending=False, kind="stable").index.tolist()
-        levels.sort(key=lambda level: level != LOWEST)  # thirds are equally frequent but for luck
-        columns += [(factor, str(level), str(levels[0])) for level in sorted(levels[1:])]
-    return columns
+        known = rows.groupby(factor)["watched"].sum().sort_values(ascending=False, kind="stable").index.tolist()
+        known.sort(key=lambda level: level != LOWEST)  # thirds are equally frequent but for luck
+        levels += [Level(factor=factor, level=str(one), reference=str(known[0])) for one in sorted(known[1:])]
+    return levels
 
 
-def _seen(rows: pd.DataFrame, columns: list[Column]) -> list[Column]:
-    """Return the columns whose level and reference are both among the rows, and that the others do not tell."""
-    seen = {factor: set(rows[factor].astype(str)) for factor, _, _ in columns}
-    kept: list[Column] = []
-    for column in columns:
-        design = _design(rows, [*kept, column])
-        if {column[1], column[2]} <= seen[column[0]] and np.linalg.matrix_rank(design) == design.shape[1]:
-            kept.append(column)
+def _seen(rows: pd.DataFrame, levels: list[Level]) -> list[Level]:
+    """Return the levels that are, like their reference, among the rows, and that the others do not tell."""
+    seen = {one.factor: set(rows[one.factor].astype(str)) for one in levels}
+    kept: list[Level] = []
+    for one in levels:
+        design = _design(rows, [*kept, one])
+        if {one.level, one.reference} <= seen[one.factor] and np.linalg.matrix_rank(design) == design.shape[1]:
+            kept.append(one)
     return kept
 
 
-def _design(rows: pd.DataFrame, columns: list[Column]) -> Array:
+def _design(rows: pd.DataFrame, levels: list[Level]) -> Array:
     """Return the design matrix: a constant and an indicator for each level."""
-    return np.column_stack([np.ones(len(rows)), *((rows[f].astype(str) == v).to_numpy(float) for f, v, _ in columns)])
+    columns = [(rows[one.factor].astype(str) == one.level).to_numpy(float) for one in levels]
+    return np.column_stack([np.ones(len(rows)), *columns])
 
 
-def _marginal(
-    fit: object, rows: pd.DataFrame, columns: list[Column], column: Column, weights: Array
-) -> tuple[float, float]:
+def _driver(question: Question, one: Level, effect: Estimate) -> Driver:
+    return Driver(question=question, factor=one.factor, level=one.level, reference=one.reference, effect=effect)
+
+
+def _marginal(fit: object, rows: pd.DataFrame, levels: list[Level], one: Level, weights: Array) -> tuple[float, float]:
     """Return the average difference of predicted shares when everybody had the level or the reference, and its se."""
-    matrix = _design(rows, columns)
-    same = [place for place, other in enumerate(columns, 1) if other[0] == column[0]]
+    matrix = _design(rows, levels)
+    same = [place for place, other in enumerate(levels, 1) if other.factor == one.factor]
     with_level, without = matrix.copy(), matrix.copy()
     with_level[:, same] = without[:, same] = 0.0
-    with_level[:, columns.index(column) + 1] = 1.0
+    with_level[:, levels.index(one) + 1] = 1.0
     p1, p0 = fit.predict(with_level), fit.predict(without)  # type: ignore[attr-defined]
     share = weights / weights.sum()
     gradient = share @ ((p1 * (1 - p1))[:, None] * with_level - (p0 * (1 - p0))[:, None] * without)
     variance = gradient @ fit.cov_params() @ gradient  # type: ignore[attr-defined]
     return float(share @ (p1 - p0)), float(np.sqrt(variance))
-
-
-def _driver(
-    question: Question, column: Column, found: tuple[float, float], *, level: float, n: int, unit: str
-) -> Driver:
-    value, half = found[0], normal_quantile(level) * found[1]
-    return _estimate(question, column, (value, value - half, value + half), level=level, n=n, unit=unit)
-
-
-def _estimate(
-    question: Question, column: Column, found: tuple[float, ...], *, level: float, n: int, unit: str
-) -> Driver:
-    estimate = Estimate(value=found[0], low=found[1], high=found[2], level=level, n=n, unit=unit)
-    return Driver(question=question, factor=column[0], level=column[1], reference=column[2], effect=estimate)

@@ -253,7 +253,7 @@ def _rank(reading: Reading) -> Ranking | None:
 
 def _watched(cube: Cube) -> int:
     """Return the months to which customers in two buckets or more of every arm were watched."""
-    watched = ((cube.followed.sum(axis=1) > 0).sum(axis=1) > 1).all(axis=0)
+    watched = ((cube.by_bucket("followed") > 0).sum(axis=1) > 1).all(axis=0)
     return cube.months if watched.all() else int(watched.argmin())
 
 
@@ -269,7 +269,7 @@ def _refuse_unseen(cube: Cube, sheet: Sheet) -> None:
     if sheet.objective in DATED and not cube.dated:
         raise WinbackError(f"The objective is {sheet.objective!r}, but the results have no dates. "
                            "Choose returned, profit or roi.")  # fmt: skip
-    for arm, buckets in zip(cube.arms, cube.assigned.sum(axis=1), strict=True):
+    for arm, buckets in zip(cube.arms, cube.by_bucket("assigned"), strict=True):
         if buckets.sum() < 2:  # noqa: PLR2004
             raise WinbackError(f"Arm {arm!r} has one customer: nothing can be said of it. Assign more, or remove it.")
         if (buckets > 0).sum() < 2:  # noqa: PLR2004

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.common.estimate import Estimate
-from experiments.metrics import acceptance, objectives, retention
-from experiments.metrics.estimates import Reading
+from experiments.metrics import objectives, retention
+from experiments.metrics.estimates import Reading, returned_counts
 from experiments.readout import segments, verdict
 from experiments.readout import targeting as policy
 from experiments.sheet.offers import costs_of
@@ -66,14 +66,13 @@ class Targeting:
 
     tables: tuple[segments.Segments, ...]
     value: policy.PolicyValue | None
-    frontier: policy.Frontier | None
     tailored: tuple[policy.Tailored, ...]
 
 
 def lives(reading: Reading) -> Lives | None:
     """Return the second lifetimes of acceptors; None without dates or where nobody came back."""
     cube, sheet = reading.cube, reading.sheet
-    back = (cube.ended + cube.stayed).sum(axis=(1, 2, 3))
+    back = (cube.by_arm("ended") + cube.by_arm("stayed")).sum(axis=1)
     chosen = [a for a in reading.offers if back[a] > 0]
     if not cube.dated or not chosen:
         return None
@@ -127,18 +126,18 @@ def comparison(reading: Reading) -> Comparison | None:
         return None
     cube, sheet, numbers, offers = reading.cube, reading.sheet, reading.numbers, reading.offers
     names, sizes = [cube.arms[a] for a in offers], [int(cube.assigned[a].sum()) for a in offers]
-    df, level, seed = float(reading.df), sheet.level, sheet.seed
+    df, level = float(reading.df), sheet.level
     net, cost, lift = (numbers[name][:, offers] for name in ("net", "cost_added", "lift"))
-    counts = [acceptance.returned_counts(cube, arms=[a], window_months=sheet.window_months)
+    counts = [returned_counts(cube, arms=[a], window_months=sheet.window_months)
               for a in range(len(cube.arms))]  # fmt: skip
     sweep = None
     if "active_gained" in numbers:
         active = numbers["active_gained"][:, offers]
-        sweep = objectives.sweep(net, active, offers=names, n=sizes, df=df, level=level, seed=seed)
+        sweep = objectives.sweep(net, active, offers=names, n=sizes, df=df, level=level)
     return Comparison(
         pairs_returned=verdict.share_pairs(counts, names=cube.arms, level=level),
         pairs_net=verdict.mean_pairs(net, names=names, n=sizes, df=df, unit="money", level=level),
-        steps=objectives.frontier(cost, lift, offers=names, n=sizes, df=df, level=level, seed=seed),
+        steps=objectives.frontier(cost, lift, offers=names, n=sizes, df=df, level=level),
         sweep=sweep,
         shrunken=verdict.shrunken(net, offers=names, n=sizes, df=df, unit="money", level=level),
     )
@@ -153,18 +152,16 @@ def targeting(reading: Reading) -> Targeting | None:
     factors = sheet.segments if sheet.segments is not None else gain.factors
     if not factors:
         return None
-    cost, value, frontier = segments.outcome_of(cube, sheet, name="cost"), None, None
+    cost, value = segments.outcome_of(cube, sheet, name="cost"), None
     if gain.single:
         customers = int(cube.assigned.sum())
         limits = policy.Limits.of(customers, budget=sheet.budget, calls=sheet.calls)
         value = policy.value_of_learning(
             gain, factor=factors[0], level=sheet.level, cost=cost, limits=limits, seed=sheet.seed
         )
-        frontier = policy.frontier_of(gain, cost, factor=factors[0])
     return Targeting(
         tables=segments.segment_table(gain, level=sheet.level, factors=factors),
         value=value,
-        frontier=frontier,
         tailored=policy.tailored(gain, sheet, level=sheet.level),
     )
 
@@ -175,10 +172,10 @@ def anytime(reading: Reading) -> dict[str, Estimate]:
         return {}
     cube, sheet = reading.cube, reading.sheet
     month, level = sheet.window_months, 1 - (1 - sheet.level) / len(reading.offers)
-    base = acceptance.returned_counts(cube, arms=[reading.holdout], window_months=month)
+    base = returned_counts(cube, arms=[reading.holdout], window_months=month)
     found = {}
     for a in reading.offers:
         planned = int(cube.assigned[[a, reading.holdout]].sum())
-        counts = acceptance.returned_counts(cube, arms=[a], window_months=month)
+        counts = returned_counts(cube, arms=[a], window_months=month)
         found[cube.arms[a]] = anytime_lift(*counts, *base, planned=planned, level=level)
     return found

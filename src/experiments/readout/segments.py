@@ -18,8 +18,7 @@ import numpy as np
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.estimate import Estimate, missing
 from experiments.metrics.cube import Cube
-from experiments.metrics.money import discount_factors
-from experiments.sheet.offers import costs_of, fixed_of
+from experiments.metrics.money import discount_factors, ledger_of
 from experiments.sheet.sheet import SEPARATOR, Sheet
 from experiments.stats.intervals import holm, jackknife_covariance, t_interval, t_quantile
 from experiments.stats.meta_analysis import moment_variance
@@ -63,63 +62,61 @@ class Outcome:
         return replace(self, total=self.total[..., buckets], count=self.count[..., buckets])
 
 
-def followed_up(monthly: Floats | Counts, *, followed: Counts, assigned: Counts) -> Floats:
-    """Return sums that count everyone assigned, from monthly sums of those still watched: (arms, strata, buckets).
+def followed_up(cube: Cube, monthly: Floats | Counts, *, first: int = 0) -> Floats:
+    """Return sums that count everyone assigned, from the sums (cells, months) of those still watched.
 
-    Month by month, with n assigned and F watched of the cell (arm, stratum), and y, f, a the outcome, the watched
-    and the assigned of one bucket: n/F y + m (a - n/F f), where m is the cell's mean of the month among the
+    Month by month, with n assigned and F watched of the group (arm, stratum), and y, f, a the outcome, the watched
+    and the assigned of one bucket: n/F y + m (a - n/F f), where m is the group's mean of the month among the
     watched. The first part weights by the inverse share followed; the second adds up to zero over the buckets
-    of a cell and takes out the chance of who was followed, so that left-one-bucket-out has the variance of the
-    sum of monthly means (Robins, Rotnitzky & Zhao 1994). With fewer than THIN watched in a cell the share
-    followed and m are those of its arm.
+    of a group and takes out the chance of who was followed, so that left-one-bucket-out has the variance of the
+    sum of monthly means (Robins, Rotnitzky & Zhao 1994). With fewer than THIN watched in a group the share
+    followed and m are those of its arm. `first`: the month since assignment of the first column. Shape (arms, strata,
+    buckets).
     """
-    watched, at_start, sums = followed.sum(axis=2), assigned.sum(axis=2)[..., None], monthly.sum(axis=2)
+    arm, stratum, _ = cube.places
+    followed, assigned = cube.sums["followed"][:, first : first + monthly.shape[1]], cube.sums["assigned"][:, None]
+    watched, at_start, sums = (cube.by_stratum(part) for part in (followed, assigned, monthly))
     whole = watched.sum(axis=1, keepdims=True)
     if not whole.all():
-        longest = int((whole == 0).any(axis=(0, 1)).argmax())
+        longest = first + int((whole == 0).any(axis=(0, 1)).argmax())
         raise WinbackError(f"In some arm nobody was watched for {longest + 1} months: choose a horizon of {longest} or "
                            "less, or wait.")  # fmt: skip
     thin = watched < THIN
     weight = np.where(thin, at_start.sum(axis=1, keepdims=True) / whole, at_start / np.maximum(watched, 1))
     mean = np.where(thin, sums.sum(axis=1, keepdims=True) / whole, sums / np.maximum(watched, 1))
-    chance = assigned[..., None] - weight[:, :, None] * followed
-    return np.asarray((weight[:, :, None] * monthly + mean[:, :, None] * chance).sum(axis=-1))
+    weight, mean = weight[arm, stratum], mean[arm, stratum]
+    chance = assigned - weight * followed
+    return cube.full((weight * monthly + mean * chance).sum(axis=-1))
 
 
 def returned(cube: Cube, sheet: Sheet) -> Floats:
     """Return customers who bought again within the window."""
-    month = [min(sheet.window_months, cube.months) - 1]
-    return followed_up(cube.returned[..., month], followed=cube.followed[..., month], assigned=cube.assigned)
+    month = min(sheet.window_months, cube.months) - 1
+    return followed_up(cube, cube.sums["returned"][:, [month]], first=month)
 
 
 def months(cube: Cube, sheet: Sheet) -> Floats:
     """Return months retained up to the horizon."""
-    return _to_horizon(cube.active, cube, np.ones(min(sheet.horizon_months, cube.months)))
+    return followed_up(cube, cube.sums["active"][:, : sheet.horizon_months].astype(float))
 
 
 def value(cube: Cube, sheet: Sheet) -> Floats:
     """Return discounted margin, in currency."""
-    discounted = _to_horizon(cube.value, cube, _discount(cube, sheet))
-    return discounted * (cube.margin_share / 10.0**sheet.decimals)
+    return _discounted(cube, sheet, cube.sums["value"]) * (cube.margin_share / 10.0**sheet.decimals)
 
 
 def cost(cube: Cube, sheet: Sheet) -> Floats:
-    """Return the full ledger of costs as in `payoff`, in currency: by stratum, so that a tailored arm has its own."""
-    known = sheet.every_offer
-    once, running = np.zeros(cube.assigned.shape), cube.cost.astype(float)
-    for a, arm in enumerate(cube.arms):
-        fixed = 0.0 if arm == sheet.holdout else float(fixed_of(arm, known)) * 10**sheet.decimals
-        once[a] = cube.assigned[a] * fixed / max(1, cube.assigned[a].sum())
-        for s, stratum in enumerate(cube.strata):
-            factors = dict(zip(sheet.strata, stratum.split(SEPARATOR), strict=False))
-            costs = costs_of(arm, known, factors=factors, decimals=sheet.decimals)
-            once[a, s] += costs.attempt * cube.attempts[a, s] + costs.gift * cube.accepted[a, s]
-            running[a, s] += cube.margin_share * costs.value_share * cube.value_accepted[a, s]
-            for paid, length in costs.monthly:
-                running[a, s] += paid * cube.promoted[length][a, s]
-            for part, length in costs.price_shares:
-                running[a, s] += part * cube.paid[length][a, s]
-    return (once + _to_horizon(running, cube, _discount(cube, sheet))) / 10.0**sheet.decimals
+    """Return the ledger of costs, in currency: by stratum, so that a tailored arm has its own."""
+    ledger, (arm, _, _) = ledger_of(cube, sheet), cube.places
+    share = cube.sums["assigned"] / np.maximum(1, cube.by_arm("assigned"))[arm]
+    once = cube.full(ledger.start + share * ledger.fixed[arm])
+    return (once + _discounted(cube, sheet, ledger.running)) / 10.0**sheet.decimals
+
+
+def _discounted(cube: Cube, sheet: Sheet, sums: Floats | Counts) -> Floats:
+    horizon = min(sheet.horizon_months, cube.months)
+    factors = discount_factors(horizon, rate=sheet.discount_rate, dated=cube.dated)
+    return followed_up(cube, sums[:, :horizon] * factors)
 
 
 def net(cube: Cube, sheet: Sheet) -> Floats:
@@ -155,17 +152,8 @@ def outcome_of(cube: Cube, sheet: Sheet, *, name: str = "net") -> Outcome:
         strata=cube.strata,
         unit=unit,
         total=sums(cube, sheet),
-        count=cube.assigned.astype(float),
+        count=cube.full("assigned").astype(float),
     )
-
-
-def _discount(cube: Cube, sheet: Sheet) -> Floats:
-    return discount_factors(min(sheet.horizon_months, cube.months), rate=sheet.discount_rate, dated=cube.dated)
-
-
-def _to_horizon(sums: Floats | Counts, cube: Cube, factors: Floats) -> Floats:
-    horizon = len(factors)
-    return followed_up(sums[..., :horizon] * factors, followed=cube.followed[..., :horizon], assigned=cube.assigned)
 
 
 def segments_of(outcome: Outcome, *, factor: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:

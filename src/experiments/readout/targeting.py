@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,7 @@ from experiments.sheet.sheet import Sheet
 from experiments.stats.intervals import jackknife_covariance, t_quantile
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Places = NDArray[np.intp]
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 FOLDS = 5  # more of them learn from more customers, but from ever the same ones: see `instability`
 DRAWS_OF_LEARNING = 2_000
 REGRET_DRAWS = 20_000  # Monte Carlo error of the bound: a hundredth of it
+MOST_DRAWN = 5_000_000  # numbers held at once, 40 MB: with hundreds of segments there are fewer draws
 SPENT_ON_DROPPING = 0.1  # share of the error probability that goes into leaving out hopeless arms
 
 
@@ -66,7 +66,6 @@ class Policy:
     shares: tuple[float, ...]  # of all customers
     arms: tuple[str, ...]  # the first is "no offer"
     given: tuple[tuple[float, ...], ...]  # for each segment the share of its customers that gets each arm; adds to 1
-    gains: tuple[float, ...]  # shrunken, per customer of the segment: for planning, not the value of the policy
     limits: Limits
 
     @property
@@ -107,7 +106,6 @@ def learn(outcome: Outcome, *, factor: str, cost: Outcome | None = None, limits:
         shares=tuple(map(float, found.share)),
         arms=(outcome.arms[outcome.holdout], *outcome.single),
         given=tuple(tuple(map(float, row)) for row in given),
-        gains=tuple(map(float, (given * gain.T).sum(axis=1))),
         limits=limits,
     )
 
@@ -142,125 +140,6 @@ def allocate(gain: Floats, *, share: Floats, cost: Floats | None, limits: Limits
     return np.column_stack((np.maximum(0, 1 - given.sum(axis=1)), given)) + 0.0  # no minus zero
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frontier:
-    """What each further unit of money gains at best, from nothing to all: the multi-armed Qini curve."""
-
-    spend: tuple[float, ...]  # begins at 0
-    gain: tuple[float, ...]
-    steps: tuple[tuple[int, int], ...]  # (unit, offer) taken at each step
-
-    def at(self, spend: float) -> float:
-        """Return the gain of a budget: linear between steps, where a part of a unit gets the next offer."""
-        return float(np.interp(spend, self.spend, self.gain))
-
-
-def frontier_of(outcome: Outcome, cost: Outcome, *, factor: str) -> Frontier:
-    """Return the budget frontier of the segments, per customer on the list; units are the segments, offers `single`.
-
-    From shrunken gains: where it leads, not what it will bring. For that value a policy under a budget by
-    `value_of_learning`.
-    """
-    gain, spend = (effects(part, factor=factor, offers=part.single) for part in (outcome, cost))
-    return frontier(np.nan_to_num(gain.shrunk * gain.share).T, np.nan_to_num(spend.shrunk * gain.share).T)
-
-
-def frontier(gain: ArrayLike, cost: ArrayLike) -> Frontier:
-    """Return the budget frontier: each unit moves along the upper convex hull of its offers, steepest step first.
-
-    `gain` and `cost` (units, offers) in total of each unit (a customer, or a segment): costs below 0 count as 0.
-    Source: Sverdrup, Wu, Athey & Wager 2025, "Qini curves for multi-armed treatment rules".
-    """
-    gains, costs = np.asarray(gain, dtype=float), np.maximum(np.asarray(cost, dtype=float), 0)
-    steps = [
-        (_slope(after, before), after[0] - before[0], after[1] - before[1], unit, after[2])
-        for unit in range(len(gains))
-        for before, after in _steps(costs[unit], gains[unit])
-    ]
-    steps.sort(key=lambda step: -step[0])  # stable: a unit's own steps keep their order
-    return Frontier(
-        spend=tuple(np.cumsum([0.0, *(step[1] for step in steps)]).tolist()),
-        gain=tuple(np.cumsum([0.0, *(step[2] for step in steps)]).tolist()),
-        steps=tuple((step[3], step[4]) for step in steps),
-    )
-
-
-Point = tuple[float, float, int]  # cost, gain, offer
-
-
-def _steps(costs: Floats, gains: Floats) -> list[tuple[Point, Point]]:
-    """Return the edges of the upper convex hull of a unit's offers, from doing nothing upwards."""
-    hull: list[Point] = [(0.0, 0.0, -1)]
-    for offer in sorted(range(len(costs)), key=lambda k: (costs[k], -gains[k])):
-        point = (float(costs[offer]), float(gains[offer]), offer)
-        if not point[1] > hull[-1][1]:
-            continue
-        while len(hull) > 1 and _slope(point, hull[-1]) > _slope(hull[-1], hull[-2]):
-            hull.pop()
-        hull.append(point)
-    return list(pairwise(hull))
-
-
-def _slope(after: Point, before: Point) -> float:
-    rise, run = after[1] - before[1], after[0] - before[0]
-    return rise / run if run > 0 else math.inf
-
-
-def qini_curve(total: ArrayLike, count: ArrayLike) -> tuple[float, ...]:
-    """Return Radcliffe's Qini curve: extra outcome in the first k groups, k = 0, 1, ...
-
-    `total` and `count` (2, groups): outcome and customers without and with the offer, groups (customers, segments)
-    in the order in which a policy would take them. Treated outcome - control outcome x treated / control; nothing
-    is taken off while there is no control. Source: Radcliffe 2007.
-    """
-    outcome, customers = (np.cumsum(np.asarray(part, dtype=float), axis=1) for part in (total, count))
-    ratio = np.divide(customers[1], customers[0], out=np.zeros_like(customers[0]), where=customers[0] > 0)
-    return 0.0, *map(float, outcome[1] - outcome[0] * ratio)
-
-
-def qini_area(curve: tuple[float, ...]) -> float:
-    """Return the mean height of a Qini curve over the straight line to its end: the order's worth against chance.
-
-    In units of the outcome, not normalised by the whole effect, which may be zero.
-    """
-    height = np.array(curve) - np.linspace(curve[0], curve[-1], len(curve))
-    return float(np.trapezoid(height) / (len(curve) - 1))
-
-
-def policy_value(
-    outcome: ArrayLike,
-    arm: ArrayLike,
-    *,
-    policy: ArrayLike,
-    propensity: ArrayLike,
-    q: ArrayLike,
-    level: float = 0.95,
-    unit: str = "money",
-) -> dict[str, Estimate]:
-    """Return the value of a policy from rows by three estimators: "ipw", "self_normalised", "aipw".
-
-    `outcome`, `arm` given and arm of the `policy` of each customer; `propensity` of each arm, shape (arms) or
-    (customers, arms); `q` (customers, arms) predicts the outcome, from other customers.
-    aipw: mean of q_policy + 1[arm = policy] / propensity x (outcome - q_policy) (Dudik, Langford & Li 2011).
-    """
-    y, given, wanted = np.asarray(outcome, dtype=float), np.asarray(arm), np.asarray(policy)
-    rows, model = np.arange(len(y)), np.asarray(q, dtype=float)
-    chance = np.broadcast_to(np.asarray(propensity, dtype=float), model.shape)[rows, wanted]
-    if not (chance > 0).all():
-        raise WinbackError("The policy gives an arm that some customers could not get (propensity 0): its value is not "
-                           "in these data. Leave the arm out of the policy.")  # fmt: skip
-    weight = (given == wanted) / chance
-    expected = model[rows, wanted]
-    everybody = np.ones(len(y))
-    sums = {"ipw": (weight * y, everybody), "self_normalised": (weight * y, weight)}
-    sums["aipw"] = expected + weight * (y - expected), everybody
-    return {
-        name: replace(_mean_of(total, count, level=level, unit=unit), n=len(y)) if count.any()
-        else missing(level=level, n=len(y), unit=unit)  # nobody got what the policy gives
-        for name, (total, count) in sums.items()
-    }  # fmt: skip
-
-
 def _mean_of(total: Floats, count: Floats, *, level: float, unit: str, wider: float = 1.0) -> Estimate:
     """Return sum of totals / sum of counts over independent groups, by their influence values."""
     groups, n = len(total), float(count.sum())
@@ -279,13 +158,7 @@ class PolicyValue:
     gain: Estimate  # over leaving everybody alone; cross-fitted
     over_one_offer: Estimate  # over the best single offer for everybody under the same limits; cross-fitted
     cost: Estimate | None  # spent more than on the holdout; cross-fitted
-    naive: float  # the gain on the data it was learned from: too high
     regret: Estimate | None  # how much the best policy on these segments may be better; None under limits
-
-    @property
-    def optimism(self) -> float | None:
-        """How much the naive figure promises too much."""
-        return None if self.gain.value is None else self.naive - self.gain.value
 
 
 def value_of_learning(
@@ -295,7 +168,6 @@ def value_of_learning(
     level: float,
     cost: Outcome | None = None,
     limits: Limits | None = None,
-    folds: int = FOLDS,
     seed: int = 0,
 ) -> PolicyValue:
     """Learn the best offer by segment and return it with its cross-fitted value.
@@ -304,9 +176,9 @@ def value_of_learning(
     turn: augmented inverse propensity weighting with the planned shares; the outcome model is the mean of arm and
     stratum on the four fifths. The interval comes from the influence values of the buckets, widened by `instability`.
     """
-    fold = np.arange(outcome.buckets) % min(folds, outcome.buckets)
+    fold = np.arange(outcome.buckets) % FOLDS
     gain, single, spent = (np.zeros(outcome.buckets) for _ in range(3))
-    for f in range(fold.max() + 1):
+    for f in range(FOLDS):
         rest, here = fold != f, fold == f
         known, known_cost = outcome.of(rest), None if cost is None else cost.of(rest)
         policy = learn(known, factor=factor, cost=known_cost, limits=limits)
@@ -318,14 +190,12 @@ def value_of_learning(
     count = outcome.count.sum(axis=(0, 1))
     policy = learn(outcome, factor=factor, cost=cost, limits=limits)
     found = effects(outcome, factor=factor, offers=outcome.single)
-    naive = (np.array(policy.given)[:, 1:] * np.nan_to_num(found.gain.T)).sum(axis=1) @ found.share
-    wider = instability(found, folds=int(fold.max()) + 1, seed=seed)
+    wider = instability(found, folds=FOLDS, seed=seed)
     return PolicyValue(
         policy=policy,
         gain=_mean_of(gain, count, level=level, unit=outcome.unit, wider=wider[0]),
         over_one_offer=_mean_of(gain - single, count, level=level, unit=outcome.unit, wider=wider[1]),
         cost=None if cost is None else _mean_of(spent, count, level=level, unit=cost.unit),
-        naive=float(naive),
         regret=regret(outcome, policy, level=level, seed=seed) if policy.limits.none else None,
     )
 
@@ -342,7 +212,8 @@ def instability(found: Effects, *, folds: int, seed: int = 0) -> tuple[float, fl
     arms = [found.holdout, *found.offers]
     gain = np.vstack((np.zeros(len(found.share)), np.nan_to_num(found.shrunk)))
     variance = np.nan_to_num(found.variance[arms, :]).T
-    noise = np.random.default_rng(seed).standard_normal((folds, DRAWS_OF_LEARNING, *variance.shape))
+    draws = min(DRAWS_OF_LEARNING, MOST_DRAWN // (folds * variance.size))
+    noise = np.random.default_rng(seed).standard_normal((folds, draws, *variance.shape))
     noise *= np.sqrt(folds * variance)
     seen = gain.T + (noise.sum(axis=0) - noise) / (folds - 1)
     best = np.einsum("g,fdga->fda", found.share, seen).argmax(axis=-1)[..., None]
@@ -409,7 +280,8 @@ def regret(outcome: Outcome, policy: Policy, *, level: float, seed: int = 0) -> 
     dropping = SPENT_ON_DROPPING * (1 - level)
     least = t_quantile(1 - 2 * dropping / (mean.size * (len(arms) - 1)), df=outcome.buckets - 1)
     kept = behind <= least * np.sqrt(variance + variance[chosen, every])
-    noise = np.random.default_rng(seed).standard_normal((REGRET_DRAWS, *mean.shape)) * np.sqrt(variance)
+    draws = min(REGRET_DRAWS, MOST_DRAWN // mean.size)
+    noise = np.random.default_rng(seed).standard_normal((draws, *mean.shape)) * np.sqrt(variance)
     highest = np.where(kept, noise, -np.inf).max(axis=1)
     base = np.where(kept, (highest[:, None] - noise).mean(axis=0), -np.inf).argmax(axis=0)
     largest = (highest - noise[:, base, every]) @ share

@@ -22,13 +22,13 @@ from experiments.common.formatting import (
 )
 from experiments.common.language import later, numerals, plural, say
 from experiments.compare.pool import POOLED, SETTINGS, differences
-from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Readout, read_readout
 from experiments.readout.verdict import MONEY, headline
 from experiments.report import html, shared
 from experiments.report.figures import compare as figures
 from experiments.report.html import Html
+from experiments.report.wording.metrics import METRICS
 from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests

@@ -21,12 +21,12 @@ from experiments.common.formatting import (
     told,
 )
 from experiments.common.language import later, plural, say
-from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import NOTHING, OBJECTIVES
 from experiments.readout.readout import Arm, Readout
 from experiments.report import html, shared
 from experiments.report.figures import readout as figures
 from experiments.report.html import Html
+from experiments.report.wording.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd

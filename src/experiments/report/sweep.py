@@ -5,10 +5,10 @@ from __future__ import annotations
 from experiments.common.formatting import NO_NUMBER, listed, named, share
 from experiments.common.language import later, plural, say
 from experiments.compare.sweep import Setting, Sweep
-from experiments.metrics.estimates import METRICS
 from experiments.report import html, shared
 from experiments.report.figures import sweep as figures
 from experiments.report.html import Html
+from experiments.report.wording.metrics import METRICS
 
 
 def question(sweep: Sweep) -> Html:

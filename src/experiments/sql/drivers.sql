@@ -23,11 +23,13 @@ SELECT a.customer_id, a.arm, a.stratum, {complaint} AS complaint, {referred} AS 
 FROM assigned AS a LEFT JOIN first AS b ON a.customer_id = b.customer_id {customers};
 
 -- name: sums
--- Per kind of customer: watched to the window, returned within it; of the returned, months they bought, chances to
--- leave, departures, value.
+-- Per kind of customer: watched to the window, returned within it; of all who returned, how many, how many of them
+-- could leave, months they bought, chances to leave, departures, value.
 SELECT k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent,
        sum(CASE WHEN f.months >= {window} THEN 1 ELSE 0 END) AS watched,
        sum(CASE WHEN f.months >= {window} AND l.first < {window} THEN 1 ELSE 0 END) AS returned,
+       count(l.customer_id) AS buyers,
+       sum(CASE WHEN l.last > l.first OR l.last < l.months - 1 THEN 1 ELSE 0 END) AS leavable,
        sum(bit_count(l.life)) AS bought,
        sum(l.last - l.first + CASE WHEN l.last < l.months - 1 THEN 1 ELSE 0 END) AS at_risk,
        sum(CASE WHEN l.last < l.months - 1 THEN 1 ELSE 0 END) AS ended,
@@ -40,7 +42,7 @@ ORDER BY k.arm, k.stratum, k.complaint, k.referred, k.first_value, k.absent;  --
 -- name: twice
 -- Customers who have lived twice: value and months with a purchase of both lifetimes, by arm and bucket.
 SELECT a.arm, a.bucket, sum(b.value) AS first_value, sum(b.months) AS first_months, sum(l.total) AS second_value,
-       sum(bit_count(l.life)) AS second_months
+       sum(bit_count(l.life)) AS second_months, count(*) AS customers
 FROM assigned AS a JOIN first AS b ON a.customer_id = b.customer_id JOIN lives AS l ON a.customer_id = l.customer_id
 GROUP BY a.arm, a.bucket
 ORDER BY a.arm, a.bucket;

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.common.formatting import interval, named, share, told
 from experiments.common.language import later, plural, say
-from experiments.metrics.estimates import METRICS
 from experiments.report.plots import INK, Picture, axis, both, canvas, colours, zero
+from experiments.report.wording.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

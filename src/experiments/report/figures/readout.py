@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.common.formatting import amount, interval, listed, named, number, share, told
 from experiments.common.language import later, plural, say
-from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import OBJECTIVES, dominators
 from experiments.readout.readout import Arm, Readout
 from experiments.report.plots import (
@@ -33,6 +32,7 @@ from experiments.report.plots import (
     title,
     zero,
 )
+from experiments.report.wording.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from experiments.common.formatting import interval, listed, named, told
 from experiments.common.language import later, numerals, plural, say
 from experiments.compare.sweep import Setting, Sweep
-from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.report.plots import Picture, axis, both, canvas, colours, name, title
+from experiments.report.wording.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

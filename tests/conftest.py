@@ -8,6 +8,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import importlib.util
 import json
 import re
+import signal
 import subprocess
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,10 @@ from experiments.simulate.telecom import simulate
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# In the background of a shell Ctrl-C is ignored, and so it would be by what a test starts, to wait for it for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As many threads of the engine as tests/study/environments.sh says, where a test does not.
 if threads := os.environ.get("TEST_DUCKDB_THREADS"):

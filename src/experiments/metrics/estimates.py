@@ -111,8 +111,13 @@ METRICS = {
         meaning=later("Months from the assignment until the value gained so far reaches the cost added so far. "
                       "Jackknife; none where it does not within the horizon.")),
 }  # fmt: skip
-GAINED = {"returned": "lift", "months": "months_gained", "active": "active_gained", "value": "value_gained",
-          "cost": "cost_added"}  # fmt: skip
+GAINED = {
+    "returned": "lift",
+    "months": "months_gained",
+    "active": "active_gained",
+    "value": "value_gained",
+    "cost": "cost_added",
+}
 VALUES = ("value", "value_capped", "value_accepted")
 SIMULTANEOUS = ("lift", "months_gained", "active_gained", "value_gained", "cost_added", "net")
 
@@ -189,15 +194,13 @@ class Reading:
     @cached_property
     def critical(self) -> dict[str, float]:
         """The critical value that holds for all offers at once, for each gain."""
-        degrees = {
-            name: math.inf if name == "lift" else float(self.df) for name in SIMULTANEOUS if name in self.numbers
-        }
-        return {
-            name: simultaneous_quantile(
-                jackknife_covariance(self.numbers[name][1:, self.offers]),
-                df=df, level=self.sheet.level, seed=self.sheet.seed)
-            for name, df in degrees.items()
-        }  # fmt: skip
+        found = {}
+        for name in SIMULTANEOUS:
+            if name in self.numbers:
+                covariance = jackknife_covariance(self.numbers[name][1:, self.offers])
+                df = math.inf if name == "lift" else float(self.df)
+                found[name] = simultaneous_quantile(covariance, df=df, level=self.sheet.level, seed=self.sheet.seed)
+        return found
 
     @property
     def variance_saved(self) -> float | None:
@@ -225,13 +228,22 @@ class Reading:
         se = math.sqrt(share_variance(x, watched) / watched) if watched else None
         found = {"returned": replace(proportion(x, watched, level=level), se=se)}
         if self.cube.contacts_known:  # unreachable is not a refusal, a yes is not yet a purchase
-            found |= {name: proportion(int(self.cube.by_arm(name)[a]), n, level=level)
-                      for name in ("reached", "accepted")}  # fmt: skip
+            found |= {
+                name: proportion(int(self.cube.by_arm(name)[a]), n, level=level) for name in ("reached", "accepted")
+            }
         return found
 
     def _gains(self, a: int) -> dict[str, Estimate]:
-        alone = ("months_gained", "active_gained", "value_gained", "cost_added", "net", "net_winsorised",
-                 "net_adjusted", "break_even")  # fmt: skip
+        alone = (
+            "months_gained",
+            "active_gained",
+            "value_gained",
+            "cost_added",
+            "net",
+            "net_winsorised",
+            "net_adjusted",
+            "break_even",
+        )
         found = {name: self.jackknifed(name, a) for name in alone if name in self.numbers}
         found["lift"] = self.lift([a])
         found["roi"] = self.ratio_of("value_gained", "cost_added", a, minus_one=True)

@@ -138,8 +138,12 @@ class Cube:
 
         months = self.months
         arm, stratum, bucket = (np.repeat(place, months) for place in self.places)
-        columns = {"arm": np.array(self.arms)[arm], "stratum": np.array(self.strata)[stratum], "bucket": bucket,
-                   "month": np.tile(np.arange(months), len(self.cells))}  # fmt: skip
+        columns = {
+            "arm": np.array(self.arms)[arm],
+            "stratum": np.array(self.strata)[stratum],
+            "bucket": bucket,
+            "month": np.tile(np.arange(months), len(self.cells)),
+        }
         for name, sums in self.sums.items():
             by_month = sums if sums.ndim > 1 else np.pad(sums[:, None], ((0, 0), (0, months - 1)))
             columns[name] = by_month.ravel()
@@ -168,8 +172,10 @@ class Cube:
                 sums = {name: file[name] for name in file.files}
             about = json.loads(str(sums.pop("about")))
             if about["format"] > FORMAT:
-                raise WinbackError(f"{path} is of a newer version: its format is {about['format']}, this one reads "
-                                   f"{FORMAT}. Install the newer one, or make it again: {again}.")  # fmt: skip
+                raise WinbackError(
+                    f"{path} is of a newer version: its format is {about['format']}, this one reads "
+                    f"{FORMAT}. Install the newer one, or make it again: {again}."
+                )
             known: dict[str, Any] = {
                 name: TypeAdapter(kind).validate_python(about[name]) for name, kind in ABOUT.items()
             }
@@ -178,5 +184,12 @@ class Cube:
             raise WinbackError(f"{path} is no cube of this version: {error}. Make it again: {again}.") from None
 
 
-ABOUT: dict[str, Any] = {"arms": tuple[str, ...], "strata": tuple[str, ...], "dated": bool, "contacts_known": bool,
-         "margin_share": float, "accounts": tuple[Account, ...], "last_purchase": date | None}  # fmt: skip
+ABOUT: dict[str, Any] = {
+    "arms": tuple[str, ...],
+    "strata": tuple[str, ...],
+    "dated": bool,
+    "contacts_known": bool,
+    "margin_share": float,
+    "accounts": tuple[Account, ...],
+    "last_purchase": date | None,
+}

@@ -147,8 +147,12 @@ class Reading:
     @property
     def df(self) -> int:
         """Degrees of freedom of the jackknife: buckets, or customers where an arm has fewer, less one."""
-        smallest, buckets = int(self.cube.by_arm("assigned").min()), BUCKETS
-        return max(1, min(buckets, smallest) - 1)
+        return max(1, min(BUCKETS, int(self.assigned.min())) - 1)
+
+    @cached_property
+    def assigned(self) -> NDArray[np.int64]:
+        """Customers of each arm: (arms,)."""
+        return self.cube.by_arm("assigned")
 
     @cached_property
     def money(self) -> dict[str, Replicates]:
@@ -304,7 +308,7 @@ class Reading:
         )
 
     def _n(self, a: int) -> int:
-        return int(self.cube.by_arm("assigned")[a])
+        return int(self.assigned[a])
 
 
 def ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
@@ -315,7 +319,7 @@ def ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
 def returned_counts(cube: Cube, *, arms: list[int], window_months: int) -> tuple[int, int]:
     """Return (returned, watched): who bought again within the window, of those watched to its end."""
     month = min(window_months, cube.months) - 1
-    returned, watched = (int(cube.by_arm(name)[arms, month].sum()) for name in ("returned", "followed"))
+    returned, watched = (int(cube.by_arm(cube.sums[name][:, month])[arms].sum()) for name in ("returned", "followed"))
     return returned, watched
 
 

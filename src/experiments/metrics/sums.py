@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -112,9 +113,10 @@ class Cube:
     def _by(self, of: str | NDArray[Any], group: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[Any]:
         """Add up by group, cell after cell: the same bits whichever cells are empty."""
         sums = self.sums[of] if isinstance(of, str) else of
-        width = int(np.prod(sums.shape[1:]))
-        flat = np.zeros(int(np.prod(shape)) * width, sums.dtype)
-        np.add.at(flat, (group[:, None] * width + np.arange(width)).ravel(), sums.ravel())
+        width = math.prod(sums.shape[1:])
+        flat = np.zeros(math.prod(shape) * width, sums.dtype)
+        place = group if width == 1 else (group[:, None] * width + np.arange(width)).ravel()
+        np.add.at(flat, place, sums.ravel())
         return flat.reshape(*shape, *sums.shape[1:])
 
     def left_out(self, of: str | NDArray[Any]) -> Floats:

@@ -35,7 +35,7 @@ def _full(name: str, meaning: str) -> property:
     return property(full, doc=meaning)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Cube:
     """Sums of a test, kept for the cells (arm, stratum, bucket) that have customers. Money in minor units.
 
@@ -122,8 +122,7 @@ class Cube:
     def left_out(self, of: str | NDArray[Any]) -> Floats:
         """Return sums over strata with every bucket left out in turn: the replicates of the jackknife.
 
-        Shape (1 + buckets, arms, ...): row 0 is everything, row
-        1 + b everything but bucket b.
+        Shape (1 + buckets, arms, ...): row 0 is everything, row 1 + b everything but bucket b.
         """
         by_bucket = np.moveaxis(self.by_bucket(of), 1, 0)
         total = by_bucket.sum(axis=0)
@@ -150,6 +149,17 @@ class Cube:
             by_month = sums if sums.ndim > 1 else np.pad(sums[:, None], ((0, 0), (0, months - 1)))
             columns[name] = by_month.ravel()
         return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        return f"Cube(arms={self.arms}, strata={len(self.strata)}, cells={len(self.cells)}, months={self.months})"
+
+    def _repr_html_(self) -> str:
+        """Return the sums of each arm over all months, as a notebook shows them. Money in minor units."""
+        import pandas as pd
+
+        shown = ("assigned", "attempts", "reached", "accepted", "value", "cost")
+        sums = {name: self.by_arm(name).reshape(len(self.arms), -1).sum(axis=1) for name in shown}
+        return str(pd.DataFrame(sums, index=list(self.arms)).to_html())
 
     def write(self, path: str | Path) -> None:
         """Write the cube to a file (numpy's npz), whole or not at all; `load` gives it back to the last digit."""

@@ -598,6 +598,13 @@ def test_the_table_of_a_cube_adds_up_to_its_sums_and_names_nobody(small_telecom,
     assert "customer_id" not in frame
 
 
+def test_a_cube_shows_its_size_and_its_sums_by_arm(toy):
+    cube = make_cube(*toy())
+    assert repr(cube) == "Cube(arms=('hold', 'A'), strata=1, cells=6, months=3)"
+    assert "<th>A</th>" in cube._repr_html_()
+    assert "6800" in cube._repr_html_()  # cents of A: 1700 + 6500 - 1400
+
+
 def test_sums_by_arm_stratum_and_bucket_are_those_of_the_full_array(small_telecom, telecom_sheet):
     cube = make_cube(telecom_sheet, small_telecom)
     for name in cube.sums:

@@ -17,7 +17,6 @@ from telecom_truth import draw_cube
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
-from experiments.metrics.cube import Cube
 from experiments.metrics.retention import Mix, curve_of_acceptors, life_table, mix_of_assigned
 from experiments.simulate import telecom
 from experiments.stats.intervals import proportion
@@ -406,12 +405,8 @@ def test_standardised_curves_are_of_the_mix_of_all_assigned(cube, true_curves, a
 
 def test_a_mix_of_one_stratum_changes_nothing():
     whole = draw_cube(BASE, 500, rng=np.random.default_rng(1))
-    merged = {
-        field.name: getattr(whole, field.name).sum(axis=1, keepdims=True)
-        for field in dataclasses.fields(Cube)
-        if isinstance(getattr(whole, field.name), np.ndarray)
-    }
-    one = dataclasses.replace(whole, strata=("all",), **merged)
+    merged = {name: full.sum(axis=1, keepdims=True) for name, full in full_sums(whole).items()}
+    one = folded(dataclasses.replace(whole, strata=("all",)), merged)
     mix = mix_of_assigned(one, arms=OFFERS)
     assert mix == Mix(weights=(1.0,), covered=1.0)
     plain, standardised = (curve_of_acceptors(one, arm=1, mix=m) for m in (None, mix))

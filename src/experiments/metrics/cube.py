@@ -52,8 +52,10 @@ def make_cube(
             return _dated(con, sheet, folder or Path(), months=months)
         if "outcomes" in sheet.tables:
             return _undated(con, sheet, folder or Path())
-    raise WinbackError("The sheet names neither `purchases` nor `outcomes`: without results there is no readout. "
-                       "Add one of them under `tables`.")  # fmt: skip
+    raise WinbackError(
+        "The sheet names neither `purchases` nor `outcomes`: without results there is no readout. "
+        "Add one of them under `tables`."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,9 @@ def put_on_clock(
 ) -> Clocked:
     """Read assignments, contacts and purchases, and count each customer's months from its assignment."""
     until = sheet.followed_until
-    purchases = read(con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals,
-                     needed=["margin"])  # fmt: skip
+    purchases = read(
+        con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals, needed=["margin"]
+    )
     if until is None:
         raise WinbackError(
             "The sheet does not say how far the data reach. Write `followed_until:` with the first day they know "
@@ -91,9 +94,14 @@ def put_on_clock(
     total = "sum(value)" if totals else "0"  # of a customer: winsorising and the drivers ask for it
     con.execute(statements("cube")["lives"].format(outside=months, total=total))
     return Clocked(
-        strata=strata, months=months, value=value, price="amount" if beside else "value", purchases=purchases,
-        contacts=contacts, others=tuple(accounts),
-    )  # fmt: skip
+        strata=strata,
+        months=months,
+        value=value,
+        price="amount" if beside else "value",
+        purchases=purchases,
+        contacts=contacts,
+        others=tuple(accounts),
+    )
 
 
 def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months: int) -> Cube:
@@ -114,10 +122,13 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
         sums={name: grid.total(assigned, name) for name in ("assigned", "attempts", "reached")}
         | _lives(con, sheet, grid, assigned, known=known)
         | _money(con, sheet, grid, values, customers=customers, price=clocked.price, known=known),
-        accounts=(*clocked.others, _purchases_account(clocked.purchases, values, months),
-                  *([contacts] if contacts else [])),
+        accounts=(
+            *clocked.others,
+            _purchases_account(clocked.purchases, values, months),
+            *([contacts] if contacts else []),
+        ),
         last_purchase=clocked.purchases.last,
-    )  # fmt: skip
+    )
 
 
 def _lives(
@@ -155,8 +166,10 @@ def _money(
     if sheet.winsorise:
         cap = _cap(con, steps["cap"], customers=customers)
         capped = value - grid.by_month(_rows(con, steps["excess_sums"].format(cap=cap, outside=months)), "excess")
-    paid = {f"paid_{length}": steps["paid_sums"].format(price=price, upto=length or months, outside=months)
-            for length in percentages(sheet.every_offer)}  # fmt: skip
+    paid = {
+        f"paid_{length}": steps["paid_sums"].format(price=price, upto=length or months, outside=months)
+        for length in percentages(sheet.every_offer)
+    }
     return {
         "value": value,
         "value_capped": capped,
@@ -193,8 +206,14 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
                       note="; ".join(filter(None, (outcomes.note, unknown))))  # fmt: skip
     once = {"assigned": total, "accepted": found["accepted"], "before": np.zeros_like(total)}
     once |= {name: grid.total(assigned, name) for name in ("attempts", "reached")}
-    monthly = {"followed": total, "returned": found["returned"], "value": found["value"], "cost": found["cost"],
-               "value_capped": found["capped"], "value_accepted": found["value_accepted"]}  # fmt: skip
+    monthly = {
+        "followed": total,
+        "returned": found["returned"],
+        "value": found["value"],
+        "cost": found["cost"],
+        "value_capped": found["capped"],
+        "value_accepted": found["value_accepted"],
+    }
     monthly |= {f"paid_{length}": found["value_accepted"] for length in percentages(offers)}
     return Cube(
         arms=tuple(sheet.arms),
@@ -203,10 +222,11 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         contacts_known=contacts is not None,
         margin_share=sheet.margin_share,
         cells=grid.cells,
-        sums=once | {name: part[:, None] for name, part in monthly.items()}
+        sums=once
+        | {name: part[:, None] for name, part in monthly.items()}
         | dict.fromkeys(("active", "ended", "stayed"), none),
         accounts=(*accounts, account, *([contacts] if contacts else [])),
-    )  # fmt: skip
+    )
 
 
 def _assigned(
@@ -219,14 +239,18 @@ def _assigned(
     account = read(con, "assignments", sheet.tables["assignments"], folder=folder, needed=needed)
     columns = columns_of(con, "assignments")
     if sheet.dated and "at" not in columns:
-        raise WinbackError("Table assignments has no column 'at': the clock of a customer starts at its assignment. "
-                           "Map it: `columns: {at: <name in the file>}`.")  # fmt: skip
+        raise WinbackError(
+            "Table assignments has no column 'at': the clock of a customer starts at its assignment. "
+            "Map it: `columns: {at: <name in the file>}`."
+        )
     same_ids(con, "assignments", results)
     where = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
     kept = con.execute(f"SELECT count(*) FROM assignments WHERE {where}").fetchall()[0][0]
     if kept == 0:
-        raise WinbackError(f"Table assignments has no row of experiment {sheet.experiment!r}. "
-                           "Check `experiment:` in the sheet against the column experiment.")  # fmt: skip
+        raise WinbackError(
+            f"Table assignments has no row of experiment {sheet.experiment!r}. "
+            "Check `experiment:` in the sheet against the column experiment."
+        )
     bucket = "bucket" if "bucket" in columns else sql("bucket", seed=sheet.seed, buckets=BUCKETS)
     con.execute(
         f"CREATE TEMP VIEW assigned AS SELECT customer_id, arm, {bucket} AS bucket, "
@@ -248,14 +272,20 @@ def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
     total = sum(pair[4] for pair in pairs)
     for arm in sorted({pair[0] for pair in pairs} - set(sheet.arms)):
         rows = sum(pair[4] for pair in pairs if pair[0] == arm)
-        raise WinbackError(f"Table assignments, column 'arm': {rows:,} of {total:,} rows are in an arm {arm!r} that is "
-                           f"not in the sheet. {did_you_mean(arm, sheet.arms)}")  # fmt: skip
+        raise WinbackError(
+            f"Table assignments, column 'arm': {rows:,} of {total:,} rows are in an arm {arm!r} that is "
+            f"not in the sheet. {did_you_mean(arm, sheet.arms)}"
+        )
     for arm in sorted(set(sheet.arms) - {pair[0] for pair in pairs}):
-        raise WinbackError(f"Arm {arm!r} of the sheet has no customers in the table assignments. "
-                           "Remove it from `arms`, or check its spelling there.")  # fmt: skip
+        raise WinbackError(
+            f"Arm {arm!r} of the sheet has no customers in the table assignments. "
+            "Remove it from `arms`, or check its spelling there."
+        )
     if any(pair[2] < 0 or pair[3] >= BUCKETS for pair in pairs):
-        raise WinbackError(f"Table assignments has values of bucket outside 0 to {BUCKETS - 1}. Leave the column out: "
-                           "buckets are then made from the seed.")  # fmt: skip
+        raise WinbackError(
+            f"Table assignments has values of bucket outside 0 to {BUCKETS - 1}. Leave the column out: "
+            "buckets are then made from the seed."
+        )
     strata = tuple(sorted({pair[1] for pair in pairs}))
     odd = [label for label in strata if sheet.strata and len(label.split(SEPARATOR)) != len(sheet.strata)]
     if odd:
@@ -272,8 +302,10 @@ def _cells(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[str, ...]:
         )
     pairs = list(product(sheet.arms, strata))
     con.execute("CREATE TEMP TABLE cells (arm VARCHAR, stratum VARCHAR, cell INTEGER)")
-    con.execute("INSERT INTO cells SELECT unnest(?), unnest(?), unnest(?)",
-                [[arm for arm, _ in pairs], [stratum for _, stratum in pairs], list(range(len(pairs)))])  # fmt: skip
+    con.execute(
+        "INSERT INTO cells SELECT unnest(?), unnest(?), unnest(?)",
+        [[arm for arm, _ in pairs], [stratum for _, stratum in pairs], list(range(len(pairs)))],
+    )
     return strata
 
 
@@ -292,16 +324,20 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
         else f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
     }
     if not known:
-        con.execute("CREATE TEMP VIEW nobody AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "
-                    "FROM assigned WHERE FALSE")  # fmt: skip
+        con.execute(
+            "CREATE TEMP VIEW nobody AS SELECT customer_id, 0 AS attempts, 0 AS reached, 0 AS accepted "
+            "FROM assigned WHERE FALSE"
+        )
         con.execute(steps["followed"].format(attempts="nobody", **settings))
         return None
     account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
     same_ids(con, "contacts", "assignments")
     columns = columns_of(con, "contacts")
     if "accepted_at" not in columns:
-        raise WinbackError("Table contacts has no column 'accepted_at': who said yes? Map it in the sheet: "
-                           "`columns: {accepted_at: <name in the file>}`.")  # fmt: skip
+        raise WinbackError(
+            "Table contacts has no column 'accepted_at': who said yes? Map it in the sheet: "
+            "`columns: {accepted_at: <name in the file>}`."
+        )
     this = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
     for attempts in ("once", "several"):
         reached = "reached" if "reached" in columns else "TRUE"
@@ -374,8 +410,10 @@ class _Grid:
 
 
 def _purchases_account(purchases: Account, values: Rows, months: int) -> Account:
-    counts = {name: int(values["purchases"][test].sum()) for name, test in (
-        ("before", values["month"] < 0), ("after", values["month"] >= months))}  # fmt: skip
+    counts = {
+        name: int(values["purchases"][test].sum())
+        for name, test in (("before", values["month"] < 0), ("after", values["month"] >= months))
+    }
     matched = int(values["purchases"].sum())
     return Account(
         table="purchases",

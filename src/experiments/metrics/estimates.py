@@ -111,8 +111,13 @@ METRICS = {
         meaning=later("Months from the assignment until the value gained so far reaches the cost added so far. "
                       "Jackknife; none where it does not within the horizon.")),
 }  # fmt: skip
-GAINED = {"returned": "lift", "months": "months_gained", "active": "active_gained", "value": "value_gained",
-          "cost": "cost_added"}  # fmt: skip
+GAINED = {
+    "returned": "lift",
+    "months": "months_gained",
+    "active": "active_gained",
+    "value": "value_gained",
+    "cost": "cost_added",
+}
 VALUES = ("value", "value_capped", "value_accepted")
 SIMULTANEOUS = ("lift", "months_gained", "active_gained", "value_gained", "cost_added", "net")
 
@@ -142,8 +147,12 @@ class Reading:
     @property
     def df(self) -> int:
         """Degrees of freedom of the jackknife: buckets, or customers where an arm has fewer, less one."""
-        smallest, buckets = int(self.cube.by_arm("assigned").min()), BUCKETS
-        return max(1, min(buckets, smallest) - 1)
+        return max(1, min(BUCKETS, int(self.assigned.min())) - 1)
+
+    @cached_property
+    def assigned(self) -> NDArray[np.int64]:
+        """Customers of each arm: (arms,)."""
+        return self.cube.by_arm("assigned")
 
     @cached_property
     def money(self) -> dict[str, Replicates]:
@@ -189,15 +198,13 @@ class Reading:
     @cached_property
     def critical(self) -> dict[str, float]:
         """The critical value that holds for all offers at once, for each gain."""
-        degrees = {
-            name: math.inf if name == "lift" else float(self.df) for name in SIMULTANEOUS if name in self.numbers
-        }
-        return {
-            name: simultaneous_quantile(
-                jackknife_covariance(self.numbers[name][1:, self.offers]),
-                df=df, level=self.sheet.level, seed=self.sheet.seed)
-            for name, df in degrees.items()
-        }  # fmt: skip
+        found = {}
+        for name in SIMULTANEOUS:
+            if name in self.numbers:
+                covariance = jackknife_covariance(self.numbers[name][1:, self.offers])
+                df = math.inf if name == "lift" else float(self.df)
+                found[name] = simultaneous_quantile(covariance, df=df, level=self.sheet.level, seed=self.sheet.seed)
+        return found
 
     @property
     def variance_saved(self) -> float | None:
@@ -225,13 +232,22 @@ class Reading:
         se = math.sqrt(share_variance(x, watched) / watched) if watched else None
         found = {"returned": replace(proportion(x, watched, level=level), se=se)}
         if self.cube.contacts_known:  # unreachable is not a refusal, a yes is not yet a purchase
-            found |= {name: proportion(int(self.cube.by_arm(name)[a]), n, level=level)
-                      for name in ("reached", "accepted")}  # fmt: skip
+            found |= {
+                name: proportion(int(self.cube.by_arm(name)[a]), n, level=level) for name in ("reached", "accepted")
+            }
         return found
 
     def _gains(self, a: int) -> dict[str, Estimate]:
-        alone = ("months_gained", "active_gained", "value_gained", "cost_added", "net", "net_winsorised",
-                 "net_adjusted", "break_even")  # fmt: skip
+        alone = (
+            "months_gained",
+            "active_gained",
+            "value_gained",
+            "cost_added",
+            "net",
+            "net_winsorised",
+            "net_adjusted",
+            "break_even",
+        )
         found = {name: self.jackknifed(name, a) for name in alone if name in self.numbers}
         found["lift"] = self.lift([a])
         found["roi"] = self.ratio_of("value_gained", "cost_added", a, minus_one=True)
@@ -292,7 +308,7 @@ class Reading:
         )
 
     def _n(self, a: int) -> int:
-        return int(self.cube.by_arm("assigned")[a])
+        return int(self.assigned[a])
 
 
 def ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
@@ -303,7 +319,7 @@ def ratio(numerator: Replicates, denominator: Replicates) -> Replicates:
 def returned_counts(cube: Cube, *, arms: list[int], window_months: int) -> tuple[int, int]:
     """Return (returned, watched): who bought again within the window, of those watched to its end."""
     month = min(window_months, cube.months) - 1
-    returned, watched = (int(cube.by_arm(name)[arms, month].sum()) for name in ("returned", "followed"))
+    returned, watched = (int(cube.by_arm(cube.sums[name][:, month])[arms].sum()) for name in ("returned", "followed"))
     return returned, watched
 
 

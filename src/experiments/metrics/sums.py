@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -34,7 +35,7 @@ def _full(name: str, meaning: str) -> property:
     return property(full, doc=meaning)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Cube:
     """Sums of a test, kept for the cells (arm, stratum, bucket) that have customers. Money in minor units.
 
@@ -112,16 +113,16 @@ class Cube:
     def _by(self, of: str | NDArray[Any], group: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[Any]:
         """Add up by group, cell after cell: the same bits whichever cells are empty."""
         sums = self.sums[of] if isinstance(of, str) else of
-        width = int(np.prod(sums.shape[1:]))
-        flat = np.zeros(int(np.prod(shape)) * width, sums.dtype)
-        np.add.at(flat, (group[:, None] * width + np.arange(width)).ravel(), sums.ravel())
+        width = math.prod(sums.shape[1:])
+        flat = np.zeros(math.prod(shape) * width, sums.dtype)
+        place = group if width == 1 else (group[:, None] * width + np.arange(width)).ravel()
+        np.add.at(flat, place, sums.ravel())
         return flat.reshape(*shape, *sums.shape[1:])
 
     def left_out(self, of: str | NDArray[Any]) -> Floats:
         """Return sums over strata with every bucket left out in turn: the replicates of the jackknife.
 
-        Shape (1 + buckets, arms, ...): row 0 is everything, row
-        1 + b everything but bucket b.
+        Shape (1 + buckets, arms, ...): row 0 is everything, row 1 + b everything but bucket b.
         """
         by_bucket = np.moveaxis(self.by_bucket(of), 1, 0)
         total = by_bucket.sum(axis=0)
@@ -138,12 +139,27 @@ class Cube:
 
         months = self.months
         arm, stratum, bucket = (np.repeat(place, months) for place in self.places)
-        columns = {"arm": np.array(self.arms)[arm], "stratum": np.array(self.strata)[stratum], "bucket": bucket,
-                   "month": np.tile(np.arange(months), len(self.cells))}  # fmt: skip
+        columns = {
+            "arm": np.array(self.arms)[arm],
+            "stratum": np.array(self.strata)[stratum],
+            "bucket": bucket,
+            "month": np.tile(np.arange(months), len(self.cells)),
+        }
         for name, sums in self.sums.items():
             by_month = sums if sums.ndim > 1 else np.pad(sums[:, None], ((0, 0), (0, months - 1)))
             columns[name] = by_month.ravel()
         return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        return f"Cube(arms={self.arms}, strata={len(self.strata)}, cells={len(self.cells)}, months={self.months})"
+
+    def _repr_html_(self) -> str:
+        """Return the sums of each arm over all months, as a notebook shows them. Money in minor units."""
+        import pandas as pd
+
+        shown = ("assigned", "attempts", "reached", "accepted", "value", "cost")
+        sums = {name: self.by_arm(name).reshape(len(self.arms), -1).sum(axis=1) for name in shown}
+        return str(pd.DataFrame(sums, index=list(self.arms)).to_html())
 
     def write(self, path: str | Path) -> None:
         """Write the cube to a file (numpy's npz), whole or not at all; `load` gives it back to the last digit."""
@@ -168,8 +184,10 @@ class Cube:
                 sums = {name: file[name] for name in file.files}
             about = json.loads(str(sums.pop("about")))
             if about["format"] > FORMAT:
-                raise WinbackError(f"{path} is of a newer version: its format is {about['format']}, this one reads "
-                                   f"{FORMAT}. Install the newer one, or make it again: {again}.")  # fmt: skip
+                raise WinbackError(
+                    f"{path} is of a newer version: its format is {about['format']}, this one reads "
+                    f"{FORMAT}. Install the newer one, or make it again: {again}."
+                )
             known: dict[str, Any] = {
                 name: TypeAdapter(kind).validate_python(about[name]) for name, kind in ABOUT.items()
             }
@@ -178,5 +196,12 @@ class Cube:
             raise WinbackError(f"{path} is no cube of this version: {error}. Make it again: {again}.") from None
 
 
-ABOUT: dict[str, Any] = {"arms": tuple[str, ...], "strata": tuple[str, ...], "dated": bool, "contacts_known": bool,
-         "margin_share": float, "accounts": tuple[Account, ...], "last_purchase": date | None}  # fmt: skip
+ABOUT: dict[str, Any] = {
+    "arms": tuple[str, ...],
+    "strata": tuple[str, ...],
+    "dated": bool,
+    "contacts_known": bool,
+    "margin_share": float,
+    "accounts": tuple[Account, ...],
+    "last_purchase": date | None,
+}

@@ -20,7 +20,7 @@ from experiments.common.estimate import Estimate, missing
 from experiments.metrics.cube import Cube
 from experiments.metrics.money import discount_factors, ledger_of
 from experiments.sheet.sheet import SEPARATOR, Sheet
-from experiments.stats.intervals import holm, jackknife_covariance, t_interval, t_quantile
+from experiments.stats.intervals import holm, t_interval, t_quantile
 from experiments.stats.meta_analysis import moment_variance
 
 if TYPE_CHECKING:
@@ -79,8 +79,9 @@ def followed_up(cube: Cube, monthly: Floats | Counts, *, first: int = 0) -> Floa
     whole = watched.sum(axis=1, keepdims=True)
     if not whole.all():
         longest = first + int((whole == 0).any(axis=(0, 1)).argmax())
-        raise WinbackError(f"In some arm nobody was watched for {longest + 1} months: choose a horizon of {longest} or "
-                           "less, or wait.")  # fmt: skip
+        raise WinbackError(
+            f"In some arm nobody was watched for {longest + 1} months: choose a horizon of {longest} or less, or wait."
+        )
     thin = watched < THIN
     weight = np.where(thin, at_start.sum(axis=1, keepdims=True) / whole, at_start / np.maximum(watched, 1))
     mean = np.where(thin, sums.sum(axis=1, keepdims=True) / whole, sums / np.maximum(watched, 1))
@@ -138,8 +139,10 @@ def outcome_of(cube: Cube, sheet: Sheet, *, name: str = "net") -> Outcome:
     if name not in OUTCOMES:
         raise WinbackError(f"There is no outcome {name!r} of segments. {did_you_mean(name, OUTCOMES)}")
     if sheet.holdout is None:
-        raise WinbackError(f"Experiment {sheet.experiment!r} has no holdout, so nobody knows the gain of an offer in "
-                           "any segment. Keep a holdout in the next test and name it: `holdout: <arm>`.")  # fmt: skip
+        raise WinbackError(
+            f"Experiment {sheet.experiment!r} has no holdout, so nobody knows the gain of an offer in "
+            "any segment. Keep a holdout in the next test and name it: `holdout: <arm>`."
+        )
     unit, sums = OUTCOMES[name]
     parts = {len(stratum.split(SEPARATOR)) for stratum in cube.strata}
     shares = np.array([sheet.arms[arm].share for arm in cube.arms])
@@ -164,8 +167,10 @@ def segments_of(outcome: Outcome, *, factor: str) -> tuple[tuple[str, ...], NDAr
     names = factor.split(SEPARATOR) if factor != EVERYONE else []
     for name in names:
         if name not in outcome.factors:
-            raise WinbackError(f"{name!r} is no registered segment: segments are known before the assignment. "
-                               f"{did_you_mean(name, outcome.factors)}")  # fmt: skip
+            raise WinbackError(
+                f"{name!r} is no registered segment: segments are known before the assignment. "
+                f"{did_you_mean(name, outcome.factors)}"
+            )
     places = [outcome.factors.index(name) for name in names]
     labels = [SEPARATOR.join(stratum.split(SEPARATOR)[place] for place in places) or ALL for stratum in outcome.strata]
     segments = tuple(dict.fromkeys(labels))
@@ -239,8 +244,9 @@ def _cells(total: Floats, count: Floats) -> tuple[Floats, Floats, Floats]:
     customers, filled = count.sum(axis=-1), (count > 0).sum(axis=-1)
     known = np.where((customers >= LEAST) & (filled > 1), customers, np.nan)
     left = (total.sum(axis=-1, keepdims=True) - total) / (known[..., None] - count)
-    flat = left.reshape(-1, left.shape[-1]).T
-    variance = jackknife_covariance(flat).diagonal().reshape(known.shape)
+    buckets, centred = left.shape[-1], left - left.mean(axis=-1, keepdims=True)
+    # The diagonal of `jackknife_covariance` alone: the whole grows with the square of the segments.
+    variance = (buckets - 1) / buckets * np.einsum("asb,asb->as", centred, centred)
     return total.sum(axis=-1) / known, variance, np.where(np.isnan(known), np.nan, filled - 1.0)
 
 

@@ -49,8 +49,10 @@ class Limits:
     def of(cls, customers: int, *, budget: float | None = None, calls: int | None = None) -> Limits:
         """Return the limits of a campaign: money and calls in total, for a list of so many customers."""
         if customers < 1 or (budget or 0) < 0 or (calls or 0) < 0:
-            raise WinbackError(f"A campaign of {customers} customers with a budget of {budget} and {calls} calls "
-                               "cannot be planned: give at least one customer and no negative limit.")  # fmt: skip
+            raise WinbackError(
+                f"A campaign of {customers} customers with a budget of {budget} and {calls} calls "
+                "cannot be planned: give at least one customer and no negative limit."
+            )
         return cls(
             budget=None if budget is None else budget / customers,
             contacted=None if calls is None else calls / customers,
@@ -88,16 +90,18 @@ def learn(outcome: Outcome, *, factor: str, cost: Outcome | None = None, limits:
     """
     limits = limits or Limits()
     if not outcome.single:
-        raise WinbackError("Every offer of the test is tailored, so a policy has none to choose from. Test the single "
-                           "offers too.")  # fmt: skip
+        raise WinbackError(
+            "Every offer of the test is tailored, so a policy has none to choose from. Test the single offers too."
+        )
     found = effects(outcome, factor=factor, offers=outcome.single)
     gain = np.vstack((np.zeros(len(found.segments)), np.nan_to_num(found.shrunk)))  # nothing known: no offer
     if limits.none:
         given = np.eye(len(gain))[gain.argmax(axis=0)]
     else:
         if limits.budget is not None and cost is None:
-            raise WinbackError("A budget needs the cost of the offers: learn(..., cost=outcome_of(cube, sheet, "
-                               'name="cost")).')  # fmt: skip
+            raise WinbackError(
+                'A budget needs the cost of the offers: learn(..., cost=outcome_of(cube, sheet, name="cost")).'
+            )
         spend = None if cost is None else np.nan_to_num(effects(cost, factor=factor, offers=cost.single).shrunk)
         given = allocate(gain[1:].T, share=found.share, cost=None if spend is None else spend.T, limits=limits)
     return Policy(

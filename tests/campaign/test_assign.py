@@ -11,6 +11,8 @@ from experiments import find_lost, read_out
 from experiments.campaign.assign import assign_test
 from experiments.campaign.ledger import open_ledger
 from experiments.common.errors import WinbackError
+from experiments.report.wording.checks import worded
+from experiments.report.wording.verdict import worded_verdict
 from experiments.sheet.locked_plan import lock, read_plan
 
 DAY = date(2024, 1, 2)
@@ -102,7 +104,7 @@ def test_a_readout_tells_what_is_not_as_planned(company, small_telecom):
     (sheet.parent / "plan.yml").unlink()
     sheet.write_text(text)
     plan, _ = lock(sheet, cohort=cohort, today=DAY)
-    check = next(check for check in read_out(sheet, horizon_months=12).checks if check.name == "As planned")
+    (check,) = [worded(check) for check in read_out(sheet, horizon_months=12).checks if check.key == "as_planned"]
     assert check.state == "warn"
     for part in ("horizon_months 12 instead of 24", "3,000 customers assigned instead of 1,000", plan.sha256[:12]):
         assert part in check.reason
@@ -283,8 +285,9 @@ def test_arms_that_are_not_as_planned_stop_the_readout(company, small_telecom):
     for rows, tone in ((full, "pass"), (f"{full} WHERE arm <> 'holdout' OR customer_id % 3 > 0", "stop")):
         duckdb.sql(f"COPY ({rows}) TO '{sheet.parent / 'assignments.parquet'}' (FORMAT parquet)")
         readout = read_out(sheet, horizon_months=6)
-        found = next(check for check in readout.checks if check.name == "Sample ratio")
+        found = next(check for check in readout.checks if check.key == "sample_ratio")
         assert found.state == tone
-    assert readout.verdict.word == "Do not use these numbers"
-    assert "do not have the planned shares" in readout.verdict.sentence
-    assert "correct the planned shares" in readout.verdict.detail
+    told = worded_verdict(readout)
+    assert told.word == "Do not use these numbers"
+    assert "do not have the planned shares" in told.sentence
+    assert "correct the planned shares" in told.detail

@@ -1,7 +1,7 @@
 """Several readouts: what may be pooled, what may not and why, and the page that says so."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,14 +9,15 @@ from telecom_truth import draw_cube
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
+from experiments.common.finding import Finding
 from experiments.common.language import speaking
 from experiments.compare.pool import POOLED, pool_readouts
 from experiments.metrics.estimates import METRICS, Reading
-from experiments.readout.checks import Check
 from experiments.readout.readout import Arm, Readout, read_cube
 from experiments.readout.verdict import Verdict
 from experiments.report import compare as page
 from experiments.report.figures.compare import forest
+from experiments.report.wording.verdict import headline
 from experiments.simulate.telecom import world
 from experiments.stats.intervals import jackknife_covariance, t_quantile
 
@@ -38,12 +39,18 @@ def offer(name, *, net, lift=0.41, **more):
 HOLDOUT = Arm(name="none", label="No offer", holdout=True, assigned=900, estimates={}, simultaneous={}, active=())
 
 
+def written(word, tone):
+    """Return a verdict as an earlier version wrote it."""
+    facts = {"word": word, "sentence": "So it is.", "detail": ""}
+    return Verdict(kind="as_written", tone=tone, remarks=(Finding(key="as_written", state="pass", facts=facts),))
+
+
 def readout(name, *offers, **changes):
-    nothing = dict.fromkeys(Readout.__dataclass_fields__)
+    nothing = dict.fromkeys(field.name for field in fields(Readout))
     about = {
         "experiment": name, "currency": "USD", "objective": "profit", "horizon_months": 24, "window_months": 12,
         "discount_rate": 0.1, "level": 0.95, "dated": True, "arms": (HOLDOUT, *offers), "checks": (),
-        "question": "Which?", "verdict": Verdict(word="Choose", tone="go", sentence="It earns most."), "accounts": (),
+        "question": "Which?", "verdict": written("Choose", "go"), "accounts": (),
     }  # fmt: skip
     return Readout(**nothing | about | changes)
 
@@ -161,7 +168,7 @@ def test_one_odd_test_of_many_leaves_a_short_note_and_the_others_pooled():
 def apart(*words):
     """Return tests of a discount that were all read to another horizon, each with its verdict."""
     return [readout(f"test {place}", offer("discount", net=-90.0 - place), horizon_months=24 - 6 * place,
-                    verdict=Verdict(word=word, tone="stop", sentence="It loses."))
+                    verdict=written(word, "stop"))
             for place, word in enumerate(words)]  # fmt: skip
 
 
@@ -206,10 +213,10 @@ def test_another_objective_changes_no_estimate():
 
 
 def test_a_stopped_test_does_not_count():
-    stop = Check(name="Sample ratio", state="stop", reason="The arms are not as planned.")
+    stop = Finding(key="sample_ratio", state="stop", facts={"p": 0.0})
     known = pool_readouts(three(checks=(stop,)))
     assert known.experiments == ("spring", "summer")
-    assert known.notes == ("autumn does not count: Sample ratio. The arms are not as planned.",)
+    assert known.notes[0].startswith("autumn does not count: sample_ratio.")
 
 
 @pytest.mark.parametrize(
@@ -332,12 +339,12 @@ def test_the_page_shows_every_offer_every_test_and_every_setting_that_differs():
 
 def test_the_verdict_of_a_test_is_told_in_the_language_of_the_page(reading):
     read = read_cube(reading.cube, reading.sheet)
-    assert read.verdict.word in words(page.within([read]))
+    assert headline(read) in words(page.within([read]))
     with speaking("ru"):
         said = words(page.within([read])) + words(page.settings([read], pool_readouts([read])))
-        told = read_cube(reading.cube, reading.sheet).verdict.word
+        told = headline(read)
     assert told in said
-    assert read.verdict.word not in said
+    assert headline(read) not in said
     assert "profit" not in said
 
 

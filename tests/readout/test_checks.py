@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
+from experiments.common.finding import Finding
 from experiments.metrics.cube import make_cube
-from experiments.readout.checks import CHECKS, Check, independence_p, leading, skewness
+from experiments.readout.checks import CHECKS, independence_p, lead, skewness
+from experiments.report.wording.checks import NAMES, WORDING, worded
 from experiments.simulate.telecom import WORLDS, simulate
 
 CUSTOMERS = 4_000
@@ -152,9 +154,12 @@ CASES = {
 def test_a_check_passes_warns_and_stops(cube_of, telecom_sheet, name, state):
     of_sheet, of_cube = CASES[name, state]
     found = CHECKS[name](of_sheet(telecom_sheet), of_cube(cube_of()))
-    assert found.state == state, found.reason
-    assert found.reason.endswith(".")
-    assert bool(found.todo) == (state != "pass")
+    told = worded(found)
+    assert (found.key, found.state) == (name, state), told.reason
+    assert told.reason.endswith(".")
+    assert bool(told.todo) == (state != "pass")
+    adapter = TypeAdapter(Finding)
+    assert adapter.validate_json(adapter.dump_json(found)) == found
 
 
 @pytest.mark.parametrize(("last", "state"), [(date(2026, 4, 29), "warn"), (date(2026, 4, 30), "pass"), (None, "pass")])
@@ -163,7 +168,8 @@ def test_a_sheet_that_promises_more_days_than_the_purchases_reach_is_told(cube_o
     found = CHECKS["read_date"](telecom_sheet, replace(cube_of(), last_purchase=last))
     assert found.state == state
     said = "The sheet says that the data reach to 2026-07-01, but nobody bought after 2026-04-29."
-    assert (found.reason == said and "Correct `followed_until:`" in found.todo) == (state == "warn")
+    told = worded(found)
+    assert (told.reason == said and "Correct `followed_until:`" in told.todo) == (state == "warn")
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -174,11 +180,16 @@ def test_a_check_says_in_its_docstring_when_it_warns_and_when_it_stops(name):
     assert (name, "pass") in CASES
 
 
-def test_every_check_has_a_name_of_its_own_and_survives_json(cube_of, telecom_sheet):
-    found = [check(telecom_sheet, cube_of()) for check in CHECKS.values()]
-    assert len({check.name for check in found}) == len(CHECKS)
-    adapter = TypeAdapter(list[Check])
-    assert adapter.validate_json(adapter.dump_json(found)) == found
+def test_every_check_has_a_name_and_sentences_of_its_own():
+    assert set(NAMES) == set(WORDING) == {*CHECKS, "as_planned"}
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+def test_what_an_earlier_version_wrote_of_a_check_stands_as_it_is():
+    facts = {"said": "Die Gruppen sind ungleich.", "cure": "Nachsehen."}
+    told = worded(Finding(key="sample_ratio", state="stop", facts=facts))
+    assert (told.name, told.state, told.reason, told.todo) == ("Sample ratio", "stop", *facts.values())
+    assert worded(Finding(key="One of my own", state="warn", facts=facts)).name == "One of my own"
 
 
 def test_renaming_and_reordering_the_arms_changes_no_state(cube_of, telecom_sheet):
@@ -193,18 +204,18 @@ def test_without_a_holdout_there_is_none_to_contaminate_and_nothing_to_decide(cu
     sheet = with_sheet(telecom_sheet, holdout=None)
     assert CHECKS["contamination"](sheet, cube_of()).state == "pass"
     assert CHECKS["power"](sheet, cube_of()).state == "pass"
-    assert "gross" in CHECKS["holdout"](sheet, cube_of()).todo
+    assert "gross" in worded(CHECKS["holdout"](sheet, cube_of())).todo
 
 
 def test_where_contacts_are_not_known_nobody_says_that_the_holdout_was_left_alone(cube_of, telecom_sheet):
     found = CHECKS["contamination"](telecom_sheet, replace(cube_of(), contacts_known=False))
-    assert (found.state, "nobody knows" in found.reason) == ("warn", True)
+    assert (found.state, "nobody knows" in worded(found).reason) == ("warn", True)
 
 
 def test_where_contacts_are_not_known_those_count_who_returned(cube_of, telecom_sheet):
     cube = replace(none_of(cube_of(), "returned"), contacts_known=False)
     found = CHECKS["zero_events"](telecom_sheet, cube)
-    assert found.reason == f"Nobody returned after {cube.arms[2]}."
+    assert worded(found).reason == f"Nobody returned after {cube.arms[2]}."
 
 
 def test_a_test_without_dates_is_checked_too(by_hand):
@@ -223,14 +234,15 @@ def test_a_test_without_dates_is_checked_too(by_hand):
 
 
 def test_one_contact_is_one_contact(cube_of, telecom_sheet):
-    assert CHECKS["contamination"](telecom_sheet, contacted(cube_of(), 1)).reason.startswith("1 contact went")
+    found = CHECKS["contamination"](telecom_sheet, contacted(cube_of(), 1))
+    assert worded(found).reason.startswith("1 contact went")
 
 
 # Simulated worlds.
 def test_drop_out_that_depends_on_the_arm_is_found(cube_of, telecom_sheet):
     found = CHECKS["even_follow_up"](telecom_sheet, cube_of("follow_up_by_arm"))
     assert found.state == "stop"
-    assert found.reason.startswith("Follow-up differs between arms")
+    assert worded(found).reason.startswith("Follow-up differs between arms")
 
 
 def test_whales_are_found_and_the_base_world_has_none(cube_of, telecom_sheet):
@@ -240,12 +252,12 @@ def test_whales_are_found_and_the_base_world_has_none(cube_of, telecom_sheet):
 
 def test_an_offer_that_nobody_accepts_is_found(cube_of, telecom_sheet):
     found = CHECKS["zero_events"](telecom_sheet, cube_of("zero_acceptances"))
-    assert (found.state, "Nobody accepted" in found.reason) == ("warn", True)
+    assert (found.state, "Nobody accepted" in worded(found).reason) == ("warn", True)
 
 
 def test_power_is_told_on_the_declared_objective(cube_of, telecom_sheet):
     found = {
-        objective: CHECKS["power"](with_sheet(telecom_sheet, objective=objective), cube_of()).reason
+        objective: worded(CHECKS["power"](with_sheet(telecom_sheet, objective=objective), cube_of())).reason
         for objective in ("returned", "profit")
     }
     assert "in the extra share who returned" in found["returned"]
@@ -291,27 +303,31 @@ def replicates(means, errors, *, buckets=4_000):
     return np.vstack((means, means + noise * np.array(errors) * math.sqrt(buckets / (buckets - 1))))
 
 
+def leading(means, errors, *, df=math.inf):
+    return lead(replicates(means, errors), df=df, level=0.95, seed=0)
+
+
 def test_the_detectable_difference_is_that_of_tea_tasting():
     # O10. Source: tea-tasting tests/metrics/test_mean.py: mean .47, variance .65566, 10,000 customers, power .8.
     error = math.sqrt(0.6556565656565659 / 5_000)
-    best, second, difference, detectable = leading(replicates([0.47, 0.50], [error, error]), df=math.inf, level=0.95)
-    assert (best, second, difference) == (1, 0, pytest.approx(0.03))
-    assert detectable == pytest.approx(0.04537464375458489, rel=1e-3)
+    found = leading([0.47, 0.50], [error, error])
+    assert (found.best, found.second, found.difference) == (1, 0, pytest.approx(0.03))
+    assert found.detectable == pytest.approx(0.04537464375458489, rel=1e-3)
 
 
 def test_a_single_offer_is_compared_with_doing_nothing():
-    best, second, difference, detectable = leading(replicates([3.0], [1.0]), df=math.inf, level=0.95)
-    assert (best, second, difference) == (0, None, 3)
-    assert detectable == pytest.approx(1.959964 + 0.841621, rel=1e-4)
+    found = leading([3.0], [1.0])
+    assert (found.best, found.second, found.difference) == (0, None, 3)
+    assert found.detectable == pytest.approx(1.959964 + 0.841621, rel=1e-4)
 
 
 def test_a_difference_as_large_as_the_detectable_one_is_found_in_eighty_percent_of_tests():
-    detectable = leading(replicates([0.0, 0.0, -50.0], [1.0, 1.0, 1.0]), df=math.inf, level=0.95)[3]
+    detectable = leading([0.0, 0.0, -50.0], [1.0, 1.0, 1.0]).detectable
     quantile = stats.studentized_range.ppf(0.95, 3, math.inf) / math.sqrt(2)
     found = np.random.default_rng(2).normal(detectable, math.sqrt(2), 20_000) / math.sqrt(2) > quantile
     assert found.mean() == pytest.approx(0.80, abs=0.015)
 
 
 def test_more_offers_need_more_for_the_same_power():
-    few = leading(replicates([0.0, 0.0], [1.0] * 2), df=199, level=0.95)[3]
-    assert leading(replicates([0.0] * 5, [1.0] * 5), df=199, level=0.95)[3] > 1.2 * few
+    few = leading([0.0, 0.0], [1.0] * 2, df=199).detectable
+    assert leading([0.0] * 5, [1.0] * 5, df=199).detectable > 1.2 * few

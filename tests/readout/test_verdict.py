@@ -1,6 +1,7 @@
 """Deciding: objectives, frontier, sweep, pairs, the winner's curse, verdicts; and the ways that must fail."""
 
 import math
+from dataclasses import fields
 from itertools import combinations
 
 import numpy as np
@@ -11,10 +12,24 @@ from pydantic import TypeAdapter
 from scipy import optimize, stats
 from welch import welch
 
+from experiments.common.finding import Finding
 from experiments.metrics.cube import make_cube
 from experiments.metrics.objectives import NOTHING, OBJECTIVES, Step, Sweep, Terms, frontier, scores, sweep, terms_of
-from experiments.readout.checks import Check
-from experiments.readout.verdict import Pair, Ranking, Shrunken, mean_pairs, rank, share_pairs, shrunken, verdict
+from experiments.readout.checks import CHECKS
+from experiments.readout.readout import Arm, Readout
+from experiments.readout.verdict import (
+    BEARS_ON,
+    TONES,
+    Pair,
+    Ranking,
+    Shrunken,
+    mean_pairs,
+    rank,
+    share_pairs,
+    shrunken,
+    verdict,
+)
+from experiments.report.wording.verdict import REMARKS, SENTENCES, WORDS, worded_verdict
 from experiments.stats.intervals import (
     jackknife_covariance,
     jackknife_ratio,
@@ -397,9 +412,9 @@ def test_shrinking_keeps_the_order_of_equally_noisy_offers_and_pulls_to_the_cent
     values = [estimate.value for estimate in found.estimates]
     assert np.argsort(values).tolist() == [2, 1, 0, 3]
     assert found.winner == "3"
-    assert found.centre < found.estimate.value < found.raw == 58
-    assert 2 < values[2] < found.centre
-    assert found.centre == pytest.approx(29.25, abs=0.5)
+    centre = 29.25  # their mean: all are equally noisy
+    assert centre < found.estimate.value < found.raw == 58
+    assert 2 < values[2] < centre
 
 
 def test_more_noise_pulls_more_and_no_noise_not_at_all():
@@ -420,7 +435,7 @@ def test_shrinking_has_no_unit_and_no_names():
     x = np.array([40.0, 17.0, 2.0, 58.0])
     found, scaled = shrink(x), shrink(1000 * x, 1e6 * NOISE)
     assert scaled.estimate.value == pytest.approx(1000 * found.estimate.value, rel=1e-9)
-    assert (scaled.estimate.low, scaled.spread) == pytest.approx((1000 * found.estimate.low, 1000 * found.spread))
+    assert scaled.estimate.low == pytest.approx(1000 * found.estimate.low)
     assert shrink(x + 500).estimate.value == pytest.approx(500 + found.estimate.value)
     assert shrink(x[::-1]).estimate.value == pytest.approx(found.estimate.value)
 
@@ -432,41 +447,71 @@ def sheet(telecom_sheet):
     return telecom_sheet.model_copy(update={"arms": arms})
 
 
-def decide(sheet, means, error, *, tolerance=0.0, objective="profit", left_out=(), checks=(), **told):
+def readout_of(sheet, ranking, checks, found, customers):
+    """Return a readout that knows what its verdict needs, and nothing else."""
+    about = {"holdout": False, "estimates": {}, "simultaneous": {}, "active": ()}
+    assigned = [customers] + [0] * len(sheet.arms)
+    arms = tuple(Arm(name=name, label=offer.label or name, assigned=n, **about)
+                 for n, (name, offer) in zip(assigned, sheet.arms.items(), strict=False))  # fmt: skip
+    known = {"objective": sheet.objective, "currency": sheet.currency, "arms": arms, "ranking": ranking}
+    nothing = dict.fromkeys(field.name for field in fields(Readout))
+    return Readout(**nothing | known | {"checks": tuple(checks), "verdict": found})
+
+
+def decide(sheet, means, error, *, tolerance=0.0, objective="profit", left_out=(), checks=(), customers=1_000):
+    """Return the verdict, and its sentences."""
     sheet = sheet.model_copy(update={"tolerance": tolerance, "objective": objective})
     replicates = noisy(means, np.diag(np.full(len(means), error**2)))
     offers = OFFERS[: len(means)]
     ranking = rank(replicates, offers, df=199, level=LEVEL, tolerance=tolerance, left_out=left_out)
-    return verdict(sheet, ranking=ranking, checks=checks, **told)
+    found = verdict(sheet, ranking=ranking, checks=checks)
+    return found, worded_verdict(readout_of(sheet, ranking, checks, found, customers))
 
 
 def test_an_offer_far_ahead_is_chosen(sheet):
-    found = decide(sheet, [340.0, 300.0, 290.0], 2.0)
-    assert (found.word, found.tone) == ("Choose Discount", "go")
-    assert "$40.00 ahead of Upgrade" in found.sentence
+    found, told = decide(sheet, [340.0, 300.0, 290.0], 2.0)
+    assert (found.kind, found.tone, told.word) == ("choose", "go", "Choose Discount")
+    assert "$40.00 ahead of Upgrade" in told.sentence
+
+
+def test_every_kind_of_verdict_has_a_tone_and_words():
+    assert set(SENTENCES) | set(WORDS) | {"as_written"} == set(TONES)
+    assert set(REMARKS) == {"doubts", "left_out", "together", "all_lose", "faces"}
+
+
+def check(key, state, said):
+    """Return a check whose sentence stands as it is."""
+    return Finding(key=key, state=state, facts={"said": said, "cure": "Mend."})
 
 
 @pytest.mark.parametrize(("objective", "doubts"), [("profit", "Enough customers: Few. Balance: Odd."),
                                                    ("returned", "Balance: Odd.")])  # fmt: skip
 def test_a_go_names_the_warned_checks_that_bear_on_it(sheet, objective, doubts):
-    warned = [Check(name=name, state=state, reason=reason, todo="Mend.") for name, state, reason in (
-        ("Enough customers", "warn", "Few."), ("Balance", "warn", "Odd."), ("Tail", "pass", "Fine."))]  # fmt: skip
-    found = decide(sheet, [0.5, 0.3, 0.2], 0.01, checks=warned, objective=objective, detail="More.")
-    assert (found.tone, found.detail) == ("go", f"Read it with care. {doubts} More.")
-    assert "care" not in decide(sheet, [-0.5, -0.3, -0.2], 0.01, checks=warned, objective=objective).detail
+    warned = [
+        check("enough_returned", "warn", "Few."),
+        check("balance", "warn", "Odd."),
+        check("tail", "pass", "Fine."),
+    ]
+    found, told = decide(sheet, [0.5, 0.3, 0.2], 0.01, checks=warned, objective=objective)
+    assert (found.tone, told.detail) == ("go", f"Read it with care. {doubts}")
+    assert "care" not in decide(sheet, [-0.5, -0.3, -0.2], 0.01, checks=warned, objective=objective)[1].detail
+
+
+def test_what_decides_on_a_check_knows_it_by_its_key():
+    assert set(BEARS_ON) <= set(CHECKS)
 
 
 def test_offers_within_the_tolerance_are_equivalent_not_inseparable(sheet):
-    found = decide(sheet, [340.0, 338.0, 250.0], 1.0, tolerance=10.0)
-    assert (found.word, found.tone) == ("Discount or Upgrade, equivalent within $10.00", "go")
-    assert "differ by less than $10.00, whichever is better" in found.sentence
-    assert "Bundle is behind" in found.sentence
+    found, told = decide(sheet, [340.0, 338.0, 250.0], 1.0, tolerance=10.0)
+    assert (told.word, found.tone) == ("Discount or Upgrade, equivalent within $10.00", "go")
+    assert "differ by less than $10.00, whichever is better" in told.sentence
+    assert "Bundle is behind" in told.sentence
 
 
 def test_offers_that_may_differ_by_more_than_the_tolerance_are_not_separable(sheet):
-    found = decide(sheet, [340.0, 338.0, 250.0], 8.0, tolerance=10.0)
-    assert (found.word, found.tone) == ("Discount or Upgrade: not separable", "wait")
-    assert decide(sheet, [340.0, 338.0, 250.0], 1.0).word.endswith("not separable")  # no tolerance, no equivalence
+    found, told = decide(sheet, [340.0, 338.0, 250.0], 8.0, tolerance=10.0)
+    assert (told.word, found.tone) == ("Discount or Upgrade: not separable", "wait")
+    assert decide(sheet, [340.0, 338.0, 250.0], 1.0)[0].kind == "not_separable"  # no tolerance, no equivalence
 
 
 def test_offers_are_equivalent_only_if_every_pair_of_them_is():
@@ -492,53 +537,55 @@ def test_equivalence_is_claimed_wrongly_in_at_most_five_percent_of_tests():
 
 
 def test_what_is_not_separable_says_how_many_more_customers_it_takes(sheet):
-    found = decide(sheet, [340.0, 330.0, 250.0], 6.0, customers=8_000)
+    _, told = decide(sheet, [340.0, 330.0, 250.0], 6.0, customers=8_000)
     # By hand: q of three pairs at 199 df 2.362 (Tukey), error 6 sqrt 2: (2.362 * 8.485 / 10)^2 = 4.02 times.
     q = stats.studentized_range.ppf(0.95, 3, 199) / math.sqrt(2)
     more = ((q * 6 * math.sqrt(2) / 10) ** 2 - 1) * 8000
     assert more == pytest.approx(24_000, rel=0.02)
-    assert "about 24,000 more customers would give an even chance to tell Discount from Upgrade" in found.sentence
-    assert "about 4.0 times as many customers" in decide(sheet, [340.0, 330.0, 250.0], 6.0).sentence
+    assert "about 24,000 more customers would give an even chance to tell Discount from Upgrade" in told.sentence
 
 
 def test_an_offer_not_yet_better_than_nothing_needs_more_customers(sheet):
-    found = decide(sheet, [10.0, -40.0], 10.0, customers=1_000)
+    found, told = decide(sheet, [10.0, -40.0], 10.0, customers=1_000)
     q = simultaneous_quantile(np.eye(2), df=199)
-    assert found.tone == "wait"
-    assert found.word == f"Not enough data: about {float(f'{(q**2 - 1) * 1000:.2g}'):,.0f} more customers"
-    assert "doing nothing is not ruled out" in found.sentence
-    assert decide(sheet, [-1.0, -9.0], 10.0, customers=1_000).word == "No offer looks better than doing nothing"
-    assert decide(sheet, [0.01, -9.0], 10.0, customers=1_000).word == "Not enough data"  # a million times more
+    assert (found.kind, found.tone) == ("not_enough_data", "wait")
+    assert told.word == f"Not enough data: about {float(f'{(q**2 - 1) * 1000:.2g}'):,.0f} more customers"
+    assert "doing nothing is not ruled out" in told.sentence
+    assert decide(sheet, [-1.0, -9.0], 10.0)[1].word == "No offer looks better than doing nothing"
+    assert decide(sheet, [0.01, -9.0], 10.0)[1].word == "Not enough data"  # a million times more
 
 
 def test_no_offer_beats_doing_nothing(sheet):
-    found = decide(sheet, [-30.0, -40.0, -50.0], 1.0)
-    assert (found.word, found.tone) == ("No offer beats doing nothing", "stop")
+    found, told = decide(sheet, [-30.0, -40.0, -50.0], 1.0)
+    assert (told.word, found.tone) == ("No offer beats doing nothing", "stop")
 
 
 def test_what_was_left_out_is_told(sheet):
-    found = decide(sheet, [7.0, 3.0], 0.1, left_out=("bundle",), objective="roi", detail="More.")
-    assert found.word == "Choose Discount"
-    assert found.detail.startswith("Left out for bringing back fewer than")
-    assert found.detail.endswith("Bundle. More.")
+    found, told = decide(sheet, [7.0, 3.0], 0.1, left_out=("bundle",), objective="roi")
+    assert [remark.key for remark in found.remarks] == ["left_out"]
+    assert told.word == "Choose Discount"
+    assert told.detail.startswith("Left out for bringing back fewer than")
+    assert told.detail.endswith("Bundle.")
 
 
 def test_a_stop_comes_before_every_number(sheet):
-    stop = Check(name="Sample ratio", state="stop", reason="Broken.", todo="Mend.")
-    found = decide(sheet, [340.0, 300.0, 290.0], 2.0, checks=[stop])
-    assert (found.word, found.sentence, found.detail) == ("Do not use these numbers", "Broken.", "Mend.")
-    interim = Check(name="Read date", state="stop", reason="Interim.", todo="Wait.")
-    assert decide(sheet, [340.0, 300.0], 2.0, checks=[interim]).word == "Interim: do not decide"
+    found, told = decide(sheet, [340.0, 300.0, 290.0], 2.0, checks=[check("sample_ratio", "stop", "Broken.")])
+    assert (found.kind, found.tone) == ("stopped", "stop")
+    assert (told.word, told.sentence, told.detail) == ("Do not use these numbers", "Broken.", "Mend.")
+    found, told = decide(sheet, [340.0, 300.0], 2.0, checks=[check("read_date", "stop", "Too early.")])
+    assert (found.kind, told.word) == ("interim", "Interim: do not decide")
 
 
 @pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_every_objective_has_a_verdict_in_words(sheet, objective):
-    found = decide(sheet, [0.4, 0.3], 0.01, objective=objective)
-    assert OBJECTIVES[objective].goal in found.sentence
-    assert found.word == "Choose Discount"
-    unknown = verdict(sheet.model_copy(update={"objective": objective}), ranking=None, checks=[])
-    assert unknown.word == "No verdict"
-    assert OBJECTIVES[objective].unknown in unknown.sentence
+    _, told = decide(sheet, [0.4, 0.3], 0.01, objective=objective)
+    assert OBJECTIVES[objective].goal in told.sentence
+    assert told.word == "Choose Discount"
+    changed = sheet.model_copy(update={"objective": objective})
+    unknown = verdict(changed, ranking=None, checks=[])
+    told = worded_verdict(readout_of(changed, None, (), unknown, 1_000))
+    assert (unknown.kind, told.word) == ("no_ranking", "No verdict")
+    assert OBJECTIVES[objective].unknown in told.sentence
 
 
 def test_every_result_survives_json_to_the_last_digit():

@@ -63,7 +63,7 @@ def readout(*offers, name="telecom"):
         "level": 0.95,
         "dated": True,
         "arms": (holdout, *offers),
-        "verdict": Verdict(word="Choose", tone="go", sentence="It earns most."),
+        "verdict": Verdict(kind="choose", tone="go"),
     }
     return Readout(**dict.fromkeys(field.name for field in fields(Readout)) | about)
 

@@ -292,9 +292,8 @@ def pieces_of_readout(readout):
     page = readout_page
     one = (page.question, page.verdict, page.picture, page.offers, page.faces, page.separable, page.segments,
            page.lifetime, page.price_of_a_return, page.checks, page.method)  # fmt: skip
-    return [str(part(readout)) for part in one] + [
-        str(page.drivers(readout, RETURNERS)), str(page.provenance(readout, SHEET))
-    ]  # fmt: skip
+    told = replace(readout, drivers=RETURNERS)
+    return [*(str(part(readout)) for part in one), str(page.drivers(told)), str(page.provenance(readout, SHEET))]
 
 
 def pieces_of_lost(cohort):

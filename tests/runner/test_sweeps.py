@@ -22,6 +22,7 @@ from experiments.compare.sweep import Setting, Sweep, read_sweep
 from experiments.metrics.cube import make_cube
 from experiments.readout.readout import read_cube
 from experiments.report import sweep as report
+from experiments.report.wording.verdict import headline
 from experiments.runner.sweeps import SETTINGS, sweep
 from experiments.runner.verify import verify
 from experiments.sheet.sheet import changed, read_sheet
@@ -110,7 +111,7 @@ def test_the_picture_and_the_table_show_every_setting(found):
     assert [table.count(f"<td>{label}: ") for label in ("Net", "Incremental ROI")] == [2, 2]
     assert table.count("<tr>") == 5
     for setting in found.settings:
-        assert setting.readout.verdict.word.replace("'", "&#x27;") in table
+        assert headline(setting.readout).replace("'", "&#x27;") in table
 
 
 def test_the_rows_are_the_same_in_both_files_and_lose_nothing(found, tmp_path):
@@ -127,7 +128,7 @@ def test_the_rows_are_the_same_in_both_files_and_lose_nothing(found, tmp_path):
     told = list(csv.DictReader((tmp_path / "sweep.csv").read_text(encoding="utf-8").splitlines()))
     assert names == [*OVER, "verdict", "arm", "metric", "value", "low", "high", "level", "n", "unit"]
     expected = [
-        (*s.parameters.values(), s.readout.verdict.word, arm.name, metric, e.value, e.low, e.high, e.level, e.n, e.unit)
+        (*s.parameters.values(), s.readout.verdict.kind, arm.name, metric, e.value, e.low, e.high, e.level, e.n, e.unit)
         for s in found.settings
         for arm in s.readout.arms
         for metric, e in arm.estimates.items()

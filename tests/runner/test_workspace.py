@@ -12,6 +12,7 @@ from experiments.cli import command
 from experiments.common.errors import WinbackError
 from experiments.report import html
 from experiments.report.pdf import find_browser, print_page
+from experiments.report.wording.verdict import headline
 from experiments.runner.workspace import make_workspace
 
 SQUARE = "%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Crect width='9' height='9'/%3E%3C/svg%3E"
@@ -70,7 +71,7 @@ def test_nothing_is_written_over(tmp_path):
 
 def test_results_show_themselves_and_become_a_table(small_telecom, telecom_sheet):
     readout = read_out(telecom_sheet, small_telecom)
-    assert readout.verdict.word in readout._repr_html_()
+    assert headline(readout) in readout._repr_html_()
     frame = readout.frame().set_index(["arm", "metric"])
     net = readout.arm("discount").estimates["net"]
     assert tuple(frame.loc[("discount", "net"), ["value", "low", "high"]]) == (net.value, net.low, net.high)

@@ -68,7 +68,7 @@ class Cell:
     metrics: tuple[str, ...]
     alone: np.ndarray  # (repetitions, arms, metrics, 3): value, low, high; nan: not estimable, infinite: no bound
     together: np.ndarray  # the same for SIMULTANEOUS
-    words: tuple[str, ...]  # the verdict's, "" where the readout refuses
+    words: tuple[str, ...]  # kind of the verdict and first offer, "" where the readout refuses
     warned: dict[str, int]  # check: in how many of the first LOOKED_AT experiments it did not pass
     seconds: float
 
@@ -172,7 +172,7 @@ def _warned(name: str, size: int, sheet: Sheet, *, upto: int) -> dict[str, int]:
 
 
 def one(cube: Cube, sheet: Sheet, *, size: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return the intervals of one experiment, alone and together, and the verdict's word."""
+    """Return the intervals of one experiment, alone and together, and the kind of the verdict with its first offer."""
     alone = np.full((len(ARMS), len(METRICS), 3), np.nan)
     together = np.full((len(ARMS), len(SIMULTANEOUS), 3), np.nan)
     if size <= SMALL:
@@ -191,7 +191,7 @@ def one(cube: Cube, sheet: Sheet, *, size: int) -> tuple[np.ndarray, np.ndarray,
                     rows[a, place.index(metric)] = told.value, low, high
     nets = reading.numbers["net"][:, reading.offers]
     ranking = rank(nets, tuple(cube.arms[a] for a in reading.offers), df=reading.df, level=sheet.level, seed=sheet.seed)
-    return alone, together, verdict(sheet, ranking=ranking, checks=()).word
+    return alone, together, f"{verdict(sheet, ranking=ranking, checks=()).kind} {ranking.offers[0]}"
 
 
 def _same(cell: Cell, first: tuple[np.ndarray, np.ndarray, str]) -> bool:
@@ -201,7 +201,7 @@ def _same(cell: Cell, first: tuple[np.ndarray, np.ndarray, str]) -> bool:
         and cell.together.shape[1:] == first[1].shape
         and np.allclose(cell.alone[0], first[0], rtol=1e-9, equal_nan=True)
         and np.allclose(cell.together[0], first[1], rtol=1e-9, equal_nan=True)
-        and cell.words[0].startswith("Choose") == first[2].startswith("Choose")
+        and cell.words[0] == first[2]
     )
 
 

@@ -208,14 +208,14 @@ def _winners(found: dict[tuple[str, int], Cell]) -> Iterator[str]:
     never = []
     for (name, size), cell in found.items():
         net = _truths(name)["net"][1:]
-        best = {ARMS[1:][place].title() for place in np.flatnonzero(net > net.max() - 1e-9)}
-        chosen = np.array([word.startswith("Choose") for word in cell.words])
-        false = np.array([word.startswith("Choose") and (len(best) > 1 or word.removeprefix("Choose ") not in best)
+        best = {ARMS[1:][place] for place in np.flatnonzero(net > net.max() - 1e-9)}
+        chosen = np.array([word.startswith("choose ") for word in cell.words])
+        false = np.array([word.startswith("choose ") and (len(best) > 1 or word.removeprefix("choose ") not in best)
                           for word in cell.words])  # fmt: skip
         if not chosen.any() and name != "equal":
             never.append(f"{name} {size:,}")
             continue
-        nothing = np.mean([word.startswith("No offer") for word in cell.words])
+        nothing = np.mean([word.startswith(("no_offer_better", "none_looks_better")) for word in cell.words])
         error = np.sqrt(max(false.mean(), 1 / len(false)) * (1 - false.mean()) / len(false))
         yield f"| {name} | {size:,} | {chosen.mean():.3f} | {false.mean():.3f} | {error:.3f} | {nothing:.3f} |"
     yield ""

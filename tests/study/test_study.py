@@ -27,7 +27,7 @@ def test_what_the_study_counts_is_what_the_readout_says(name, size):
     sheet, cube = study.sheet_of(name), study.draw(name, size, repetition=3)
     alone, together, word = study.one(cube, sheet, size=size)
     readout = read_cube(cube, sheet)
-    assert readout.verdict.word.split(":")[0] == word.split(":")[0] or readout.verdict.tone == "stop"
+    assert readout.verdict.kind == word.split()[0] or readout.verdict.tone == "stop"
     for a, arm in enumerate(readout.arms):
         assert arm.name == ARMS[a]
         for place, rows, found in ((tuple(study.METRICS), alone, arm.estimates),
@@ -51,5 +51,5 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say(name, size):
 
 @pytest.mark.parametrize("size", study.SIZES)
 def test_of_equal_offers_none_is_called_best(size):
-    chosen = np.mean([word.startswith("Choose") for word in study.run("equal", size).words])
+    chosen = np.mean([word.startswith("choose ") for word in study.run("equal", size).words])
     assert chosen <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / study.REPETITIONS)

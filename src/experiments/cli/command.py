@@ -111,6 +111,7 @@ def check(args: argparse.Namespace) -> None:
     from experiments.lost.find import MADE
     from experiments.metrics.cube import make_cube
     from experiments.readout.readout import read_cube
+    from experiments.report.wording.checks import worded
     from experiments.sheet.offer_checks import fits
     from experiments.sheet.sheet import read_sheet
 
@@ -135,7 +136,7 @@ def check(args: argparse.Namespace) -> None:
         readout = read_cube(make_cube(sheet, folder), sheet)
         for account in readout.accounts:
             print(f"  {account}")
-        for found in readout.checks:
+        for found in map(worded, readout.checks):
             if found.state != "pass":
                 print(f"  {found.state}: {found.name}. {found.reason} {found.todo}")
 
@@ -449,9 +450,10 @@ def _run(
 
 
 def _headline(path: Path) -> None:
-    from experiments.readout.readout import read_readout
+    from experiments.readout.readout import Readout
+    from experiments.report.wording.verdict import worded_verdict
 
-    said = read_readout(path).verdict
+    said = worded_verdict(Readout.load(path))
     print(f"\n{said.word}\n{said.sentence}\n{said.detail}".rstrip() + "\n")
 
 

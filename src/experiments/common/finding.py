@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["pass", "warn", "stop"]
-Fact = bool | int | float | str | tuple[str, ...] | None
+Fact = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | tuple[float, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[str]]:
         stops = [check for check in readout.checks if check.state == "stop"]
         if stops:
             left_out = later("{experiment} does not count: {check}. {reason}")
-            notes.append(say(left_out, experiment=readout.experiment, check=stops[0].name, reason=stops[0].reason))
+            notes.append(say(left_out, experiment=readout.experiment, check=stops[0].key, reason=str(stops[0].facts)))
         elif readout.experiment in {other.experiment for other in usable}:
             twice = later("{experiment} is there more than once: its first readout counts, customers only once.")
             notes.append(say(twice, experiment=readout.experiment))

@@ -80,7 +80,7 @@ class Sweep:
         import pandas as pd
 
         rows = [
-            {**setting.parameters, "verdict": setting.readout.verdict.word, "arm": arm.name, "metric": metric,
+            {**setting.parameters, "verdict": setting.readout.verdict.kind, "arm": arm.name, "metric": metric,
              "value": found.value, "low": found.low, "high": found.high, "level": found.level, "n": found.n,
              "unit": found.unit}
             for setting in self.settings

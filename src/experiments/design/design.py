@@ -209,7 +209,7 @@ def _plan(sheet: Sheet, folder: Path) -> Locked | None:
     plan = read_plan(folder, sheet.experiment)
     if plan is None:
         return None
-    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=tuple(deviations(plan, sheet)))
+    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=tuple(map(str, deviations(plan, sheet))))
 
 
 def _calendar(sheet: Sheet, design: Design) -> tuple[Event, ...]:

@@ -6,15 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.common.formatting import amount, count, date_told, listed, number, share, short
-from experiments.common.language import later, plural, say
+from experiments.common.finding import Fact, Finding, State
 from experiments.metrics.cube import Cube
 from experiments.metrics.estimates import Reading
-from experiments.metrics.objectives import OBJECTIVES, scores, terms_of
+from experiments.metrics.objectives import scores, terms_of
 from experiments.sheet.offers import made_of, own_costs
 from experiments.sheet.sheet import Sheet
 from experiments.stats.intervals import jackknife_covariance, simultaneous_quantile
@@ -24,25 +23,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-State = Literal["pass", "warn", "stop"]
 SRM_ALARM = 0.001  # p below which the split is broken rather than unlucky (Fabijan et al. 2019)
+SUSPECT = 0.01  # p from which luck is hard to believe, though not yet ruled out
 FEW = 100  # returned customers in an arm; with some 44 the interval of its value covers .88 (docs/study.md)
 SMALL_ARM = 300  # customers; at this size 95 % intervals of months, net and ROI cover 94.3, 92.3 and 91.5 % (measured)
 CONTAMINATED = 0.01  # contacts per holdout customer from which the holdout is no longer one
+THIN = 0.1  # share of an arm watched to the horizon below which few carry the last months
 POWER = 0.8  # the chance to find a difference that is there, as tests are usually planned
 SKEWED = 4.0  # skewness of groups of customers from which 95 % intervals of net cover less than 93 % (measured)
 QUIET = timedelta(days=62)  # two months in which nobody at all bought: the data end before the sheet says they do
 TOP = 0.01  # the share of the groups of customers whose share of the value is told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The outcome of a guard: what it found, and what to do."""
-
-    name: str  # the same in every language; said where it is shown
-    state: State
-    reason: str
-    todo: str = ""
+def _found(key: str, state: State, case: str = "", /, **facts: Fact) -> Finding:
+    return Finding(key=key, state=state, case=case, facts=facts)
 
 
 def sample_ratio_p(observed: Sequence[int], planned: Sequence[float]) -> float:
@@ -63,191 +57,96 @@ def sample_ratio_p(observed: Sequence[int], planned: Sequence[float]) -> float:
     return float(chdtrc(len(observed) - 1, statistic))
 
 
-def sample_ratio(sheet: Sheet, cube: Cube) -> Check:
+def sample_ratio(sheet: Sheet, cube: Cube) -> Finding:
     """Compare the sizes of the arms with the planned shares: chi-square, p < .001 stops."""
-    counts = [int(count) for count in cube.by_arm("assigned")]
-    p = sample_ratio_p(counts, [sheet.arms[arm].share for arm in cube.arms])
-    found = ", ".join(f"{arm} {count(size)}" for arm, size in zip(cube.arms, counts, strict=True))
-    name = later("Sample ratio")
-    if p < SRM_ALARM:
-        return Check(
-            name=name,
-            state="stop",
-            reason=say("The arms do not have the planned shares (p = {p}): {arms}.", p=short(p, digits=2), arms=found),
-            todo=say("Find who was lost or added after the assignment, or correct the planned shares in the sheet."),
-        )
-    said = say("The arms have the planned shares (p = {p}): {arms}.", p=number(p), arms=found)
-    return Check(name=name, state="pass", reason=said)
+    sizes = tuple(map(int, cube.by_arm("assigned")))
+    p = sample_ratio_p(sizes, [sheet.arms[arm].share for arm in cube.arms])
+    return _found("sample_ratio", "stop" if p < SRM_ALARM else "pass", p=p, arms=cube.arms, sizes=sizes)
 
 
-def holdout(sheet: Sheet, _cube: Cube) -> Check:
+def holdout(sheet: Sheet, _cube: Cube) -> Finding:
     """Ask for a group without an offer. Warns without one: then every figure is gross."""
-    if sheet.holdout is None:
-        return Check(
-            name=later("Holdout"),
-            state="warn",
-            reason=say("There is no holdout, so nobody knows who would have come back anyway."),
-            todo=say("Read every figure as gross, not incremental. Keep a holdout in the next test."),
-        )
-    return Check(name="Holdout", state="pass", reason=say("A holdout without an offer shows what happens anyway."))
+    return _found("holdout", "warn" if sheet.holdout is None else "pass")
 
 
-def contamination(sheet: Sheet, cube: Cube) -> Check:
+def contamination(sheet: Sheet, cube: Cube) -> Finding:
     """Count the contacts that went to the holdout. Any warns, more than 1 per 100 customers stop.
 
     Where the contacts are not known, nobody can say, and it warns.
     """
-    name, todo = later("Holdout left alone"), say("Every lift is understated. Take holdout customers off the call "
-                                                  "lists.")  # fmt: skip
     if sheet.holdout is None:
-        return Check(name=name, state="pass", reason=say("There is no holdout that could be contacted."))
+        return _found("contamination", "pass", "no_holdout")
     if not cube.contacts_known:
-        unknown = say("There is no table of contacts, so nobody knows whether the holdout was left alone.")
-        return Check(name=name, state="warn", reason=unknown, todo=say("Add the table `contacts`."))
+        return _found("contamination", "warn", "unknown")
     place = cube.arms.index(sheet.holdout)
-    contacts, customers = int(cube.attempts[place].sum()), int(cube.assigned[place].sum())
-    if contacts == 0:
-        return Check(name=name, state="pass", reason=say("No contact went to the holdout."))
-    part = contacts / customers
-    reason = plural("{n} contact went to the {customers} customers of the holdout ({share}).",
-                    "{n} contacts went to the {customers} customers of the holdout ({share}).",
-                    contacts, customers=customers, share=share(part))  # fmt: skip
-    if part > CONTAMINATED:
-        more = say("It does not show what happens without an offer.")
-        without = say("Read the test without them only if they can be told by something known before the assignment.")
-        return Check(name=name, state="stop", reason=f"{reason} {more}", todo=f"{todo} {without}")
-    return Check(name=name, state="warn", reason=reason, todo=todo)
+    contacts, customers = int(cube.by_arm("attempts")[place]), int(cube.by_arm("assigned")[place])
+    state: State = "pass" if contacts == 0 else "stop" if contacts / customers > CONTAMINATED else "warn"
+    return _found("contamination", state, contacts=contacts, customers=customers)
 
 
-def follow_up(sheet: Sheet, cube: Cube) -> Check:
+def follow_up(sheet: Sheet, cube: Cube) -> Finding:
     """Count who was watched to the horizon. Warns when less than a tenth of an arm was, or without dates."""
-    name = later("Follow-up")
     if not cube.dated:
-        return Check(
-            name=name,
-            state="warn",
-            reason=say("The results have no dates: there is a response and a value, but no retained lifetime."),
-            todo=say("Give purchases with dates to see how long they stay."),
-        )
-    month = min(sheet.horizon_months, cube.months) - 1
-    watched, total = cube.by_arm("followed")[:, month], cube.by_arm("assigned")
-    least = float((watched / total).min())
-    reason = plural("In every arm at least {share} of the customers were watched for the whole month.",
-                    "In every arm at least {share} of the customers were watched for all {n} months.",
-                    month + 1, share=share(least, digits=0))  # fmt: skip
-    if least < 0.1:  # noqa: PLR2004  a tenth of an arm carries the last months alone
-        return Check(name=name, state="warn", reason=reason, todo=say("Choose a shorter horizon, or wait."))
-    unseen = say("Unseen months do not count as lost ones.")
-    return Check(name=name, state="pass", reason=f"{reason} {unseen}")
+        return _found("follow_up", "warn", "undated")
+    months, shares = _watched_to_horizon(sheet, cube)
+    least = float(shares.min())
+    return _found("follow_up", "warn" if least < THIN else "pass", months=months, least=least)
 
 
-def read_date(sheet: Sheet, cube: Cube) -> Check:
+def _watched_to_horizon(sheet: Sheet, cube: Cube) -> tuple[int, NDArray[np.float64]]:
+    """Return the months that count and the share of each arm watched for all of them."""
+    months = min(sheet.horizon_months, cube.months)
+    return months, cube.by_arm("followed")[:, months - 1] / cube.by_arm("assigned")
+
+
+def read_date(sheet: Sheet, cube: Cube) -> Finding:
     """Compare the end of the data with the registered day of the readout: earlier stops, an unknown day warns.
 
     So does a last purchase, of anybody, long before that day: then `followed_until` promises more than the data hold.
     """
-    name = later("Read date")
-    if sheet.read_date is None:
-        if not cube.dated:
-            return Check(name=name, state="pass", reason=say("Results without dates are read once."))
-        return Check(
-            name=name,
-            state="warn",
-            reason=say("The sheet registers no read date, so nothing keeps a test from being read when it looks good."),
-            todo=say("Write `read_date:` before the next test starts."),
-        )
-    registered = date_told(sheet.read_date)
-    early = later("Interim: the data reach to {until}, the registered read date is {day}.")
-    if sheet.followed_until is None:
-        unsaid = later("The registered read date is {day}; how far the results reach is not said.")
-        return Check(
-            name=name,
-            state="warn",
-            reason=say(unsaid, day=registered),
-            todo=say("Write `followed_until:` with the first day the results know nothing about."),
-        )
-    if sheet.followed_until < sheet.read_date:
-        return Check(
-            name=name,
-            state="stop",
-            reason=say(early, until=date_told(sheet.followed_until), day=registered),
-            todo=say("Do not decide yet. Looking 20 times turns 5 % false alarms into 25 %."),
-        )
-    if cube.last_purchase is not None and cube.last_purchase + QUIET < sheet.read_date:
-        quiet = later("The sheet says that the data reach to {until}, but nobody bought after {last}.")
-        return Check(
-            name=name,
-            state="warn",
-            reason=say(quiet, until=date_told(sheet.followed_until), last=date_told(cube.last_purchase)),
-            todo=say("Correct `followed_until:`, or bring the later purchases."),
-        )
-    reason = say("Read on or after the registered day, {day}.", day=registered)
-    return Check(name=name, state="pass", reason=reason)
+    day, until, last = sheet.read_date, sheet.followed_until, cube.last_purchase
+    if day is None:
+        return _found("read_date", "warn", "unregistered") if cube.dated else _found("read_date", "pass", "undated")
+    if until is None:
+        return _found("read_date", "warn", "end_unknown", day=day.isoformat())
+    if until < day:
+        return _found("read_date", "stop", day=day.isoformat(), until=until.isoformat())
+    if last is not None and last + QUIET < day:
+        return _found("read_date", "warn", "quiet", until=until.isoformat(), last=last.isoformat())
+    return _found("read_date", "pass", day=day.isoformat())
 
 
-def enough_returned(sheet: Sheet, cube: Cube) -> Check:
+def enough_returned(sheet: Sheet, cube: Cube) -> Finding:
     """Count the returned customers that an arm's intervals of money rest on. Fewer than 100 warn."""
     month = min(sheet.window_months, cube.months) - 1
-    returned = {arm: int(cube.by_arm("returned")[a, month]) for a, arm in enumerate(cube.arms)}
-    few, name = [f"{arm} ({number})" for arm, number in returned.items() if number < FEW], later("Enough customers")
+    returned = dict(zip(cube.arms, map(int, cube.by_arm("returned")[:, month]), strict=True))
+    few = {arm: n for arm, n in returned.items() if n < FEW}
     if few:
-        return Check(
-            name=name,
-            state="warn",
-            reason=say("Fewer than {few} customers returned in {arms}.", few=FEW, arms=", ".join(few)),
-            todo=say("Intervals of money and ROI are too narrow here: read them as a direction, not as a result."),
-        )
-    return Check(name=name, state="pass", reason=say("At least {n} customers returned in every arm.",
-                                                     n=min(returned.values())))  # fmt: skip
+        return _found("enough_returned", "warn", few=FEW, arms=tuple(few), returned=tuple(few.values()))
+    return _found("enough_returned", "pass", least=min(returned.values()))
 
 
-def acceptances(sheet: Sheet, cube: Cube) -> Check:
+def acceptances(sheet: Sheet, cube: Cube) -> Finding:
     """Ask whether it is known who said yes; it warns where costs of acceptors rest on a guess."""
-    name = later("Acceptances")
     if cube.contacts_known:
-        return Check(name=name, state="pass", reason=say("The contacts tell who said yes."))
+        return _found("acceptances", "pass")
     known = sheet.every_offer
     parts = {part for arm in sheet.arms for part in made_of(arm, known)}
     by_acceptors = any(own_costs(known[part], decimals=sheet.decimals).by_acceptors for part in parts)
-    todo = say("Give the contacts, so that those who would have returned anyway do not count as acceptors.")
-    return Check(
-        name=name,
-        state="warn" if by_acceptors else "pass",
-        reason=say("There is no table of contacts: everybody who returned in an offer's arm counts as having accepted "
-                   "it."),
-        todo=todo if by_acceptors else "",
-    )  # fmt: skip
+    return _found("acceptances", "warn" if by_acceptors else "pass", "unknown")
 
 
-def even_follow_up(sheet: Sheet, cube: Cube) -> Check:
+def even_follow_up(sheet: Sheet, cube: Cube) -> Finding:
     """Compare the share of customers watched to the horizon between arms: chi-square, p < .001 stops, < .01 warns.
 
     It differs when arms were started at different times or when drop-out depends on the arm: then months,
     value and net compare different customers.
     """
-    name, month = later("Even follow-up"), min(sheet.horizon_months, cube.months) - 1
-    watched, total = cube.by_arm("followed")[:, month], cube.by_arm("assigned")
+    months, shares = _watched_to_horizon(sheet, cube)
+    watched, total = cube.by_arm("followed")[:, months - 1], cube.by_arm("assigned")
     p = independence_p(np.stack((watched, total - watched)))
-    found = ", ".join(f"{arm} {share(part)}" for arm, part in zip(cube.arms, watched / total, strict=True))
-    if p >= SUSPECT:
-        alike = plural(
-            "The arms do not differ in who was watched for the whole month: {arms} (p = {p}).",
-            "The arms do not differ in who was watched for all {n} months: {arms} (p = {p}).",
-            month + 1, arms=found, p=short(p, digits=2),
-        )  # fmt: skip
-        return Check(name=name, state="pass", reason=alike)
-    return Check(
-        name=name,
-        state="stop" if p < SRM_ALARM else "warn",
-        reason=plural("Follow-up differs between arms: watched for the whole month: {arms} (p = {p}).",
-                      "Follow-up differs between arms: watched for all {n} months: {arms} (p = {p}).",
-                      month + 1, arms=found, p=short(p, digits=2)),
-        todo=say("Find out who drops out of the data, and start all arms at the same time. A horizon everybody was "
-                 "watched to is safe."),
-    )  # fmt: skip
-
-
-SUSPECT = 0.01  # p from which luck is hard to believe, though not yet ruled out
+    state: State = "stop" if p < SRM_ALARM else "warn" if p < SUSPECT else "pass"
+    return _found("even_follow_up", state, p=p, months=months, arms=cube.arms, shares=tuple(map(float, shares)))
 
 
 def independence_p(counts: NDArray[np.int64]) -> float:
@@ -262,11 +161,16 @@ def independence_p(counts: NDArray[np.int64]) -> float:
     degrees = (table.shape[0] - 1) * (table.shape[1] - 1)
     if degrees <= 0:
         return 1.0
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    expected = _expected(table)
     return float(chdtrc(degrees, ((table - expected) ** 2 / expected).sum()))
 
 
-def balance(_sheet: Sheet, cube: Cube) -> Check:
+def _expected(table: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the counts of a table whose rows and columns are independent."""
+    return np.asarray(np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum())
+
+
+def balance(_sheet: Sheet, cube: Cube) -> Finding:
     """Compare the mix of strata between arms: chi-square, p < .001 warns.
 
     Stratified randomisation makes the arms more alike than chance would. Arms of the planned size with another mix
@@ -274,70 +178,41 @@ def balance(_sheet: Sheet, cube: Cube) -> Check:
     """
     counts = cube.by_stratum("assigned")
     p = independence_p(counts)
-    name = later("Balance")
     if p >= SRM_ALARM:
-        return Check(name=name, state="pass", reason=say("The arms have the same mix of strata (p = {p}).",
-                                                         p=number(p)))  # fmt: skip
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+        return _found("balance", "pass", p=p)
+    expected = _expected(counts)
     apart = (counts - expected) ** 2 / np.maximum(expected, 1e-300)
     arm, stratum = np.unravel_index(apart.argmax(), apart.shape)
-    return Check(
-        name=name,
-        state="warn",
-        reason=say(
-            "The arms differ in their mix of strata (p = {p}): {arm} has {n} of {stratum} where {expected} are "
-            "expected.",
-            p=short(p, digits=2), arm=cube.arms[arm], n=int(counts[arm, stratum]), stratum=cube.strata[stratum],
-            expected=count(expected[arm, stratum]),
-        ),
-        todo=say("Find out how the customers were assigned. Read the adjusted figures."),
-    )  # fmt: skip
+    return _found("balance", "warn", p=p, arm=cube.arms[arm], stratum=cube.strata[stratum],
+                  n=int(counts[arm, stratum]), expected=float(expected[arm, stratum]))  # fmt: skip
 
 
-def small_arm(_sheet: Sheet, cube: Cube) -> Check:
+def small_arm(_sheet: Sheet, cube: Cube) -> Finding:
     """Look for arms of 300 customers or fewer: it warns, because intervals of money cover less than they say.
 
     Measured on the simulated telecom at 300 an arm: 95 % intervals cover months in 94.3, net in 92.3 and ROI in
     91.5 % of tests; at 1,000 in 96.5, 94.8 and 94.3 %.
     """
-    counts = cube.by_arm("assigned")
-    small = [f"{arm} ({count(size)})" for arm, size in zip(cube.arms, counts, strict=True) if size <= SMALL_ARM]
-    name = later("Size of the arms")
+    sizes = dict(zip(cube.arms, map(int, cube.by_arm("assigned")), strict=True))
+    small = {arm: size for arm, size in sizes.items() if size <= SMALL_ARM}
     if small:
-        few = later("{few} customers or fewer in {arms}: 95 % intervals of money cover about 92 %.")
-        return Check(
-            name=name,
-            state="warn",
-            reason=say(few, few=SMALL_ARM, arms=listed(small)),
-            todo=say("Take money and ROI for a direction. Shares are safe at any size."),
-        )
-    reason = say("Every arm has at least {n} customers.", n=int(counts.min()))
-    return Check(name=name, state="pass", reason=reason)
+        return _found("small_arm", "warn", few=SMALL_ARM, arms=tuple(small), sizes=tuple(small.values()))
+    return _found("small_arm", "pass", least=min(sizes.values()))
 
 
-def zero_events(sheet: Sheet, cube: Cube) -> Check:
+def zero_events(sheet: Sheet, cube: Cube) -> Finding:
     """Look for offers that nobody accepted, or, where contacts are not known, that brought nobody back: it warns.
 
     No second lifetime can be estimated there; cost and net are those of the contacts alone.
     """
     month = min(sheet.window_months, cube.months) - 1
     events = cube.by_arm("accepted") if cube.contacts_known else cube.by_arm("returned")[:, month]
-    none = [arm for arm, number in zip(cube.arms, events, strict=True) if number == 0 and arm != sheet.holdout]
-    name = later("Accepted at all")
-    if none:
-        nobody = later("Nobody accepted {offers}.") if cube.contacts_known else later("Nobody returned after {offers}.")
-        return Check(
-            name=name,
-            state="warn",
-            reason=say(nobody, offers=listed(none, last="or")),
-            todo=say("Check how acceptances are written in the data. If nobody did, drop the offer."),
-        )
-    somebody = say("Somebody accepted every offer.")
-    somebody = somebody if cube.contacts_known else say("Somebody returned after every offer.")
-    return Check(name=name, state="pass", reason=somebody)
+    none = tuple(arm for arm, n in zip(cube.arms, events, strict=True) if n == 0 and arm != sheet.holdout)
+    case = "accepted" if cube.contacts_known else "returned"
+    return _found("zero_events", "warn", case, offers=none) if none else _found("zero_events", "pass", case)
 
 
-def power(sheet: Sheet, cube: Cube) -> Check:
+def power(sheet: Sheet, cube: Cube) -> Finding:
     """Compare the leading difference on the objective with what the test can tell at 80 % power.
 
     The detectable difference of the two best offers is (q + z of 80 %) standard errors, q the critical value for all
@@ -345,39 +220,36 @@ def power(sheet: Sheet, cube: Cube) -> Check:
     difference it found. Shares are often separable in a test that is many times too small for money.
     """
     reading = Reading(cube=cube, sheet=sheet)
-    numbers = {name: values[:, reading.offers] for name, values in reading.numbers.items()}
-    offers = [cube.arms[a] for a in reading.offers]
     known = None
     if reading.holdout is not None:
+        numbers = {name: values[:, reading.offers] for name, values in reading.numbers.items()}
+        offers = [cube.arms[a] for a in reading.offers]
         known = scores(sheet.objective, numbers, offers=offers, terms=terms_of(sheet))
-    name = later("Power")
     if known is None:
-        nothing = say("Nothing is decided on the objective, so there is no power to lack.")
-        return Check(name=name, state="pass", reason=nothing)
+        return _found("power", "pass", "undecided")
     replicates, names, _ = known
-    first, second, difference, detectable = leading(replicates, df=reading.df, level=sheet.level, seed=sheet.seed)
+    ahead = lead(replicates, df=reading.df, level=sheet.level, seed=sheet.seed)
     labels = [sheet.arms[name].label or name for name in names]
-    objective = OBJECTIVES[sheet.objective]
-    least, found = (amount(gap, objective.unit, currency=sheet.currency) for gap in (detectable, difference))
-    other = say("doing nothing") if second is None else labels[second]
-    reason = say(
-        "With {power} power this test can tell a difference of {least} in {goal}; {first} leads {other} by {found}.",
-        power=share(POWER, digits=0), least=least, goal=say(objective.goal), first=labels[first], other=other,
-        found=found,
+    return _found(
+        "power", "pass" if ahead.difference >= ahead.detectable else "warn", objective=sheet.objective,
+        currency=sheet.currency, power=POWER, first=labels[ahead.best],
+        second=None if ahead.second is None else labels[ahead.second], difference=ahead.difference,
+        detectable=ahead.detectable,
     )  # fmt: skip
-    if difference >= detectable:
-        return Check(name=name, state="pass", reason=reason)
-    todo = say("Plan the next test on this objective, for the difference that would matter.")
-    return Check(name=name, state="warn", reason=reason, todo=todo)
 
 
-def leading(
-    replicates: NDArray[np.float64], *, df: float, level: float, seed: int = 0
-) -> tuple[int, int | None, float, float]:
-    """Return (best, second, difference, difference detectable at 80 % power) of replicates (1 + buckets, offers).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """How far the best offer leads, in the unit of the objective."""
 
-    `second` is None for a single offer: then the difference is that to 0.
-    """
+    best: int  # its place
+    second: int | None  # place of the offer it leads; None: doing nothing, of a single offer
+    difference: float
+    detectable: float  # the difference a test of this size finds with a chance of 80 %
+
+
+def lead(replicates: NDArray[np.float64], *, df: float, level: float, seed: int) -> Lead:
+    """Return the lead of the best offer by jackknife replicates, shape (1 + buckets, offers), row 0 the estimate."""
     from scipy.special import ndtri
 
     count = replicates.shape[1]
@@ -388,10 +260,11 @@ def leading(
     q = simultaneous_quantile(jackknife_covariance(gaps[1:]), df=df, level=level, seed=seed)
     gap = replicates[:, best] - (0 if second is None else replicates[:, second])
     error = math.sqrt(jackknife_covariance(gap[1:, None])[0, 0])
-    return best, second, float(gap[0]), (q + float(ndtri(POWER))) * error
+    detectable = (q + float(ndtri(POWER))) * error
+    return Lead(best=best, second=second, difference=float(gap[0]), detectable=detectable)
 
 
-def tail(sheet: Sheet, cube: Cube) -> Check:
+def tail(sheet: Sheet, cube: Cube) -> Finding:
     """Look for few customers who bring most of the value: it warns where intervals of money are too narrow.
 
     A customer worth many times the others lifts a group of customers (a bucket) far above its share. The jackknife
@@ -403,20 +276,10 @@ def tail(sheet: Sheet, cube: Cube) -> Check:
     month = min(sheet.horizon_months, cube.months)
     offers = [a for a, arm in enumerate(cube.arms) if arm != sheet.holdout]
     value, customers = cube.by_bucket("value")[offers, :, :month].sum(axis=2), cube.by_bucket("assigned")[offers]
-    found = skewness(value - customers * (value.sum(axis=1) / customers.sum(axis=1))[:, None])
+    skew = skewness(value - customers * (value.sum(axis=1) / customers.sum(axis=1))[:, None])
     top = math.ceil(TOP * value.size)
     part = float(np.sort(value, axis=None)[-top:].sum()) / max(1.0, float(value.sum()))
-    reason = say(
-        "The top {top} of the groups of customers bring {share} of the value (skewness {skewness}; up to {safe} is "
-        "safe).",
-        top=share(TOP, digits=0), share=share(part), skewness=number(found, digits=1), safe=count(SKEWED),
-    )  # fmt: skip
-    if abs(found) <= SKEWED:
-        even = say("No few customers carry the value.")
-        return Check(name=later("Tail"), state="pass", reason=f"{even} {reason}")
-    few = say("A few customers carry the value.")
-    return Check(name="Tail", state="warn", reason=f"{few} {reason}",
-                 todo=say("Intervals of money are too narrow here: read the winsorised row beside them."))  # fmt: skip
+    return _found("tail", "pass" if abs(skew) <= SKEWED else "warn", top=TOP, share=part, skewness=skew, safe=SKEWED)
 
 
 def skewness(rows: NDArray[np.float64]) -> float:
@@ -431,7 +294,7 @@ def skewness(rows: NDArray[np.float64]) -> float:
     return float(((centred[varies] / spread[varies]) ** 3).mean()) if varies.any() else 0.0
 
 
-CHECKS: dict[str, Callable[[Sheet, Cube], Check]] = {
+CHECKS: dict[str, Callable[[Sheet, Cube], Finding]] = {
     "sample_ratio": sample_ratio,
     "read_date": read_date,
     "holdout": holdout,

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
-from experiments.common.formatting import date_told, interval, told
-from experiments.common.language import later, say
-from experiments.common.results import keep, kept
+from experiments.common.finding import Fact, Finding
+from experiments.common.results import Result
+from experiments.data.tables import Account
 from experiments.metrics import objectives, retention
 from experiments.metrics.cube import Cube, make_cube
 from experiments.metrics.estimates import Reading
 from experiments.readout import secondary
-from experiments.readout.checks import CHECKS, Check
+from experiments.readout.checks import CHECKS
+from experiments.readout.drivers import Returners, find_drivers
 from experiments.readout.secondary import Comparison, Lives, Targeting
-from experiments.readout.verdict import Ranking, Verdict, faces, rank, verdict
+from experiments.readout.verdict import Ranking, Verdict, rank, verdict
 from experiments.sheet.locked_plan import Plan, deviations, differences, read_plan, settings_of
 from experiments.sheet.sheet import Sheet, changed, read_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OLD_CHECKS = {  # how a program of format 1 called a check: its key
+    "Sample ratio": "sample_ratio",
+    "Read date": "read_date",
+    "Holdout": "holdout",
+    "Holdout left alone": "contamination",
+    "Follow-up": "follow_up",
+    "Even follow-up": "even_follow_up",
+    "Balance": "balance",
+    "Size of the arms": "small_arm",
+    "Acceptances": "acceptances",
+    "Accepted at all": "zero_events",
+    "Enough customers": "enough_returned",
+    "Power": "power",
+    "Tail": "tail",
+    "As planned": "as_planned",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +59,12 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readout:
-    """What a test says. `write` and `read_readout` keep every digit."""
+class Readout(Result):
+    """What a test says. `write` and `load` keep every digit."""
+
+    what: ClassVar[str] = "readout"
+    command: ClassVar[str] = "winback readout <sheet>"
+    page: ClassVar[str] = "readout"
 
     experiment: str
     question: str
@@ -50,6 +72,7 @@ class Readout:
     objective: str
     horizon_months: int
     window_months: int
+    registered_window_months: int  # longer than the window of an early look, which ends with what was watched so far
     discount_rate: float
     level: float
     dated: bool
@@ -62,14 +85,20 @@ class Readout:
     comparison: Comparison | None
     lives: Lives | None
     targeting: Targeting | None
-    checks: tuple[Check, ...]
+    checks: tuple[Finding, ...]
     verdict: Verdict
-    accounts: tuple[str, ...]
+    accounts: tuple[Account | str, ...]  # where each row went; a sentence: as an earlier version wrote it
+    drivers: Returners | None = None  # None: read from a cube, before the registered day, or by an earlier version
 
     @property
     def offers(self) -> tuple[Arm, ...]:
         """The arms without the holdout."""
         return tuple(arm for arm in self.arms if not arm.holdout)
+
+    @property
+    def assigned(self) -> int:
+        """Customers in the test."""
+        return sum(arm.assigned for arm in self.arms)
 
     def arm(self, name: str) -> Arm:
         """Return an arm by name."""
@@ -86,18 +115,34 @@ class Readout:
         ]  # fmt: skip
         return pd.DataFrame(rows)
 
-    def write(self, path: str | Path) -> None:
-        """Write the readout as JSON, whole or not at all."""
-        keep(self, path)
+    @classmethod
+    def upgraded(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Return what a program of format 1 wrote as this one writes it: its sentences stand as they are."""
+        said = content["verdict"]
+        written = {name: said.get(name, "") for name in ("word", "sentence", "detail")}
+        remark = {"key": "as_written", "state": "pass", "facts": written}
+        if content["ranking"]:
+            gaps = content["ranking"]["behind"]
+            content["ranking"]["behind"] = [{"difference": gap[0], "low": gap[1], "high": gap[2]} for gap in gaps]
+        return content | {
+            "registered_window_months": content["window_months"],
+            "checks": [_upgraded_check(check) for check in content["checks"]],
+            "verdict": {"kind": "as_written", "tone": said["tone"], "remarks": [remark]},
+        }
+
+
+def _upgraded_check(check: dict[str, str]) -> dict[str, Any]:
+    facts = {"said": check["reason"], "cure": check.get("todo", "")}
+    return {"key": OLD_CHECKS.get(check["name"], check["name"]), "state": check["state"], "facts": facts}
 
 
 def read_readout(path: str | Path) -> Readout:
     """Return a readout written by `Readout.write`: equal to it, to the last digit."""
-    return kept(Readout, path, what="readout", command="winback readout <sheet>")
+    return Readout.load(path)
 
 
 def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> Readout:
-    """Read a test: tables to cube, cube to estimates, estimates to a verdict.
+    """Read a test: tables to cube, cube to estimates, estimates to a verdict; and who returns, stays and pays.
 
     `sheet` is a path or a Sheet with the folder of its tables. `changes` replace settings of the sheet,
     such as horizon_months=12; None keeps the sheet's.
@@ -105,7 +150,8 @@ def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: o
     if not isinstance(sheet, Sheet):
         sheet, folder = read_sheet(sheet)
     read, home = changed(sheet, changes), folder or Path()
-    return read_cube(make_cube(read, home), read, planned=read_plan(home, sheet.experiment) or sheet)
+    readout = read_cube(make_cube(read, home), read, planned=read_plan(home, sheet.experiment) or sheet)
+    return readout if readout.interim else replace(readout, drivers=find_drivers(read, home))
 
 
 def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) -> Readout:
@@ -113,30 +159,24 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) 
 
     `planned`: the locked plan, or the sheet as registered; what was read otherwise is told among the checks.
     """
-    registered = sheet
-    if sheet.read_date and sheet.followed_until and sheet.followed_until < sheet.read_date:
+    registered, interim = sheet, _is_early(sheet)
+    if interim:
         sheet = _as_far_as_watched(cube, sheet)
     _refuse_unseen(cube, sheet)
     reading = Reading(cube=cube, sheet=sheet)
-    checks = (
-        *(check(sheet, cube) for check in CHECKS.values()),
-        *_deviations(registered, planned, assigned=int(cube.assigned.sum())),
-    )
-    interim = any(check.name == "Read date" and check.state == "stop" for check in checks)
-    if interim:  # what a check says of money waits for the read date too
-        checks = tuple(check for check in checks if check.name not in ("Power", "Tail"))
+    checks = (*_checks(reading, interim=interim), *_as_planned(registered, planned, assigned=int(cube.assigned.sum())))
     arms = tuple(_arm(reading, a, interim=interim) for a in range(len(cube.arms)))
     ranking = None if interim else _rank(reading)
     any_offer = None if reading.holdout is None or interim else reading.lift(reading.offers)
-    detail = " ".join(filter(None, (_together(sheet, any_offer, offers=len(reading.offers)), _faces(sheet, arms))))
-    said = verdict(sheet, ranking=ranking, checks=checks, detail=detail, customers=int(cube.assigned.sum()))
+    window = min(sheet.window_months, cube.months)
     return Readout(
         experiment=sheet.experiment,
         question=sheet.question,
         currency=sheet.currency,
         objective=sheet.objective,
         horizon_months=reading.horizon,
-        window_months=min(sheet.window_months, cube.months),
+        window_months=window,
+        registered_window_months=registered.window_months if interim else window,
         discount_rate=sheet.discount_rate,
         level=sheet.level,
         dated=cube.dated,
@@ -150,69 +190,81 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) 
         lives=None if interim else secondary.lives(reading),
         targeting=None if interim else secondary.targeting(reading),
         checks=checks,
-        verdict=said,
-        accounts=tuple(map(str, cube.accounts)),
+        verdict=verdict(sheet, ranking=ranking, checks=checks, remarks=tuple(_remarks(sheet, arms, any_offer))),
+        accounts=cube.accounts,
     )
 
 
-def _together(sheet: Sheet, lift: Estimate | None, *, offers: int) -> str:
-    """Say what all offers together bring back, where response decides and they do."""
-    if sheet.objective != "returned" or offers == 1 or lift is None or lift.low is None or lift.low <= 0:
-        return ""
-    return say(
-        "Any offer beats none: together they raise the share who returned by {lift} ({bounds}).",
-        lift=told(lift, currency=sheet.currency), bounds=interval(lift, currency=sheet.currency),
-    )  # fmt: skip
+def _is_early(sheet: Sheet) -> bool:
+    """Tell whether the data end before the registered day: then the check `read_date` stops."""
+    return bool(sheet.read_date and sheet.followed_until and sheet.followed_until < sheet.read_date)
 
 
-def _faces(sheet: Sheet, arms: tuple[Arm, ...]) -> str:
-    """Say where the most accepted offer is not the most profitable one: of all, or of those given to everyone.
+OF_MONEY = ("power", "tail")  # what these checks say of money waits for the read date too
 
-    Where every offer loses money, say that instead, unless the verdict is on the net and says so.
-    """
+
+def _checks(reading: Reading, *, interim: bool) -> Iterator[Finding]:
+    for key, check in CHECKS.items():
+        if not (interim and key in OF_MONEY):
+            yield check(reading.sheet, reading.cube)
+
+
+def _remarks(sheet: Sheet, arms: tuple[Arm, ...], any_offer: Estimate | None) -> Iterator[Finding]:
+    """Yield what is to be read with a ranking: offers that only together beat none, and other faces of success."""
     offers = [arm for arm in arms if not arm.holdout]
-    nets = {arm.label: arm.estimates["net"] for arm in offers if "net" in arm.estimates}
+    if sheet.objective == "returned" and len(offers) > 1 and any_offer and any_offer.low and any_offer.low > 0:
+        yield Finding(key="together", state="pass")
+    nets = {arm.name: arm.estimates["net"] for arm in offers if "net" in arm.estimates}
     if nets and all(net.high is not None and net.high < 0 for net in nets.values()):
-        if "net" in objectives.OBJECTIVES[sheet.objective].needs:
-            return ""
-        least, net = max(nets.items(), key=lambda one: one[1].value or 0.0)
-        return say(
-            "Every offer loses money: the least bad is {offer} with a net per customer of {net} ({bounds}).",
-            offer=least, net=told(net, currency=sheet.currency), bounds=interval(net, currency=sheet.currency),
-        )  # fmt: skip
+        if "net" not in objectives.OBJECTIVES[sheet.objective].needs:  # else the verdict says it
+            least = max(nets, key=lambda name: nets[name].value or 0.0)
+            yield Finding(key="all_lose", state="warn", facts={"offer": least})
+        return
     uniform = [arm for arm in offers if not sheet.arms[arm.name].choose]
-    return faces(_best(offers), among=say("Of the offers")) or faces(
-        _best(uniform), among=say("Of the offers made to everyone")
-    )
+    found = _faces(offers, among="all") or _faces(uniform, among="uniform")
+    if found:
+        yield found
 
 
-def _best(arms: Sequence[Arm]) -> dict[str, str]:
-    """Return, for each metric that may be taken for success, the label of the offer with the highest value."""
+def _faces(arms: Sequence[Arm], *, among: str) -> Finding | None:
+    """Return the finding that the most accepted of some offers is not the most profitable; None where it is.
+
+    `among`: all offers, or those given uniformly to everyone.
+    """
     best = {}
     for metric in ("accepted", "returned", "net", "roi"):
-        values = {arm.label: arm.estimates[metric].value for arm in arms if metric in arm.estimates}
-        known = {label: value for label, value in values.items() if value is not None}
+        values = {arm.name: arm.estimates[metric].value for arm in arms if metric in arm.estimates}
+        known = {name: value for name, value in values.items() if value is not None}
         if known:
-            best[metric] = max(known, key=lambda label: known[label])
-    return best
+            best[metric] = max(known, key=lambda name: known[name])
+    on = "accepted" if "accepted" in best else "returned"
+    if on not in best or "net" not in best or best[on] == best["net"]:
+        return None
+    efficient = best.get("roi", best["net"])
+    facts = {
+        "among": among,
+        "on": on,
+        "liked": best[on],
+        "earns": best["net"],
+        "efficient": efficient if efficient != best["net"] else None,
+    }
+    return Finding(key="faces", state="pass", facts=facts)
 
 
-def _deviations(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) -> tuple[Check, ...]:
-    """Return what was read otherwise than registered; nothing where no sheet was registered."""
+def _as_planned(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) -> Iterator[Finding]:
+    """Yield what was read otherwise than registered; nothing where no sheet was registered."""
     if planned is None:
-        return ()
-    name = later("As planned")
+        return
+    facts: dict[str, Fact] = {}
     if isinstance(planned, Plan):
-        other, locked = deviations(planned, sheet, assigned=assigned), date_told(planned.locked_on)
-        where = say("plan locked on {day}, sha256 {hash}", day=locked, hash=planned.sha256[:12])
+        other = deviations(planned, sheet, assigned=assigned)
+        facts = {"day": planned.locked_on.isoformat(), "hash": planned.sha256[:12]}
     else:
-        other, where = differences(settings_of(sheet), settings_of(planned)), say("sheet")
-    if not other:
-        same = say("Read with the settings registered in the {where}.", where=where)
-        return (Check(name=name, state="pass", reason=same),)
-    todo = say("Decide by the settings registered before the test; take this page as an exploration.")
-    reason = say("Not as planned in the {where}: {settings}.", where=where, settings="; ".join(other))
-    return (Check(name=name, state="warn", reason=reason, todo=todo),)
+        other = differences(settings_of(sheet), settings_of(planned))
+    for name in ("setting", "planned", "now") if other else ():
+        facts[name] = tuple(str(getattr(deviation, name)) for deviation in other)
+    case = "plan" if isinstance(planned, Plan) else "sheet"
+    yield Finding(key="as_planned", state="warn" if other else "pass", case=case, facts=facts)
 
 
 DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock

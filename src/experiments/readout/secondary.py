@@ -44,7 +44,6 @@ class Lives:
     """Second lifetimes of the acceptors of all offers, on one clock: months from the first purchase."""
 
     horizon_months: int  # to which every curve is supported
-    covered: float  # share of assigned customers whose stratum is in the mix
     offers: tuple[Life, ...]
     hazard_ratios: survival.HazardRatios | None
 
@@ -87,7 +86,6 @@ def lives(reading: Reading) -> Lives | None:
         ratios = survival.hazard_ratios(at_risk, ended, offers=names, level=sheet.level)
     return Lives(
         horizon_months=horizon,
-        covered=mix.covered,
         offers=tuple(
             _life(reading, a, curve, table, horizon) for a, curve, table in zip(chosen, curves, tables, strict=True)
         ),
@@ -152,12 +150,16 @@ def targeting(reading: Reading) -> Targeting | None:
     factors = sheet.segments if sheet.segments is not None else gain.factors
     if not factors:
         return None
-    cost, value = segments.outcome_of(cube, sheet, name="cost"), None
+    value = None
     if gain.single:
-        customers = int(cube.assigned.sum())
-        limits = policy.Limits.of(customers, budget=sheet.budget, calls=sheet.calls)
+        limits = policy.Limits.of(int(cube.sums["assigned"].sum()), budget=sheet.budget, calls=sheet.calls)
         value = policy.value_of_learning(
-            gain, factor=factors[0], level=sheet.level, cost=cost, limits=limits, seed=sheet.seed
+            gain,
+            factor=factors[0],
+            level=sheet.level,
+            cost=segments.outcome_of(cube, sheet, name="cost"),
+            limits=limits,
+            seed=sheet.seed,
         )
     return Targeting(
         tables=segments.segment_table(gain, level=sheet.level, factors=factors),

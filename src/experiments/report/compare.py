@@ -24,11 +24,12 @@ from experiments.common.language import later, numerals, plural, say
 from experiments.compare.pool import POOLED, SETTINGS, differences
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Readout, read_readout
-from experiments.readout.verdict import MONEY, headline
+from experiments.readout.verdict import MONEY
 from experiments.report import html, shared
 from experiments.report.figures import compare as figures
 from experiments.report.html import Html
 from experiments.report.wording.metrics import METRICS
+from experiments.report.wording.verdict import headline
 from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
@@ -105,7 +106,7 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
     pooled = sorted((p for p in known.of(metric or "") if p.k > 1), key=lambda p: -(p.mean.value or 0.0))
     over = _over(len(known.experiments))
     if len(readouts) == 1:
-        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=_own_word(readouts[0]))
+        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=headline(readouts[0]))
         return html.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
     if not metric or not pooled:
         why = known.notes[0] if known.notes else say("No offer, by its name in the sheets, was in two of these tests.")
@@ -133,20 +134,9 @@ def _money_apart(readouts: Sequence[Readout]) -> str:
     )
     tests: dict[str, list[str]] = {}
     for readout in readouts:
-        tests.setdefault(_own_word(readout), []).append(readout.experiment)
+        tests.setdefault(headline(readout), []).append(readout.experiment)
     own = "; ".join(say("{word} ({tests})", word=word, tests=listed(names)) for word, names in tests.items())
     return f"{why} " + say("On their own: {verdicts}.", verdicts=own)
-
-
-def _own_word(readout: Readout) -> str:
-    """Return the verdict of a test in a few words, in the language of this page where that is not the test's."""
-    ranking, stopped = readout.ranking, any(check.state == "stop" for check in readout.checks)
-    if stopped or ranking is None or (ranking.equivalent and not ranking.tolerance):  # of a version that kept none
-        return say(readout.verdict.word)
-    return headline(
-        ranking, {arm.name: arm.label for arm in readout.arms}, objective=readout.objective, currency=readout.currency,
-        customers=sum(arm.assigned for arm in readout.arms),
-    )  # fmt: skip
 
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
@@ -336,7 +326,7 @@ def _within(readout: Readout) -> Html:
     test = readout.experiment
     if readout.dated:
         test = plural("{test}, {n} month", "{test}, {n} months", readout.horizon_months, test=test)
-    return html.table(frame, caption=named(test, _own_word(readout)))
+    return html.table(frame, caption=named(test, headline(readout)))
 
 
 def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:

@@ -20,35 +20,39 @@ from experiments.common.formatting import (
     share,
     told,
 )
-from experiments.common.language import later, plural, say
+from experiments.common.language import later, plural, rendered, say
 from experiments.metrics.objectives import NOTHING, OBJECTIVES
 from experiments.readout.readout import Arm, Readout
 from experiments.report import html, shared
 from experiments.report.figures import readout as figures
 from experiments.report.html import Html
+from experiments.report.wording.checks import worded
 from experiments.report.wording.metrics import METRICS
+from experiments.report.wording.verdict import worded_verdict
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from experiments.readout.drivers import Returners
+    from experiments.metrics.objectives import Sweep
+    from experiments.readout.secondary import Comparison, Life, Lives
     from experiments.readout.segments import Segments
+    from experiments.readout.targeting import PolicyValue
 
 
-def question(readout: Readout) -> Html:
+@rendered
+def question(readout: Readout, *, language: str | None = None) -> Html:
     """Return the question of a test as the title of its page."""
     offers = plural("{n} offer", "{n} offers", len(readout.offers))
-    assigned = plural("{n} customer", "{n} customers", sum(arm.assigned for arm in readout.arms))
+    assigned = plural("{n} customer", "{n} customers", readout.assigned)
     span = ""
     if readout.dated:
         span = plural(", followed for up to {n} month", ", followed for up to {n} months", readout.horizon_months)
     return html.heading(shared.asked(readout.question), named(readout.experiment, f"{offers}, {assigned}{span}"))
 
 
-def verdict(readout: Readout) -> Html:
+@rendered
+def verdict(readout: Readout, *, language: str | None = None) -> Html:
     """Return the verdict and the few numbers behind it."""
-    said = readout.verdict
-    card = html.verdict(said.sentence, word=said.word, tone=said.tone, detail=said.detail)
+    said = worded_verdict(readout)
+    card = html.verdict(said.sentence, word=said.word, tone=readout.verdict.tone, detail=said.detail)
     return card + html.facts(_facts(readout))
 
 
@@ -78,14 +82,16 @@ def _facts(readout: Readout) -> list[tuple[str, str, str]]:
     return rows
 
 
-def picture(readout: Readout) -> Html:
+@rendered
+def picture(readout: Readout, *, language: str | None = None) -> Html:
     """Return the one picture: value gained against cost added; where nobody knows them, the offers side by side."""
     if not _gains_known(readout):
         return _side_by_side(readout)
     return html.section(say("Value against cost"), shared.picture(figures.return_against_cost(readout)))
 
 
-def faces(readout: Readout) -> Html:
+@rendered
+def faces(readout: Readout, *, language: str | None = None) -> Html:
     """Return the picture of the offers on every face of success, where it is not the one picture already."""
     return _side_by_side(readout) if _gains_known(readout) else Html("")
 
@@ -101,7 +107,8 @@ def _gains_known(readout: Readout) -> bool:
     return not readout.interim and all("cost_added" in arm.estimates for arm in readout.offers)
 
 
-def offers(readout: Readout) -> Html:
+@rendered
+def offers(readout: Readout, *, language: str | None = None) -> Html:
     """Return the tables of all estimates, one row an offer: first what decides, folded what else is known."""
     title = say("More about each offer")
     more = Html("") if readout.interim else html.section(title, more_table(readout), open=False)
@@ -113,40 +120,51 @@ MORE = ("reached", "incremental", "months_gained", "active", "active_gained", "n
         "cost_per_return", "break_even")  # fmt: skip
 
 
-def _frame(readout: Readout, metrics: Sequence[str], *, arms: Sequence[Arm]) -> pd.DataFrame:
-    """Return the cells of a table: value and, small, its interval; metrics that no arm has are left out."""
-    import pandas as pd
-
-    shown = [metric for metric in metrics if any(metric in arm.estimates for arm in arms)]
-    rows = [[count(arm.assigned), *(shared.metric(arm, metric, readout.currency) for metric in shown)] for arm in arms]
+def _rows(readout: Readout, metrics: Sequence[str], *, arms: Sequence[Arm]) -> list[tuple[str, list[str]]]:
+    """Return the rows of a table of arms: customers, then value and, small, its interval."""
     nothing = say("no offer")
-    labels = [f"{arm.label}\n{nothing}" if arm.holdout else arm.label for arm in arms]
-    frame = pd.DataFrame(rows, columns=[say("Assigned"), *(METRICS[metric].label for metric in shown)], index=labels)
-    frame.index.name = say("Offer")
-    return frame
+    return [
+        (
+            f"{arm.label}\n{nothing}" if arm.holdout else arm.label,
+            [count(arm.assigned), *(shared.metric(arm, metric, readout.currency) for metric in metrics)],
+        )
+        for arm in arms
+    ]
 
 
-def more_table(readout: Readout) -> Html:
+def _columns(metrics: Sequence[str]) -> list[str]:
+    return [say("Assigned"), *(METRICS[metric].label for metric in metrics)]
+
+
+@rendered
+def more_table(readout: Readout, *, language: str | None = None) -> Html:
     """Return the estimates that stand behind the main table."""
     notes = []
     if readout.variance_saved is not None:
         saves = later("The adjustment saves {share} of the variance of the net.")
         notes.append(say(saves, share=share(readout.variance_saved)))
-    return html.table(_frame(readout, MORE, arms=readout.offers), notes=notes,
-                       caption=say("Further estimates per assigned customer"))  # fmt: skip
+    metrics = [metric for metric in MORE if metric in _known(readout)]
+    return shared.table(
+        _rows(readout, metrics, arms=readout.offers),
+        columns=_columns(metrics),
+        corner=say("Offer"),
+        caption=say("Further estimates per assigned customer"),
+        notes=notes,
+    )
 
 
-def table(readout: Readout) -> Html:
+@rendered
+def table(readout: Readout, *, language: str | None = None) -> Html:
     """Return the table of what decides: value and, small, its interval."""
     gross = () if "net" in _known(readout) else ("value", "cost")
-    frame = _frame(readout, (*MAIN[:4], *gross, *MAIN[4:]), arms=readout.arms)
+    metrics = [metric for metric in (*MAIN[:4], *gross, *MAIN[4:]) if metric in _known(readout)]
+    rows = _rows(readout, metrics, arms=readout.arms)
     found = readout.targeting.value if readout.targeting else None
     gained = {"money": "net", "points": "lift"}.get(found.gain.unit) if found else None
-    if found and gained and METRICS[gained].label in frame:  # the policy: cross-fitted, so only its gain is known
-        row = dict.fromkeys(frame.columns, NO_NUMBER) | {
-            METRICS[gained].label: shared.value(found.gain, readout.currency)
-        }
-        frame.loc[say("Policy\nbest offer by {factor}", factor=found.policy.factor)] = row
+    if found and gained in metrics:  # the policy: cross-fitted, so only its gain is known
+        gain = shared.value(found.gain, readout.currency)
+        cells = [gain if metric == gained else NO_NUMBER for metric in ("assigned", *metrics)]
+        rows.append((say("Policy\nbest offer by {factor}", factor=found.policy.factor), cells))
     about = say(
         "Per assigned customer, reached or not. Small: {level} intervals, each alone; the verdict uses intervals that "
         "hold for all offers at once.",
@@ -156,46 +174,57 @@ def table(readout: Readout) -> Html:
     if readout.any_offer is not None and readout.any_offer.value is not None:
         together = later("All offers together against the holdout: lift {lift}.")
         notes.append(say(together, lift=_inline(readout.any_offer, readout)))
-    return html.table(frame, caption=say("Estimates per assigned customer"), notes=notes)
+    return shared.table(
+        rows,
+        columns=_columns(metrics),
+        corner=say("Offer"),
+        caption=say("Estimates per assigned customer"),
+        notes=notes,
+    )
 
 
 def _known(readout: Readout) -> set[str]:
     return {metric for arm in readout.arms for metric in arm.estimates}
 
 
-def separable(readout: Readout) -> Html:
+@rendered
+def separable(readout: Readout, *, language: str | None = None) -> Html:
     """Return how sure the ranking on the objective is."""
-    import pandas as pd
-
     ranking, title = readout.ranking, say("How sure is the ranking?")
     if readout.interim:
         return Html("")
     if ranking is None:
         return html.section(title, say("The offers cannot be ranked: see the verdict."))
-    unit = OBJECTIVES[readout.objective].unit
-
-    def shown(value: float) -> str:
-        return amount(value, unit, currency=readout.currency)
-
+    unit, currency = OBJECTIVES[readout.objective].unit, readout.currency
     behind = ["–"] + [
-        f"{shown(gap)}\n{between(low, high, unit, currency=readout.currency)}" for gap, low, high in ranking.behind[1:]
+        f"{amount(gap.difference, unit, currency=currency)}\n{between(gap.low, gap.high, unit, currency=currency)}"
+        for gap in ranking.behind[1:]
     ]
     rows = [
-        [shown(value), back, share(p, digits=0), shown(loss)]
-        for value, back, p, loss in zip(ranking.values, behind, ranking.p_best, ranking.expected_loss, strict=True)
+        (
+            readout.arm(name).label,
+            [amount(value, unit, currency=currency), gap, share(p, digits=0), amount(loss, unit, currency=currency)],
+        )
+        for name, value, gap, p, loss in zip(
+            ranking.offers, ranking.values, behind, ranking.p_best, ranking.expected_loss, strict=True
+        )
     ]
-    labels = [readout.arm(name).label for name in ranking.offers]
-    columns = [say("Objective"), say("Behind the first"), say("P(best)"), say("Expected loss")]
-    frame = pd.DataFrame(rows, columns=columns, index=labels)
-    frame.index.name = say("Offer")
     note = say(
         "Behind the first: difference with an interval that holds for all pairs at once. Expected loss: what "
         "choosing this offer costs on average against the truly best."
     )
-    return html.section(title, html.table(frame, caption=say("Offers by the declared objective"), notes=[note]))
+    shown = shared.table(
+        rows,
+        columns=[say("Objective"), say("Behind the first"), say("P(best)"), say("Expected loss")],
+        corner=say("Offer"),
+        caption=say("Offers by the declared objective"),
+        notes=[note],
+    )
+    return html.section(title, shown)
 
 
-def lifetime(readout: Readout) -> Html:
+@rendered
+def lifetime(readout: Readout, *, language: str | None = None) -> Html:
     """Return how long customers stayed, or why nobody knows."""
     title = say("How long they stay")
     if readout.interim:
@@ -203,73 +232,83 @@ def lifetime(readout: Readout) -> Html:
     if not readout.dated:
         return html.section(title, say("The results of this test have no dates: whether customers stayed is unknown. "
                                         "Only the response and its value can be compared."))  # fmt: skip
-    more = html.section(say("Those who accepted"), *_acceptors(readout), open=False) if readout.lives else Html("")
+    more = Html("")
+    if readout.lives:
+        more = html.section(say("Those who accepted"), *_acceptors(readout, readout.lives), open=False)
     return html.section(title, shared.picture(figures.active_by_month(readout))) + more
 
 
-def _acceptors(readout: Readout) -> list[Html]:
+def _acceptors(readout: Readout, lives: Lives) -> list[Html]:
     """Return curves, restricted means, hazard ratios and what lies beyond the horizon."""
-    import pandas as pd
-
-    lives = readout.lives
-    if lives is None:
-        return []
-    ratios = (
-        dict(zip(lives.hazard_ratios.offers, lives.hazard_ratios.ratios, strict=True)) if lives.hazard_ratios else {}
-    )
+    tests = lives.hazard_ratios
+    ratios = dict(zip(tests.offers, tests.ratios, strict=True)) if tests else {}
     rows = []
     for life in lives.offers:
-        beyond = life.projection.residual if life.projection else None
-        spread = life.projection.spread if life.projection else None
-        models = ""
-        if spread:
-            bounds = say("{low} to {high}", low=number(spread[0], digits=1), high=number(spread[1], digits=1))
-            models = "\n" + say("models: {bounds}", bounds=bounds)
-        rows.append([
-            shared.value(life.months, readout.currency), shared.value(life.early_loss, readout.currency),
-            shared.value(ratios.get(life.offer), readout.currency) if life.offer in ratios else say("reference"),
-            f"{shared.value(beyond, readout.currency)}{models}",
-        ])  # fmt: skip
-    columns = [say("Months, up to {n}", n=lives.horizon_months), say("Lost again within 3 months"),
-               say("Hazard ratio"), say("Months to come, projected")]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=columns, index=[readout.arm(life.offer).label for life in lives.offers])
-    frame.index.name = say("Offer")
+        ratio = shared.value(ratios[life.offer], readout.currency) if life.offer in ratios else say("reference")
+        months, early = (shared.value(estimate, readout.currency) for estimate in (life.months, life.early_loss))
+        rows.append((readout.arm(life.offer).label, [months, early, ratio, _months_to_come(readout, life)]))
     warning = say(
         "Only acceptors, who chose themselves: never rank offers by these. Months: area under the curve. Months to "
         "come are a projection (shifted beta-geometric, discounted, for a customer still there at the end; two other "
         "models as spread), no part of any other number on this page."
     )
     notes = [warning]
-    ratios_p = lives.hazard_ratios.proportional_p if lives.hazard_ratios else None
-    if ratios_p is not None and ratios_p < 0.05:  # noqa: PLR2004
+    if tests and tests.proportional_p is not None and tests.proportional_p < 0.05:  # noqa: PLR2004
         notes.append(say("The hazards are not proportional, as a promotion that ends makes them: compare the months."))
-    table = html.table(frame, caption=say("Second lifetimes of acceptors"), notes=notes)
+    table = shared.table(
+        rows,
+        columns=[
+            say("Months, up to {n}", n=lives.horizon_months),
+            say("Lost again within 3 months"),
+            say("Hazard ratio"),
+            say("Months to come, projected"),
+        ],
+        corner=say("Offer"),
+        caption=say("Second lifetimes of acceptors"),
+        notes=notes,
+    )
     return [shared.picture(figures.acceptors_staying(readout)), table, shared.picture(figures.hazard_by_month(readout))]
 
 
-def price_of_a_return(readout: Readout) -> Html:
-    """Return what one more returned customer costs, pairs of offers, and what a retained customer must be worth."""
-    import pandas as pd
+def _months_to_come(readout: Readout, life: Life) -> str:
+    """Return the projection beyond the horizon with the spread of other models."""
+    if life.projection is None:
+        return NO_NUMBER
+    shown, spread = shared.value(life.projection.residual, readout.currency), life.projection.spread
+    if not spread:
+        return shown
+    bounds = say("{low} to {high}", low=number(spread[0], digits=1), high=number(spread[1], digits=1))
+    models = say("models: {bounds}", bounds=bounds)
+    return f"{shown}\n{models}"
 
+
+@rendered
+def price_of_a_return(readout: Readout, *, language: str | None = None) -> Html:
+    """Return what one more returned customer costs, pairs of offers, and what a retained customer must be worth."""
     found, title = readout.comparison, say("What one more returned customer costs")
     if readout.interim:
         return Html("")
     if found is None:
         return html.section(title, say("Nobody knows without a holdout read at the registered day."), open=False)
-    money = readout.currency
-    rows = [
-        [shared.value(step.cost, money), shared.value(step.lift, money), shared.value(step.cost_per_return, money),
-         say("dominated by {offers}", offers=_labels(readout, step.dominated_by)) if step.dominated
-         else shared.value(step.marginal, money),
-         _labels(readout, [step.previous]) if step.previous else "–"]
-        for step in found.steps
-    ]  # fmt: skip
-    columns = [say("Cost added"), say("Lift"), say("Cost of one return"), say("Cost of one more"), say("More than")]
-    frame = pd.DataFrame(rows, columns=columns, index=[readout.arm(step.offer).label for step in found.steps])
-    frame.index.name = say("Offer, cheap to dear")
-    notes = [_sweep_words(readout), _curse_words(readout)]
-    table = html.table(frame, caption=say("The frontier from cheap to dear"), notes=[note for note in notes if note])
-    return html.section(title, table, _pairs(readout), open=False)
+    rows = []
+    for step in found.steps:
+        cost, lift, a_return, more = (
+            shared.value(estimate, readout.currency)
+            for estimate in (step.cost, step.lift, step.cost_per_return, step.marginal)
+        )
+        if step.dominated:
+            more = say("dominated by {offers}", offers=_labels(readout, step.dominated_by))
+        previous = _labels(readout, [step.previous]) if step.previous else "–"
+        rows.append((readout.arm(step.offer).label, [cost, lift, a_return, more, previous]))
+    notes = [_sweep_words(readout, found.sweep) if found.sweep else "", _curse_words(readout, found)]
+    table = shared.table(
+        rows,
+        columns=[say("Cost added"), say("Lift"), say("Cost of one return"), say("Cost of one more"), say("More than")],
+        corner=say("Offer, cheap to dear"),
+        caption=say("The frontier from cheap to dear"),
+        notes=[note for note in notes if note],
+    )
+    return html.section(title, table, _pairs(readout, found), open=False)
 
 
 def _labels(readout: Readout, names: Sequence[str]) -> str:
@@ -277,10 +316,7 @@ def _labels(readout: Readout, names: Sequence[str]) -> str:
     return listed([known.get(name, name) for name in names])
 
 
-def _sweep_words(readout: Readout) -> str:
-    sweep = readout.comparison.sweep if readout.comparison else None
-    if sweep is None:
-        return ""
+def _sweep_words(readout: Readout, sweep: Sweep) -> str:
     first = _labels(readout, sweep.winners[:1])
     if not sweep.crossings:
         always = later("Whatever a customer still active at the horizon is worth, {first} has the highest total.")
@@ -289,42 +325,42 @@ def _sweep_words(readout: Readout) -> str:
         say("{offer} from {worth}", offer=_labels(readout, [crossing.after]), worth=_inline(crossing.at, readout))
         for crossing in sweep.crossings
     ]
-    return say(
-        "If a customer still active at the horizon is worth nothing more, {first} has the highest total; {steps}.",
-        first=first, steps=listed(steps),
-    )  # fmt: skip
+    nothing = later(
+        "If a customer still active at the horizon is worth nothing more, {first} has the highest total; {steps}."
+    )
+    return say(nothing, first=first, steps=listed(steps))
 
 
-def _curse_words(readout: Readout) -> str:
-    if readout.comparison is None or len(readout.offers) < 2:  # noqa: PLR2004  one offer has no winner
+def _curse_words(readout: Readout, comparison: Comparison) -> str:
+    if len(readout.offers) < 2:  # noqa: PLR2004  one offer has no winner
         return ""
-    shrunken = readout.comparison.shrunken
-    winner = _labels(readout, [shrunken.winner])
+    shrunken = comparison.shrunken
     return say(
         "The highest of several estimates is too high on average: {winner}'s net of {raw} becomes {shrunken} when "
         "shrunken to the others.",
-        winner=winner, raw=money(shrunken.raw, readout.currency), shrunken=_inline(shrunken.estimate, readout),
-    )  # fmt: skip
+        winner=_labels(readout, [shrunken.winner]),
+        raw=money(shrunken.raw, readout.currency),
+        shrunken=_inline(shrunken.estimate, readout),
+    )
 
 
-def _pairs(readout: Readout) -> Html:
+def _pairs(readout: Readout, comparison: Comparison) -> Html:
     """Return all pairs with Holm's p values."""
-    import pandas as pd
-
-    if readout.comparison is None:
-        return Html("")
-    rows, index = [], []
-    for kind, pairs in (
-        (say("returned"), readout.comparison.pairs_returned),
-        (say("net"), readout.comparison.pairs_net),
-    ):
-        for pair in pairs:
-            index.append(say("{one} less {other}", one=_labels(readout, [pair.b]), other=_labels(readout, [pair.a])))
-            rows.append([kind, shared.value(pair.difference, readout.currency), _p(pair.p), _p(pair.p_holm)])
-    columns = [say("On"), say("Difference"), say("p alone"), say("p of all pairs")]
-    frame = pd.DataFrame(rows, columns=columns, index=index)
-    frame.index.name = say("Pair")
-    return html.table(frame, caption=say("Every pair, Holm's correction"))
+    pairs = [(say("returned"), pair) for pair in comparison.pairs_returned]
+    pairs += [(say("net"), pair) for pair in comparison.pairs_net]
+    rows = [
+        (
+            say("{one} less {other}", one=_labels(readout, [pair.b]), other=_labels(readout, [pair.a])),
+            [on, shared.value(pair.difference, readout.currency), _p(pair.p), _p(pair.p_holm)],
+        )
+        for on, pair in pairs
+    ]
+    return shared.table(
+        rows,
+        columns=[say("On"), say("Difference"), say("p alone"), say("p of all pairs")],
+        corner=say("Pair"),
+        caption=say("Every pair, Holm's correction"),
+    )
 
 
 def _p(value: float | None) -> str:
@@ -333,7 +369,8 @@ def _p(value: float | None) -> str:
     return say("< .0001") if value < 0.0001 else number(value, digits=4)  # noqa: PLR2004
 
 
-def segments(readout: Readout) -> Html:
+@rendered
+def segments(readout: Readout, *, language: str | None = None) -> Html:
     """Return which offer for whom."""
     title, found = say("Who should get which offer"), readout.targeting
     if readout.interim:
@@ -341,50 +378,59 @@ def segments(readout: Readout) -> Html:
     if found is None:
         none = say("No segments were registered before the test, or there was no holdout to compare with.")
         return html.section(title, none)
-    pieces: list[object] = [_policy_words(readout)]
+    pieces: list[object] = [_policy_words(readout, found.value) if found.value else ""]
     for table in found.tables:
-        pieces += [shared.picture(figures.best_by_segment(readout, table.factor)), _segment_words(readout, table)]
+        pieces += [shared.picture(figures.best_by_segment(readout, table)), _segment_words(readout, table)]
     for rule in found.tailored:
         if rule.difference.value is not None:
             direct, others, gap = (
                 _inline(estimate, readout) for estimate in (rule.direct, rule.from_others, rule.difference)
             )
-            pieces.append(say(
+            alike = say(
                 "{arm}, run directly, gains {direct}; the same rule put together from the single offers {others}; "
                 "difference {gap}.",
-                arm=_labels(readout, [rule.arm]), direct=direct, others=others, gap=gap,
-            ))  # fmt: skip
+                arm=_labels(readout, [rule.arm]),
+                direct=direct,
+                others=others,
+                gap=gap,
+            )
+            pieces.append(alike)
     return html.section(title, *pieces)
 
 
 def _inline(estimate: Estimate, readout: Readout) -> str:
-    return f"{told(estimate, currency=readout.currency)} ({interval(estimate, currency=readout.currency)})"
+    return shared.inline(estimate, readout.currency)
 
 
-def _policy_words(readout: Readout) -> str:
-    found = readout.targeting.value if readout.targeting else None
-    if found is None:
-        return ""
+def _policy_words(readout: Readout, found: PolicyValue) -> str:
+    """Return which offer each segment should get, what the rule gains, and how much a better one could."""
     rule = found.policy
-    best = [_labels(readout, [offer]) if (offer := rule.offer(segment)) else say("no offer")
-            for segment in rule.segments]  # fmt: skip
-    regret, bound = found.regret.high if found.regret else None, ""
-    if regret:
+    best = [
+        _labels(readout, [offer]) if (offer := rule.offer(segment)) else say("no offer") for segment in rule.segments
+    ]
+    gain, bound = _inline(found.gain, readout), ""
+    if found.regret and found.regret.high:
         most = later("The best possible rule on these segments is at most {regret} better.")
-        bound = " " + say(most, regret=amount(regret, found.gain.unit, currency=readout.currency))
+        bound = say(most, regret=amount(found.regret.high, found.gain.unit, currency=readout.currency))
     if len(set(best)) == 1:
-        return say(
+        rule_words = say(
             "Best single offer by {factor}: {offer} in every segment, so the rule is one offer for everybody and gains "
             "nothing over it. Its {gain} per customer is cross-fitted: learned on four fifths of the customers and "
             "valued on the rest, each fifth in turn, so it need not be the offer's own figure in the table.",
-            factor=rule.factor, offer=best[0], gain=_inline(found.gain, readout),
-        ) + bound  # fmt: skip
-    return say(
-        "Best single offer by {factor}: {offers}. Learned on four fifths of the customers and valued on the rest, the "
-        "rule gains {gain} per customer, {over} more than the best one offer for everybody.",
-        factor=rule.factor, offers="; ".join(map(named, rule.segments, best)), gain=_inline(found.gain, readout),
-        over=_inline(found.over_one_offer, readout),
-    ) + bound  # fmt: skip
+            factor=rule.factor,
+            offer=best[0],
+            gain=gain,
+        )
+    else:
+        rule_words = say(
+            "Best single offer by {factor}: {offers}. Learned on four fifths of the customers and valued on the rest, "
+            "the rule gains {gain} per customer, {over} more than the best one offer for everybody.",
+            factor=rule.factor,
+            offers="; ".join(map(named, rule.segments, best)),
+            gain=gain,
+            over=_inline(found.over_one_offer, readout),
+        )
+    return f"{rule_words} {bound}".rstrip()
 
 
 def _segment_words(readout: Readout, table: Segments) -> str:
@@ -416,10 +462,11 @@ def _segment_words(readout: Readout, table: Segments) -> str:
     return f"{say(test, factor=table.factor, p=_p(p))} {cells}"
 
 
-def drivers(readout: Readout, found: Returners) -> Html:
+@rendered
+def drivers(readout: Readout, *, language: str | None = None) -> Html:
     """Return who returns, who stays and who brings much: the three questions of Kumar et al."""
-    title = say("Who returns, stays and pays")
-    if readout.interim:
+    title, found = say("Who returns, stays and pays"), readout.drivers
+    if found is None:
         return Html("")
     if not found.drivers:
         return html.section(title, say("The results have no dates or too few customers returned to tell."))
@@ -430,28 +477,45 @@ def drivers(readout: Readout, found: Returners) -> Html:
     return html.section(title, shared.picture(figures.driver_effects(found.drivers)), second, intro=about)
 
 
-def interim(readout: Readout) -> Html:
+@rendered
+def interim(readout: Readout, *, language: str | None = None) -> Html:
     """Return the lifts that may be looked at while the test runs; nothing at the read date."""
-    import pandas as pd
-
     if not readout.interim:
         return Html("")
-    rows = [[shared.value(estimate, readout.currency)] for estimate in readout.anytime.values()]
-    frame = pd.DataFrame(rows, columns=[say("Lift")], index=[readout.arm(name).label for name in readout.anytime])
-    frame.index.name = say("Offer")
-    note = say(
-        "Confidence sequence: these intervals hold for all offers and at every look together, so looking costs nothing."
-    )
-    return html.section(say("While the test runs"), html.table(frame, caption=say("Lift so far"), notes=[note]))
+    title = say("While the test runs")
+    if not readout.anytime:
+        return html.section(title, say("Without a holdout nobody knows what the offers added."))
+    notes = [
+        say("Confidence sequence: these intervals hold for all offers and at every look together, so looking costs "
+            "nothing.")
+    ]  # fmt: skip
+    if readout.window_months < readout.registered_window_months:
+        short = plural(
+            "This look counts returns within {n} month of the {all} registered, since not every arm was watched "
+            "longer. A later look counts more months, which is another question: the intervals hold together only over"
+            " looks at as many months.",
+            "This look counts returns within {n} months of the {all} registered, since not every arm was watched "
+            "longer. A later look counts more months, which is another question: the intervals hold together only over"
+            " looks at as many months.",
+            readout.window_months,
+            all=readout.registered_window_months,
+        )
+        notes.append(short)
+    rows = [(readout.arm(name).label, [shared.value(lift, readout.currency)]) for name, lift in readout.anytime.items()]
+    shown = shared.table(rows, columns=[say("Lift")], corner=say("Offer"), caption=say("Lift so far"), notes=notes)
+    return html.section(title, shown)
 
 
-def checks(readout: Readout) -> Html:
+@rendered
+def checks(readout: Readout, *, language: str | None = None) -> Html:
     """Return what the numbers rest on."""
-    rows = [(say(check.name), check.state, check.reason, check.todo) for check in readout.checks]
-    return html.section(say("What the numbers rest on"), html.check_list(rows))
+    found = map(worded, readout.checks)
+    items = html.check_list((check.name, check.state, check.reason, check.todo) for check in found)
+    return html.section(say("What the numbers rest on"), items)
 
 
-def method(readout: Readout) -> Html:
+@rendered
+def method(readout: Readout, *, language: str | None = None) -> Html:
     """Return how each number was made."""
     terms = {METRICS[metric].label: METRICS[metric].help for metric in METRICS if metric in _known(readout)}
     dated = plural(
@@ -476,6 +540,7 @@ def method(readout: Readout) -> Html:
     return html.section(say("Method"), html.definitions(all_of_them | terms), open=False)
 
 
-def provenance(readout: Readout, sheet: str | Path) -> Html:
+@rendered
+def provenance(readout: Readout, sheet: str | Path, *, language: str | None = None) -> Html:
     """Return where the numbers come from, and where each row went."""
     return shared.provenance(readout.accounts, sheet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,15 +35,34 @@ def value(estimate: Estimate | None, currency: str) -> str:
 
 def metric(arm: Arm, name: str, currency: str) -> str:
     """Return what a table says of an arm's metric: value and, small below it, its interval."""
-    if name not in arm.estimates:
-        return NO_NUMBER
-    return f"{told(arm.estimates[name], currency=currency)}\n{interval(arm.estimates[name], currency=currency)}"
+    return value(arm.estimates.get(name), currency)
 
 
-def provenance(accounts: Sequence[str], sheet: str | Path) -> Html:
+def inline(estimate: Estimate, currency: str) -> str:
+    """Return a value and, in brackets behind it, its interval."""
+    return f"{told(estimate, currency=currency)} ({interval(estimate, currency=currency)})"
+
+
+def table(
+    rows: Iterable[tuple[str, Sequence[str]]],
+    *,
+    columns: Sequence[str],
+    corner: str,
+    caption: str,
+    notes: Sequence[str] = (),
+) -> Html:
+    """Return a table of texts: of each row its label and its cells; `corner` names the labels."""
+    import pandas as pd
+
+    labels, cells = zip(*rows, strict=True)
+    frame = pd.DataFrame(list(cells), columns=list(columns), index=pd.Index(labels, name=corner))
+    return html.table(frame, caption=caption, notes=notes)
+
+
+def provenance(accounts: Iterable[object], sheet: str | Path) -> Html:
     """Return where the numbers come from, and where each row went."""
     rows = {
-        say("Rows"): "; ".join(accounts),
+        say("Rows"): "; ".join(map(str, accounts)),
         say("Sheet"): Path(sheet).as_posix(),
         say("Version"): f"winback-experiments {version('winback-experiments')}",
         say("Inputs and parameters"): say(

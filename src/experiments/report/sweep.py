@@ -9,6 +9,7 @@ from experiments.report import html, shared
 from experiments.report.figures import sweep as figures
 from experiments.report.html import Html
 from experiments.report.wording.metrics import METRICS
+from experiments.report.wording.verdict import headline
 
 
 def question(sweep: Sweep) -> Html:
@@ -86,7 +87,7 @@ def table(sweep: Sweep) -> Html:
         for setting in sweep.settings
     ]
     rows = [
-        {**words, say("Verdict"): setting.readout.verdict.word, **_leader(setting, sweep)}
+        {**words, say("Verdict"): headline(setting.readout), **_leader(setting, sweep)}
         for words, setting in zip(settings, sweep.settings, strict=True)
     ]
     frame = pd.DataFrame(rows).set_index(figures.words(sweep.over[0]))

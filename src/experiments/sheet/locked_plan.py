@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.language import later, say
 from experiments.common.results import write_text
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, read
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE = "plan.yml"
+ASSIGNED = "assigned"  # the setting of a deviation that is no setting of the sheet
 FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
-ADDED = later("{setting} was added")
-TAKEN = later("{setting} was taken out")
-CHANGED = later("{setting} {now} instead of {then}")
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 
@@ -54,6 +51,20 @@ class Plan:
     def registered(self) -> Sheet:
         """Return the sheet as it was."""
         return Sheet.model_validate(self.sheet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """A setting that is not as it was planned; `report.wording.accounts` makes its sentence."""
+
+    setting: str  # by its whole name, such as arms.discount.gift; ASSIGNED: customers in the test
+    planned: str  # as the plan writes it; empty: the plan has no such setting
+    now: str  # empty: the sheet has it no more
+
+    def __str__(self) -> str:
+        if not (self.planned and self.now):
+            return f"{self.setting} was {'added' if self.now else 'taken out'}"
+        return f"{self.setting} {self.now} instead of {self.planned}"
 
 
 def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
@@ -81,7 +92,7 @@ def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today
         sheet=settings_of(content),
     )
     if before is not None:
-        other = deviations(before, content)
+        other = [str(deviation) for deviation in deviations(before, content)]
         other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
         other += [] if before.customers == wanted else [f"{wanted:,} customers instead of {before.customers:,}"]
         if other:
@@ -112,38 +123,37 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
     return plan if plan.experiment == experiment else None
 
 
-def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list[str]:
-    """Return what is not as planned, in words: settings of the sheet, and customers more or fewer."""
+def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> tuple[Deviation, ...]:
+    """Return what is not as planned: settings of the sheet, and customers assigned, more or fewer."""
     other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
-    if assigned is not None and assigned != plan.customers:
-        instead = later("{n} customers assigned instead of {planned}")
-        other.append(say(instead, n=assigned, planned=plan.customers))
-    return other
+    if assigned is None or assigned == plan.customers:
+        return other
+    return (*other, Deviation(setting=ASSIGNED, planned=str(plan.customers), now=str(assigned)))
 
 
 def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
     """Raise WinbackError where the sheet is not as it was locked."""
     if other := deviations(plan, sheet):
-        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(other)}. Put it back, or plan "
-                           "a test of another name.")  # fmt: skip
+        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
+                           "back, or plan a test of another name.")  # fmt: skip
 
 
-def differences(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
-    """Return the settings that differ, in words, but for those that may come after the lock."""
+def differences(now: dict[str, Any], planned: dict[str, Any]) -> tuple[Deviation, ...]:
+    """Return the settings that differ, but for those that may come after the lock."""
     locked = {name: value for name, value in now.items() if name not in FREE}
-    return list(_unlike(locked, {name: then.get(name) for name in locked}))
+    return tuple(_unlike(locked, {name: planned.get(name) for name in locked}))
 
 
-def _unlike(now: Mapping[str, Any], then: Mapping[str, Any], within: str = "") -> Iterator[str]:
+def _unlike(now: Mapping[str, Any], planned: Mapping[str, Any], within: str = "") -> Iterator[Deviation]:
     """Yield what differs between two nested settings, each by its whole name, such as arms.discount.gift."""
-    for name in dict.fromkeys([*now, *then]):
-        new, old, setting = now.get(name), then.get(name), f"{within}{name}"
+    for name in dict.fromkeys([*now, *planned]):
+        new, old, setting = now.get(name), planned.get(name), f"{within}{name}"
         if isinstance(new, dict) and isinstance(old, dict):
             yield from _unlike(new, old, f"{setting}.")
-        elif name not in then or name not in now:
-            yield say(ADDED if name in now else TAKEN, setting=setting)
+        elif name not in planned or name not in now:
+            yield Deviation(setting=setting, planned=str(planned.get(name, "")), now=str(now.get(name, "")))
         elif new != old:
-            yield say(CHANGED, setting=setting, now=str(new), then=str(old))
+            yield Deviation(setting=setting, planned=str(old), now=str(new))
 
 
 def settings_of(sheet: Sheet) -> dict[str, Any]:

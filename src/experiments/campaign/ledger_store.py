@@ -6,11 +6,11 @@ half done and no lock: the operating system, or the server, takes the lock back.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
 
 from experiments.common.errors import WinbackError, short
 from experiments.data.columns import literal, quote
@@ -47,7 +49,6 @@ SETTINGS = {
     "client_connection_check_interval": "2s",  # the query of a killed client ends too
 }
 CHUNK = 1 << 20  # bytes sent to a server at a time
-LOCKED_BYTE = 1 << 30  # on Windows, where a locked byte cannot be read: far behind the holder's name
 # What of a ledger's rows goes to the engine, as it goes.
 TYPES = {"customer_id": "VARCHAR", "experiment": "VARCHAR", "arm": "VARCHAR", "stratum": "VARCHAR", "bucket": "INTEGER",
          "at": "DATE", "released_at": "DATE"}  # fmt: skip
@@ -318,43 +319,32 @@ def _sync(path: Path) -> None:
 def _alone(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold the lock of a file, which ends with the process that holds it, however that ends.
 
-    The file of the lock stays: who removed it could remove another's lock. On Windows the lock is one byte of it.
+    The file of the lock stays: who removed it could remove another's lock.
     """
     place = path.with_name(f"{path.name}.lock")
+    # Where the system has no such lock, none is made up: a file that means "locked" would outlive a killed writer.
+    lock = FileLock(place, thread_local=False, fallback_to_soft=False, preserve_lock_file=True)
+
+    def taken() -> bool:
+        try:
+            if not place.parent.is_dir():  # else it would be made
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise WinbackError(f"The ledger {path.name} cannot be locked: {error.strerror or error}: {place}. Give it "
+                               "a folder on a disk of this machine that can be written to, or use Postgres; to read "
+                               "it only: read_only=True.") from None  # fmt: skip
+        return True
+
+    _wait(taken, seconds=seconds, name=path.name, holder=lambda: _holder(place))
     try:
-        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise WinbackError(f"The ledger {path.name} cannot be locked: {error.strerror}: {place}. Give it a folder that "
-                           "can be written to, or open it with read_only=True.") from None  # fmt: skip
-    try:
-        _wait(lambda: _locked(handle, path.name), seconds=seconds, name=path.name, holder=lambda: _holder(place))
-        with suppress(OSError):  # on a full disk nobody reads who holds it
-            os.ftruncate(handle, 0)
-            os.lseek(handle, 0, os.SEEK_SET)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {_now()} UTC".encode())
+        with suppress(OSError):  # on a full disk nobody reads who holds it, nor on Windows
+            place.write_text(f"process {os.getpid()} on {socket.gethostname()} since {_now()} UTC", encoding="utf-8")
         yield
     finally:
-        os.close(handle)
-
-
-def _locked(handle: int, name: str) -> bool:
-    """Take the lock if nobody has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # what the one system and the other say when somebody has it
-        return False
-    except OSError as error:
-        raise WinbackError(f"The ledger {name} cannot be locked: {error.strerror}. Put it on a disk of this machine, "
-                           "or into Postgres.") from None  # fmt: skip
-    return True
+        lock.release()
 
 
 def _holder(place: Path) -> str:

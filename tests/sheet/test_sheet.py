@@ -13,6 +13,7 @@ from experiments.report.wording.accounts import deviation
 from experiments.sheet.locked_plan import FILE, deviations, differences, read_plan
 from experiments.sheet.offers import Costs, Offer, costs_of, durations
 from experiments.sheet.sheet import Sheet, read_sheet
+from experiments.sheet.yaml_lines import settings_at
 
 SHEET = """\
 experiment: toy
@@ -363,3 +364,32 @@ def test_a_setting_that_came_or_went_is_named_whole():
     found = [deviation(one) for one in differences(now, then)]
     assert found == ["arms.gift.worth 1 instead of 2", "arms.gift.label was added", "arms.gift.fixed was taken out"]
     assert found == [str(one) for one in differences(now, then)]
+
+
+def test_a_sheet_knows_its_folder_which_is_no_setting(written, tmp_path):
+    sheet, folder = written(SHEET)
+    assert sheet.folder == folder == tmp_path
+    assert changed(sheet, {"seed": 9}).folder == folder
+    assert "folder" not in "".join(sheet.model_dump()) + sheet.model_dump_json()
+    assert sheet == Sheet.model_validate(sheet.model_dump())
+    assert Sheet.model_validate(sheet.model_dump()).folder == Path()
+
+
+def test_a_sheet_that_was_written_is_loaded_equal(written, tmp_path):
+    sheet, _ = written(SHEET)
+    sheet.write(tmp_path / "copy/sheet.yml")
+    again = Sheet.load(tmp_path / "copy/sheet.yml")
+    assert (again, again.folder) == (sheet, tmp_path / "copy")
+    assert again.model_fields_set == sheet.model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [(("seed",), "experiment"), (("arms", "A"), "experiment"), (("arms", "A", "x"), "contact"),
+     (("arms", "A", "monthly", "0", "x"), "months"), (("tables", "purchases", "x"), "file"), (("design", "x"), "power"),
+     (("lost", "x"), "as_of"), (("lost", "reasons", "price", "x"), "family"), (("lost", "audit", "x"), "script"),
+     (("lost", "each", "North", "x"), "silent_days"), (("contacts", "callers", "Ann", "x"), "head"),
+     (("contacts", "channels", "0", "x"), "up_to_days")],
+)  # fmt: skip
+def test_the_settings_of_a_place_are_those_of_its_innermost_part(path, known):
+    assert known in settings_at(Sheet, path)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.formatting import money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
+from experiments.common.results import write_text
 from experiments.data.tables import CONTRACTS, Source
-from experiments.sheet.contact_rules import Caller, Channel, ContactRules
-from experiments.sheet.offers import Monthly, Offer, made_of
+from experiments.sheet.contact_rules import ContactRules
+from experiments.sheet.offers import Offer, made_of
+from experiments.sheet.yaml_lines import explained, parsed, settings_at
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
@@ -235,6 +237,31 @@ class Sheet(BaseModel):
     sweep: dict[str, list[bool | int | float | str]] = Field(default_factory=dict, description="parameter of the "
                                                              "readout: values to read the test with")  # fmt: skip
     tables: dict[str, Source] = Field(description="table: file")
+    _folder: Path = PrivateAttr(default_factory=Path)  # no setting: where the sheet was read from
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether two sheets have the same settings, wherever they lie."""
+        return isinstance(other, Sheet) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # settings hold mappings
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sheet:
+        """Return the sheet of a YAML file. Raises WinbackError naming the line, the value and the cure.
+
+        A relative path is looked up here and in the folders above.
+        """
+        return read_sheet(path)[0]
+
+    def write(self, path: str | Path) -> None:
+        """Write the settings that were given as a YAML file; names of files stay relative to its folder."""
+        settings = self.model_dump(mode="json", exclude_unset=True)
+        write_text(Path(path), yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the sheet, to which the files of its tables are relative; here, if it was never in a file."""
+        return self._folder
 
     @property
     def decimals(self) -> int:
@@ -343,11 +370,18 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
         text = found.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise WinbackError(f"The sheet {found.name} is not UTF-8 text. Save it as UTF-8.") from None
-    content, lines = _parse(text, found.name)
+    content, lines = parsed(text, found.name)
     try:
-        return Sheet.model_validate(content), found.parent
+        sheet = Sheet.model_validate(content)
     except ValidationError as error:
-        raise WinbackError(_explain(error, lines, found.name)) from None
+        raise WinbackError(explained(error, Sheet, lines=lines, name=found.name)) from None
+    sheet._folder = found.parent  # noqa: SLF001  ours; no setting of the sheet
+    return sheet, found.parent
+
+
+def loaded(sheet: Sheet | str | Path) -> Sheet:
+    """Return a sheet that is given as it is or by its path."""
+    return sheet if isinstance(sheet, Sheet) else read_sheet(sheet)[0]
 
 
 def language_of(sheet: str | Path) -> str:
@@ -359,24 +393,28 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     """Return the sheet with other settings, checked like the sheet itself."""
     wanted = {name: value for name, value in changes.items() if value is not None}
     try:
-        return Sheet.model_validate(sheet.model_dump() | wanted)
+        other = Sheet.model_validate(sheet.model_dump() | wanted)
+        other._folder = sheet.folder  # noqa: SLF001  ours; no setting of the sheet
     except ValidationError as error:
         problem = error.errors()[0]
         path = tuple(map(str, problem["loc"]))
         where, said = ".".join(path), problem["msg"].removeprefix("Value error, ")
         said += "" if said.endswith((".", "?")) else "."
         if problem["type"] == "extra_forbidden":
-            raise WinbackError(f"{where} is {problem['input']!r}. {did_you_mean(path[-1], _settings(path))}") from None
+            raise WinbackError(
+                f"{where} is {problem['input']!r}. {did_you_mean(path[-1], settings_at(Sheet, path))}"
+            ) from None
         if not where:  # settings that do not fit together; the message begins with the setting
             raise WinbackError(said) from None
         given = "" if isinstance(problem.get("input"), dict) else f" is {problem.get('input')!r}"
         raise WinbackError(f"{where}{given}. {said}") from None
+    return other
 
 
 def files_of(path: str | Path) -> list[Path]:
     """Return the sheet and the files of its tables: the inputs of a run."""
-    sheet, folder = read_sheet(path)
-    tables = dict.fromkeys(folder / source.file for source in sheet.tables.values())
+    sheet = loaded(path)
+    tables = dict.fromkeys(sheet.folder / source.file for source in sheet.tables.values())
     return [_find(Path(path)), *(file for file in tables if file.is_file())]
 
 
@@ -386,106 +424,3 @@ def _find(path: Path) -> Path:
             return folder / path
     near = [str(sheet) for sheet in Path().glob("data/*/*.y*ml")]
     raise WinbackError(f"There is no experiment sheet {str(path)!r}. {did_you_mean(path, near)}")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a date is text: pydantic reads it, and says what is wrong with it."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _parse(text: str, name: str) -> tuple[Any, dict[tuple[str, ...], int]]:
-    """Return the content of a YAML text and the line of every key."""
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        if node is None:
-            raise WinbackError(f"The sheet {name} is empty. Start from data/telecom/sheet.yml.")
-        lines = dict(_lines(node, (), name))
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 0
-        row = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
-        cure = "Replace the tab by spaces." if "\t" in row else "Compare with data/telecom/sheet.yml."
-        raise WinbackError(f"The sheet {name}, line {line}, {row.strip()!r}: {error.problem}. {cure}") from None
-    except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise WinbackError(f"The sheet {name} cannot be read: {first}. Compare with data/telecom/sheet.yml.") from None
-    if not isinstance(content, dict):
-        raise WinbackError(f"The sheet {name} is no list of `name: value` lines. Start from data/telecom/sheet.yml.")
-    return content, lines
-
-
-def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: a list stands where a name must "
-                                   "stand. Compare with data/telecom/sheet.yml.")  # fmt: skip
-            if key.value in seen:
-                where = ".".join((*path, key.value))
-                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: {where!r} is there twice. "
-                                   "Keep one.")  # fmt: skip
-            seen.add(key.value)
-            yield from _lines(value, (*path, str(key.value)), name)
-            yield (*path, str(key.value)), key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for place, value in enumerate(node.value):
-            yield from _lines(value, (*path, str(place)), name)
-
-
-def _explain(error: ValidationError, lines: dict[tuple[str, ...], int], name: str) -> str:
-    """Return one line for each thing wrong with a sheet."""
-    told = []
-    for problem in error.errors():
-        path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
-        setting, _, rest = message.partition(": ")
-        # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
-        if problem["type"] == "value_error" and (not path or setting in _settings((*path, setting))):
-            path, message = (*path, *setting.split(".")), rest
-        line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
-        value = "" if problem["type"] in ("missing", "value_error") else f" is {problem['input']!r}"
-        cure = _cure(path, message, problem["type"])
-        told.append(f"The sheet {name}, line {line}: {'.'.join(path)}{value}. {cure}")
-    return "\n".join(told)
-
-
-def _cure(path: tuple[str, ...], message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return f"There is no such setting. {did_you_mean(path[-1], _settings(path))}"
-    if kind == "missing":
-        return f"This setting is needed: {_settings(path).get(path[-1], 'write it')}."
-    message = message[:1].upper() + message[1:]
-    if "valid string" in message:
-        message += " Put it in quotes"
-    return message if message.endswith((".", "?")) else f"{message}."
-
-
-def _settings(path: tuple[str, ...]) -> dict[str, str]:
-    """Return the settings that may stand where `path` points, with their help."""
-    model: type[BaseModel] = Sheet
-    if path[0] in ("arms", "catalogue") and "monthly" in path[2:-1]:  # arms.<name>.monthly.<place>.<setting>
-        model = Monthly
-    elif path[0] in ("arms", "catalogue") and len(path) > 2:  # noqa: PLR2004  arms.<name>.<setting>
-        model = Offer
-    elif path[0] == "tables" and len(path) > 2:  # noqa: PLR2004
-        model = Source
-    elif path[0] == "design" and len(path) > 1:
-        model = DesignRules
-    elif path[0] == "lost" and len(path) > 1:
-        within: dict[str, type[BaseModel]] = {
-            "reasons": Cause,
-            "audit": Audit,
-            "each": Limit,
-        }  # lost.reasons.<name>.<setting>, lost.audit.<setting>
-        model = within.get(path[1], Lost) if len(path) > (2 if path[1] == "audit" else 3) else Lost
-    elif path[0] == "contacts" and len(path) > 1:
-        parts: dict[str, type[BaseModel]] = {"callers": Caller, "channels": Channel}
-        model = parts.get(path[1], ContactRules) if len(path) > 3 else ContactRules  # noqa: PLR2004
-    return {name: field.description or "" for name, field in model.model_fields.items()}

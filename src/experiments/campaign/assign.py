@@ -16,7 +16,7 @@ from experiments.common.formatting import listed
 from experiments.data.randomise import assign
 from experiments.data.tables import Account, connect, write_parquet
 from experiments.sheet.locked_plan import FILE, Plan, make_candidates, read_plan, refuse_deviations, sha256_of
-from experiments.sheet.sheet import SEPARATOR, Sheet, read_sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,17 +36,20 @@ class Assigned:
     warnings: tuple[str, ...]  # what was drawn as the sheet says, but perhaps not as it was meant
 
 
-def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
-    """Draw the customers of a locked plan into its arms, and book them.
+def assign_test(sheet: Sheet | str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
+    """Draw the customers of a locked plan into its arms, and book them in the ledger of the sheet.
 
+    `sheet`: a path, or a sheet that was loaded from one. `cohort`: the one of the lock. `today`: the day of
+    assignment, from which the follow-up counts. `new_ledger`: begin the company's one ledger where there is none.
     Assigning twice gives the same customers, arms and day. The file is written from the ledger, which is the truth.
     Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
     """
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
+    folder = content.folder
     plan = _plan(content, folder, cohort)
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
-        with open_ledger(address_of(content, folder), con, create=new_ledger) as ledger:
+        with open_ledger(address_of(content), con, create=new_ledger) as ledger:
             account = ledger.assignable("candidates", into="open_candidates", experiment=content.experiment)
             booking = ledger.standing(content.experiment, seed=content.seed, plan_hash=plan.sha256,
                                       holdout=content.holdout)  # fmt: skip
@@ -113,9 +116,9 @@ def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
                    f"{did_you_mean(unheard[0], found)}")  # fmt: skip
 
 
-def address_of(sheet: Sheet, folder: Path) -> str:
+def address_of(sheet: Sheet) -> str:
     """Return where the ledger of a sheet lies."""
-    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(folder / sheet.ledger)
+    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(sheet.folder / sheet.ledger)
 
 
 def _write(con: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -288,13 +288,13 @@ def contacts(args: argparse.Namespace) -> None:
     """Write the call list of a test; with --answers, read a filled one back."""
     from datetime import UTC, datetime
 
-    from experiments.campaign.workflow import list_contacts, take_answers
+    from experiments.campaign.workflow import read_responses, write_call_list
 
     if args.answers:
-        print(take_answers(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
+        print(read_responses(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
         return
     out = args.out or args.reports / _experiment(args.sheet) / "calls.xlsx"
-    calls = list_contacts(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
+    calls = write_call_list(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
     print(calls)
     for violation in calls.violations:
         print(f"  {violation}")

@@ -20,7 +20,7 @@ from experiments.common.results import write_text
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read
 from experiments.sheet.offers import Offer
-from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, read_sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, loaded
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,14 +67,15 @@ class Deviation:
         return f"{self.setting} {self.now} instead of {self.planned}"
 
 
-def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
+def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
     """Freeze a sheet and its cohort into plan.yml beside the sheet; return the plan and its file.
 
     `cohort`: cohort.parquet of `winback lost`. `customers` to assign: the sheet's, else all contactable. The same plan
     again changes nothing; another one is refused. Raises WinbackError.
     """
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
     content.need_arms()
+    folder = content.folder
     before, path = read_plan(folder, content.experiment), folder / FILE
     day = before.locked_on if before else today
     found = _candidates(content, folder, cohort, day=day)
@@ -259,7 +260,8 @@ def _refuse_unchosen(con: duckdb.DuckDBPyConnection, name: str, offer: Offer) ->
 
 def inputs_of(sheet: str | Path) -> list[Path]:
     """Return the files a run on a sheet reads: sheet, tables, the locked plan, the past tests it learns from."""
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
+    folder = content.folder
     beside = [folder / FILE]
     if content.lost is not None and content.lost.learn_from is not None:
         beside.append(folder / content.lost.learn_from)

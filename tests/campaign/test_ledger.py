@@ -350,7 +350,7 @@ def test_no_contact_with_a_holdout_is_said_too(ledger, con):
         ("UPDATE assigned SET arm = NULL", "3 of 3 rows have no arm"),
         ("UPDATE assigned SET stratum = NULL", "3 of 3 rows have no stratum. Fill them"),
         ("UPDATE assigned SET bucket = NULL", "3 of 3 rows have no bucket"),
-        ("UPDATE assigned SET customer_id = 'a'", "2 of 3 rows repeat a customer. One customer, one arm"),
+        ("UPDATE assigned SET customer_id = 'a'", "2 of 3 rows repeat a customer; 'a' is there 3 times"),
         ("UPDATE assigned SET arm = 'holds' WHERE arm = 'hold'", "no arm 'hold'. Did you mean 'holds'"),
         ("ALTER TABLE assigned RENAME arm TO arms", "no column 'arm'. Did you mean 'arms'"),
         ("DROP TABLE assigned", "Table assigned cannot be read.*Give the name of a table"),

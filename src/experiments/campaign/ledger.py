@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from experiments.campaign.ledger_store import HOME, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
-from experiments.data.tables import Account, columns_of, connect, noted, statements
+from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -417,8 +417,7 @@ class Ledger:
             if empty:
                 raise WinbackError(f"Table {table}: {empty:,} of {rows:,} rows have no {name}. Fill them.")
         if customers < rows:
-            raise WinbackError(f"Table {table}: {rows - customers:,} of {rows:,} rows repeat a customer. One customer, "
-                               "one arm: remove the others.")  # fmt: skip
+            refuse_duplicates(self._con, "winback_incoming", called=f"Table {table}", cure="remove the others.")
         if holdout is not None and holdout not in arms:
             raise WinbackError(f"Table {table} has no arm {holdout!r}. {did_you_mean(holdout, arms)}")
         return int(rows)

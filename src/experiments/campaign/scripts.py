@@ -10,12 +10,12 @@ from itertools import product
 from pathlib import Path
 from traceback import extract_tb
 
+from experiments.campaign.call_rules import GENERAL
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.sheet.contact_rules import VARIABLES
 
 OURS = Path(__file__).parents[1] / "templates" / "scripts"
 ENDING = ".j2"
-GENERAL = "default"  # the script for whom there is no other
 SHORT_OFFER = "_offer"  # the template of the column `offer`
 ENGLISH = "en"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from experiments.campaign.answers import Imported, import_contacts
 from experiments.campaign.assign import address_of
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
+from experiments.campaign.call_rules import sentence
 from experiments.campaign.ledger import Event, Ledger, Released, Standing, open_ledger
 from experiments.common.errors import WinbackError
 from experiments.data.columns import literal
@@ -88,7 +89,7 @@ def write_call_list(
                            assigned="booked", customers=there["customers"], reasons=there["reasons"],
                            contacts=there["contacts"])  # fmt: skip
         if calls.stops:
-            broken = "\n".join(f"  {violation}" for violation in calls.stops)
+            broken = "\n".join(f"  {sentence(violation)}" for violation in calls.stops)
             raise WinbackError(f"No list yet; first cure what breaks the rules of contact:\n{broken}")
         ledger.refuse_holdout("calls")
         write_calls(con, file, rules=content.contacts, replace=replace)

@@ -288,6 +288,7 @@ def contacts(args: argparse.Namespace) -> None:
     """Write the call list of a test; with --answers, read a filled one back."""
     from datetime import UTC, datetime
 
+    from experiments.campaign.call_rules import sentence
     from experiments.campaign.workflow import read_responses, write_call_list
 
     if args.answers:
@@ -297,7 +298,7 @@ def contacts(args: argparse.Namespace) -> None:
     calls = write_call_list(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
     print(calls)
     for violation in calls.violations:
-        print(f"  {violation}")
+        print(f"  {sentence(violation)}")
     for load in calls.loads:
         days = f"{load.days} day{'s' * (load.days != 1)}"
         print(f"  {load.caller}: {load.customers:,} customers on {days}, {load.first_day} to {load.last_day}")

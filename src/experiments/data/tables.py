@@ -199,20 +199,23 @@ def same_ids(con: duckdb.DuckDBPyConnection, *names: str) -> None:
                         f"customer_id) FROM memory.main.{table}")  # fmt: skip
 
 
-def refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Refuse a table in which a customer stands twice."""
+def refuse_duplicates(
+    con: duckdb.DuckDBPyConnection, table: str, *, called: str = "", cure: str = "remove the others at the source."
+) -> None:
+    """Refuse a table in which a customer stands twice, or a row has none. `called`: what its maker calls it."""
     rows, customers = con.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {table}").fetchall()[0]
     if rows == customers:
         return
-    arms = "count(DISTINCT arm)" if table == "assigned" else "1"
+    arms = "count(DISTINCT arm)" if "arm" in columns_of(con, table) else "1"
     name, times, different = con.execute(
-        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 DESC, 1 LIMIT 1"
+        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 OR customer_id IS NULL "
+        "ORDER BY 3 DESC, 1 LIMIT 1"
     ).fetchall()[0]
-    what = f"in {different} arms" if different > 1 else f"{times} times"
-    raise WinbackError(
-        f"Table {'assignments' if table == 'assigned' else table}: {rows - customers:,} of {rows:,} rows repeat a "
-        f"customer; {name!r} is there {what}. One customer, one arm, one row: remove the others at the source."
-    )
+    what = "a row has no customer" if name is None else f"{name!r} is there {times} times"
+    what += f", in {different} arms" if different > 1 else ""
+    called = called or f"Table {table}"
+    raise WinbackError(f"{called}: {rows - customers:,} of {rows:,} rows repeat a customer; {what}. One customer, one "
+                       f"arm, one row: {cure}")  # fmt: skip
 
 
 def _refuse_unknown(name: str, source: Source, contract: Mapping[str, str]) -> None:

@@ -278,7 +278,7 @@ def _assigned(
         f"{'stratum' if 'stratum' in columns else literal('all')} AS stratum, "
         f"""{'"at"' if sheet.dated else "DATE '2000-01-01'"} AS "at" FROM assignments WHERE {where}"""
     )
-    refuse_duplicates(con, "assigned")
+    refuse_duplicates(con, "assigned", called="Table assignments")
     accounts = [
         Account(
             table="assignments", rows=account.rows, kept=kept, why=(noted("other_experiments"),), notes=account.notes

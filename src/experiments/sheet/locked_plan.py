@@ -18,7 +18,7 @@ import yaml
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.results import write_text
 from experiments.data.columns import literal, quote
-from experiments.data.tables import Account, columns_of, complete, connect, noted, read
+from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
 from experiments.sheet.offers import Offer
 from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, loaded
 
@@ -209,17 +209,7 @@ def _refuse_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> 
         if column_of(factor) not in known:
             raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
                                f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
-    rows, named, customers = con.execute(
-        "SELECT count(*), count(customer_id), count(DISTINCT customer_id) FROM contactable"
-    ).fetchall()[0]
-    if named < rows:
-        raise WinbackError(f"{rows - named:,} of {rows:,} rows of {cohort.name} have no customer_id. Make it anew: "
-                           "`winback lost <sheet>`.")  # fmt: skip
-    if customers < rows:
-        twice = "SELECT min(customer_id) FROM (SELECT customer_id FROM contactable GROUP BY 1 HAVING count(*) > 1) AS t"
-        raise WinbackError(f"{rows - customers:,} of {rows:,} rows of {cohort.name} repeat a customer, such as "
-                           f"{con.execute(twice).fetchall()[0][0]!r}. One customer, one arm: make it anew, "
-                           "`winback lost <sheet>`.")  # fmt: skip
+    refuse_duplicates(con, "contactable", called=cohort.name, cure="make it anew, `winback lost <sheet>`.")
 
 
 def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: date) -> str:

@@ -96,15 +96,15 @@ def open_store(
 
 def _wait(attempt: Callable[[], bool], *, seconds: float, name: str, holder: Callable[[], str]) -> None:
     """Try until it works; say so while waiting, and give up after some seconds."""
-    begun, told = time.monotonic(), False
+    begun, warned = time.monotonic(), False
     while not attempt():
         waited = time.monotonic() - begun
         if waited >= seconds:
             raise WinbackError(f"The ledger {name} has been in use for {waited:.0f} s by {holder()}. Let that end, or "
                                "wait longer: open_ledger(..., wait_seconds=600).")  # fmt: skip
-        if waited >= TELL_AFTER and not told:
+        if waited >= TELL_AFTER and not warned:
             log.warning("The ledger %s is in use by %s: waiting for up to %.0f s.", name, holder(), seconds)
-            told = True
+            warned = True
         time.sleep(PAUSE)
 
 
@@ -162,7 +162,7 @@ class File:
     def writing(self) -> Iterator[Execute]:
         """Write the next file and put it in the place of this one."""
         self._refuse_transaction()
-        with self._told(), self._cleared():
+        with self._explained(), self._cleared():
             before = _identity(self.path)
             shutil.copyfile(self.path, self._part)
             shutil.copymode(self.path, self._part)
@@ -180,7 +180,7 @@ class File:
 
     def create(self) -> None:
         """Make an empty ledger, whole or not at all."""
-        with self._told(), self._cleared():
+        with self._explained(), self._cleared():
             with self._next() as execute:
                 execute(statements("ledger")["create"].format(to=NEXT, version=VERSION, text="VARCHAR", key=""))
             self._put()
@@ -257,7 +257,7 @@ class File:
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         import duckdb
 
         try:
@@ -371,7 +371,7 @@ class Server:
 
     def rows(self, query: str) -> list[Row]:
         """Return the rows of a query."""
-        with _told(self._name):
+        with _explained(self._name):
             rows: list[Row] = self._connection.execute(query.encode()).fetchall()
             return rows
 
@@ -379,7 +379,7 @@ class Server:
         """Copy rows into a temporary table of `con`; from server to engine they are bytes that Python hands on."""
         query = f"SELECT {', '.join(map(quote, columns))} FROM {HOME}.{view} WHERE {where}"
         types = ", ".join(f"{literal(name)}: {literal(TYPES[name])}" for name in columns)
-        with _told(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
+        with _explained(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
             path = Path(folder, "rows.csv")
             copy = f"COPY ({query}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
             with path.open("wb") as file, self._connection.cursor() as cursor, cursor.copy(copy.encode()) as blocks:
@@ -400,7 +400,7 @@ class Server:
     def stage(self) -> None:
         """Copy winback_incoming into a temporary table of the session."""
         columns = ", ".join(STAGED)
-        with _told(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
+        with _explained(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
             path = Path(folder, "rows.csv")
             quoted = "customer_id, experiment, arm, stratum"
             self.con.execute(f"COPY (SELECT {columns} FROM winback_incoming) TO {literal(path)} "
@@ -417,7 +417,7 @@ class Server:
     @contextmanager
     def writing(self) -> Iterator[Execute]:
         """Write in one transaction, alone even where a connection pool breaks the session's lock."""
-        with _told(self._name), self._connection.transaction():
+        with _explained(self._name), self._connection.transaction():
             self._execute(f"LOCK TABLE {HOME}.bookings IN EXCLUSIVE MODE")
             yield self._execute
             self._execute(f"ANALYZE {HOME}.events")  # after a large booking the old counts would mislead the planner
@@ -427,7 +427,7 @@ class Server:
         steps = statements("ledger")
         # Bytes, not a language: else a new version of the system's sorting could break the key.
         text, key = 'VARCHAR COLLATE "C"', ", PRIMARY KEY (customer_id, step)"
-        with _told(self._name), self._connection.transaction():
+        with _explained(self._name), self._connection.transaction():
             self._execute(f"CREATE SCHEMA IF NOT EXISTS {HOME}")
             self._execute(steps["create"].format(to=HOME, version=VERSION, text=text, key=key))
             self._execute(steps["guard"].format(to=HOME))
@@ -461,7 +461,7 @@ def _open_server(
                            "'winback-experiments[postgres]'.") from None  # fmt: skip
     name = _without_password(address)
     with ExitStack() as stack:
-        with _told(name):
+        with _explained(name):
             connection = psycopg.connect(address, autocommit=True, client_encoding="UTF8", application_name="winback")
             stack.enter_context(connection)
             for setting, value in SETTINGS.items():
@@ -479,7 +479,7 @@ def _open_server(
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _explained(name: str) -> Iterator[None]:
     import duckdb
     import psycopg
 

@@ -68,7 +68,7 @@ class Scripts:
         """Return the names of the user's scripts; one that is no template is refused."""
         files = sorted(file for file in self._files[0] if self._theirs and not file.startswith("_"))
         for file in files:
-            with self._told(file):
+            with self._explained(file):
                 self._environment.get_template(file)
         return tuple(dict.fromkeys(_name(file) for file in files))
 
@@ -81,12 +81,12 @@ class Scripts:
         return self._found[names]
 
     def _rendered(self, file: str, variables: Mapping[str, object]) -> str:
-        with self._told(file, variables):
+        with self._explained(file, variables):
             return " ".join(self._environment.get_template(file).render(variables).split())
 
     @contextmanager
-    def _told(self, file: str, variables: Iterable[str] = VARIABLES) -> Iterator[None]:
-        """Tell what a template says that does not work: which file, which line, the cure."""
+    def _explained(self, file: str, variables: Iterable[str] = VARIABLES) -> Iterator[None]:
+        """Explain what of a template does not work: which file, which line, the cure."""
         from jinja2 import TemplateNotFound, TemplateSyntaxError
 
         try:
@@ -96,14 +96,14 @@ class Scripts:
             raise WinbackError(f"Script {_place(error, file)} uses {error.name!r}, which is nowhere. "
                                f"{did_you_mean(error.name, known)}") from None  # fmt: skip
         except TemplateSyntaxError as error:
-            where, told = Path(error.filename or file).name, str(error.message).rstrip(".")
-            raise WinbackError(f"Script {where}, line {error.lineno}: {told}. Compare with {OURS.name}/"
+            where, problem = Path(error.filename or file).name, str(error.message).rstrip(".")
+            raise WinbackError(f"Script {where}, line {error.lineno}: {problem}. Compare with {OURS.name}/"
                                f"{GENERAL}{ENDING}.") from None  # fmt: skip
         except Exception as error:  # noqa: BLE001  a template is a foreign program: it may raise anything
-            told = short(str(error).rstrip("."), 200)
-            unknown = re.match("'(.+)' is undefined", told)
+            problem = short(str(error).rstrip("."), 200)
+            unknown = re.match("'(.+)' is undefined", problem)
             cure = did_you_mean(unknown[1], variables) if unknown else f"It may use: {', '.join(variables)}."
-            raise WinbackError(f"Script {_place(error, file)}: {told}. {cure}") from None
+            raise WinbackError(f"Script {_place(error, file)}: {problem}. {cure}") from None
 
 
 def names_of(reason: str, offer: str) -> tuple[str, ...]:

@@ -265,10 +265,10 @@ def _columns(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Pa
 def _unreadable(name: str, source: Source, error: Exception) -> str:
     """Return what the engine said of a file, in a line or two, with the cure where it is known."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = " ".join(lines[:2])
+    said = " ".join(lines[:2])
     if re.search("utf-?8|unicode|encod", str(error), re.IGNORECASE):
-        return f"Table {name}: {source.file} is not UTF-8 text: {told} Save it as UTF-8."
-    return f"Table {name}: {source.file} cannot be read: {told}"
+        return f"Table {name}: {source.file} is not UTF-8 text: {said} Save it as UTF-8."
+    return f"Table {name}: {source.file} cannot be read: {said}"
 
 
 def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path) -> str:

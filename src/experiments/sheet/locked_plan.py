@@ -45,8 +45,8 @@ class Plan:
     @property
     def sha256(self) -> str:
         """The hash of all that was registered."""
-        told = asdict(self) | {"locked_on": self.locked_on.isoformat()}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        content = asdict(self) | {"locked_on": self.locked_on.isoformat()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def registered(self) -> Sheet:
         """Return the sheet as it was."""
@@ -104,8 +104,8 @@ def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = Non
             raise WinbackError(f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
                                f"{'; '.join(other)}. Put the sheet back, or choose another name.")  # fmt: skip
         return before, path
-    told = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
-    write_text(path, HEAD + yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
+    registered = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
+    write_text(path, HEAD + yaml.safe_dump(registered, sort_keys=False, allow_unicode=True))
     return plan, path
 
 
@@ -115,9 +115,9 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-        sha256 = told.pop("sha256")
-        plan = Plan(**told | {"locked_on": date.fromisoformat(str(told["locked_on"]))})
+        registered = yaml.safe_load(path.read_text(encoding="utf-8"))
+        sha256 = registered.pop("sha256")
+        plan = Plan(**registered | {"locked_on": date.fromisoformat(str(registered["locked_on"]))})
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
         raise WinbackError(
             f"{path.name} beside the sheet is no locked plan. Put back the one that was locked."
@@ -239,9 +239,9 @@ def _candidates(sheet: Sheet, folder: Path, cohort: Path, *, day: date) -> Accou
 
 def _refuse_unchosen(con: duckdb.DuckDBPyConnection, name: str, offer: Offer) -> None:
     cell = stratum_of([offer.by])
-    told = ", ".join(map(literal, offer.choose))
+    known = ", ".join(map(literal, offer.choose))
     rows = con.execute(
-        f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({told}) GROUP BY 1 ORDER BY 2 DESC, 1"
+        f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({known}) GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     for value, customers in rows.fetchall()[:1]:
         raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "

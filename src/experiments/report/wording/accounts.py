@@ -42,13 +42,18 @@ TEXTS = {
 HAD_CHANCE = later("they had their chance in {experiments}")
 
 
-def account(of: Account) -> str:
-    """Return where the rows of a table went, such as "customers: kept 940 of 966 rows; 26 left out: ..."."""
+def account(of: Account | str) -> str:
+    """Return where the rows of a table went, such as "customers: kept 940 of 966 rows; 26 left out: ...".
+
+    A text is what an earlier version wrote, and is shown as it stands.
+    """
+    if isinstance(of, str):
+        return of
     notes = [_part(note) for note in of.notes]
     if of.rows or not notes:
         notes.insert(0, _rows(of))
-    told = "; ".join(notes)
-    return f"{of.table}: {told}" if of.table else told
+    text = "; ".join(notes)
+    return f"{of.table}: {text}" if of.table else text
 
 
 def _rows(of: Account) -> str:

@@ -37,8 +37,10 @@ class Scripts:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         if folder is not None and not folder.is_dir():
-            raise WinbackError(f"There is no folder {str(folder)!r} for `scripts`. Make it, or leave `scripts` out: "
-                               "then ours are said.")  # fmt: skip
+            raise WinbackError(
+                f"There is no folder {str(folder)!r} for `scripts`. Make it, or leave `scripts` out: "
+                "then ours are said."
+            )
         folders = [*([folder] if folder else []), OURS]
         self._theirs = folder
         self._files = [{path.name for path in one.glob(f"*{ENDING}")} for one in folders]
@@ -46,9 +48,11 @@ class Scripts:
         self._found: dict[tuple[str, ...], tuple[str, str]] = {}
         # Sandboxed: a script cannot reach Python. Plain text for a spreadsheet: nothing to escape here.
         self._environment = ImmutableSandboxedEnvironment(
-            loader=ChoiceLoader([FileSystemLoader(one) for one in folders]), undefined=StrictUndefined,
-            autoescape=False, finalize=_shown,
-        )  # fmt: skip
+            loader=ChoiceLoader([FileSystemLoader(one) for one in folders]),
+            undefined=StrictUndefined,
+            autoescape=False,
+            finalize=_shown,
+        )
 
     def say(self, variables: Mapping[str, object]) -> Said:
         """Return what the caller says; white space becomes single spaces.
@@ -93,12 +97,14 @@ class Scripts:
             yield
         except TemplateNotFound as error:
             known = sorted(set().union(*self._files))
-            raise WinbackError(f"Script {_place(error, file)} uses {error.name!r}, which is nowhere. "
-                               f"{did_you_mean(error.name, known)}") from None  # fmt: skip
+            raise WinbackError(
+                f"Script {_place(error, file)} uses {error.name!r}, which is nowhere. {did_you_mean(error.name, known)}"
+            ) from None
         except TemplateSyntaxError as error:
             where, problem = Path(error.filename or file).name, str(error.message).rstrip(".")
-            raise WinbackError(f"Script {where}, line {error.lineno}: {problem}. Compare with {OURS.name}/"
-                               f"{GENERAL}{ENDING}.") from None  # fmt: skip
+            raise WinbackError(
+                f"Script {where}, line {error.lineno}: {problem}. Compare with {OURS.name}/{GENERAL}{ENDING}."
+            ) from None
         except Exception as error:  # noqa: BLE001  a template is a foreign program: it may raise anything
             problem = short(str(error).rstrip("."), 200)
             unknown = re.match("'(.+)' is undefined", problem)

@@ -85,9 +85,17 @@ def write_call_list(
         there = {name: name if _read_there(con, content, name) else None for name in USED}
         reasons = content.lost.reasons if content.lost else {}
         causes = {name: cause.fixed for name, cause in reasons.items() if cause.ours}
-        calls = plan_calls(con, content, rules=content.contacts, causes=causes, folder=content.folder,
-                           assigned="booked", customers=there["customers"], reasons=there["reasons"],
-                           contacts=there["contacts"])  # fmt: skip
+        calls = plan_calls(
+            con,
+            content,
+            rules=content.contacts,
+            causes=causes,
+            folder=content.folder,
+            assigned="booked",
+            customers=there["customers"],
+            reasons=there["reasons"],
+            contacts=there["contacts"],
+        )
         if calls.stops:
             broken = "\n".join(f"  {sentence(violation)}" for violation in calls.stops)
             raise WinbackError(f"No list yet; first cure what breaks the rules of contact:\n{broken}")
@@ -118,9 +126,17 @@ def read_responses(
     content = loaded(sheet)
     into = content.folder / (content.tables["contacts"].file if "contacts" in content.tables else CONTACTS)
     with _booked(content) as (con, _):
-        return import_contacts(con, file, experiment=content.experiment, holdout=content.holdout, into=into,
-                               today=today or _today(), register=content.folder / REGISTER, assigned="booked",
-                               replace=replace)  # fmt: skip
+        return import_contacts(
+            con,
+            file,
+            experiment=content.experiment,
+            holdout=content.holdout,
+            into=into,
+            today=today or _today(),
+            register=content.folder / REGISTER,
+            assigned="booked",
+            replace=replace,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,9 @@ def _refuse(con: duckdb.DuckDBPyConnection) -> None:
     """Refuse customers that would be lost or would get two offers."""
     rows, placed = con.execute("SELECT count(*), count(stratum) FROM to_assign").fetchall()[0]
     if placed < rows:
-        raise WinbackError(f"{rows - placed:,} of {rows:,} customers to assign have no stratum. Give each one, for "
-                           "example 'unknown'.")  # fmt: skip
+        raise WinbackError(
+            f"{rows - placed:,} of {rows:,} customers to assign have no stratum. Give each one, for example 'unknown'."
+        )
     refuse_duplicates(con, "to_assign", called="Customers to assign", cure="remove the others.")
 
 

@@ -157,10 +157,11 @@ def read(
     kept = {column: foreign for column, foreign in names.items() if foreign in found}
     try:
         cells = {
-            column: _cell(name, source, column=foreign, kind=contract[column].rstrip("!"), found=found[foreign],
-                          decimals=decimals)
+            column: _cell(
+                name, source, column=foreign, kind=contract[column].rstrip("!"), found=found[foreign], decimals=decimals
+            )
             for column, foreign in kept.items()
-        }  # fmt: skip
+        }
         fills = {column: _fill(con, name, source, column=column, decimals=decimals) for column in source.fill}
         required = {column for column in kept if contract[column].endswith("!") or column in needed} - set(fills)
         rows, last, notes = _check(con, name, source, cells=cells, names=kept, required=required)
@@ -184,10 +185,14 @@ def complete(con: duckdb.DuckDBPyConnection, name: str, *, like: str, known: boo
     kinds = {column: TYPES[kind.rstrip("!")] for column, kind in CONTRACTS[name].items()}
     if "customer_id" in kinds:
         kinds["customer_id"] = columns_of(con, like)["customer_id"]
-    cells = [quote(column) if column in found else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
-             for column in CONTRACTS[name]]  # fmt: skip
-    con.execute(f"CREATE OR REPLACE TEMP VIEW full_{name} AS SELECT {', '.join(cells)} "
-                f"FROM {name if known else '(SELECT 1) AS nothing WHERE FALSE'}")  # fmt: skip
+    cells = [
+        quote(column) if column in found else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
+        for column in CONTRACTS[name]
+    ]
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW full_{name} AS SELECT {', '.join(cells)} "
+        f"FROM {name if known else '(SELECT 1) AS nothing WHERE FALSE'}"
+    )
 
 
 def same_ids(con: duckdb.DuckDBPyConnection, *names: str) -> None:
@@ -195,8 +200,10 @@ def same_ids(con: duckdb.DuckDBPyConnection, *names: str) -> None:
     types = [columns_of(con, table)["customer_id"] for table in names]
     if len(set(types)) > 1 and "VARCHAR" in types:
         for table in names:
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
-                        f"customer_id) FROM memory.main.{table}")  # fmt: skip
+            con.execute(
+                f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
+                f"customer_id) FROM memory.main.{table}"
+            )
 
 
 def refuse_duplicates(
@@ -214,15 +221,18 @@ def refuse_duplicates(
     what = "a row has no customer" if name is None else f"{name!r} is there {times} times"
     what += f", in {different} arms" if different > 1 else ""
     called = called or f"Table {table}"
-    raise WinbackError(f"{called}: {rows - customers:,} of {rows:,} rows repeat a customer; {what}. One customer, one "
-                       f"arm, one row: {cure}")  # fmt: skip
+    raise WinbackError(
+        f"{called}: {rows - customers:,} of {rows:,} rows repeat a customer; {what}. One customer, one "
+        f"arm, one row: {cure}"
+    )
 
 
 def _refuse_unknown(name: str, source: Source, contract: Mapping[str, str]) -> None:
     for column in (*source.columns, *source.fill):
         if column not in contract:
-            raise WinbackError(f"Table {name}: there is no column {column!r} in its contract. "
-                               f"{did_you_mean(column, contract)}")  # fmt: skip
+            raise WinbackError(
+                f"Table {name}: there is no column {column!r} in its contract. {did_you_mean(column, contract)}"
+            )
 
 
 def _cell(name: str, source: Source, *, column: str, kind: str, found: str, decimals: int) -> Cell:
@@ -237,8 +247,9 @@ def _fill(con: duckdb.DuckDBPyConnection, name: str, source: Source, *, column: 
     kind = CONTRACTS[name][column].rstrip("!")
     cell = typed(literal(source.fill[column]), kind, found="VARCHAR", dates=source.dates, decimals=decimals)
     if con.execute(f"SELECT {cell.typed}").fetchall()[0][0] is None:
-        raise WinbackError(f"Table {name}: the fill {source.fill[column]!r} of column {column!r} is no {kind}. "
-                           f"{CURES[kind]}")  # fmt: skip
+        raise WinbackError(
+            f"Table {name}: the fill {source.fill[column]!r} of column {column!r} is no {kind}. {CURES[kind]}"
+        )
     return cell.typed
 
 
@@ -278,8 +289,10 @@ def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path)
         # Everything as text: an offer called "None" and a code 007 stay what they are; types come from the contract.
         delimiter, names = _header(name, path)
         columns = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in names)
-        return (f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
-                f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})")  # fmt: skip
+        return (
+            f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
+            f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})"
+        )
     if ending == "parquet":
         return f"read_parquet({literal(path)})"
     if ending in ("duckdb", "db"):

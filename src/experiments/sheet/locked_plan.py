@@ -86,8 +86,10 @@ def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = Non
             f" ({found.rows - found.kept:,} cannot: a contact reached them before {day}, and a customer has one chance)"
         )
         why = reached if found.kept < found.rows else ""
-        raise WinbackError(f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
-                           f"of {cohort.name} can be contacted{why}. Set `customers:` between the two.")  # fmt: skip
+        raise WinbackError(
+            f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
+            f"of {cohort.name} can be contacted{why}. Set `customers:` between the two."
+        )
     plan = Plan(
         experiment=content.experiment,
         locked_on=today,
@@ -101,8 +103,10 @@ def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = Non
         other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
         other += [] if before.customers == wanted else [f"{wanted:,} customers instead of {before.customers:,}"]
         if other:
-            raise WinbackError(f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
-                               f"{'; '.join(other)}. Put the sheet back, or choose another name.")  # fmt: skip
+            raise WinbackError(
+                f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
+                f"{'; '.join(other)}. Put the sheet back, or choose another name."
+            )
         return before, path
     registered = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
     write_text(path, HEAD + yaml.safe_dump(registered, sort_keys=False, allow_unicode=True))
@@ -123,8 +127,10 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
             f"{path.name} beside the sheet is no locked plan. Put back the one that was locked."
         ) from None
     if plan.sha256 != sha256:
-        raise WinbackError(f"{path.name} was edited after it was locked on {plan.locked_on}: its sha256 is "
-                           f"{plan.sha256[:12]}, not {str(sha256)[:12]}. Put back the one locked.")  # fmt: skip
+        raise WinbackError(
+            f"{path.name} was edited after it was locked on {plan.locked_on}: its sha256 is "
+            f"{plan.sha256[:12]}, not {str(sha256)[:12]}. Put back the one locked."
+        )
     return plan if plan.experiment == experiment else None
 
 
@@ -139,8 +145,10 @@ def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> tupl
 def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
     """Raise WinbackError where the sheet is not as it was locked."""
     if other := deviations(plan, sheet):
-        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
-                           "back, or plan a test of another name.")  # fmt: skip
+        raise WinbackError(
+            f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
+            "back, or plan a test of another name."
+        )
 
 
 def differences(now: dict[str, Any], planned: dict[str, Any]) -> tuple[Deviation, ...]:
@@ -194,21 +202,24 @@ def make_candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, folder: Pat
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     con.execute(f"CREATE TEMP VIEW contactable AS SELECT * FROM read_parquet({literal(cohort)}) WHERE contactable")
     _refuse_rows(con, sheet, cohort)
-    con.execute("CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
-                f"({_reached(con, sheet, folder, day)})")  # fmt: skip
+    con.execute(
+        "CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
+        f"({_reached(con, sheet, folder, day)})"
+    )
     con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort")
     ((rows,),) = con.execute("SELECT count(*) FROM contactable").fetchall()
     ((kept,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
-    return Account(table="candidates", rows=rows, kept=kept,
-                   why=(noted("contacted_before", day=day.isoformat()),))  # fmt: skip
+    return Account(table="candidates", rows=rows, kept=kept, why=(noted("contacted_before", day=day.isoformat()),))
 
 
 def _refuse_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
     known = columns_of(con, "contactable")
     for factor in sheet.strata:
         if column_of(factor) not in known:
-            raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
-                               f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
+            raise WinbackError(
+                f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
+                f"`strata`. {did_you_mean(column_of(factor), known)}"
+            )
     refuse_duplicates(con, "contactable", called=cohort.name, cure="make it anew, `winback lost <sheet>`.")
 
 
@@ -222,9 +233,11 @@ def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: da
         return "SELECT '' WHERE FALSE"
     read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
     complete(con, "contacts", like="contactable", known=True)
-    return ("SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "
-            "WHERE (coalesce(reached, TRUE) OR accepted_at IS NOT NULL OR refused_at IS NOT NULL) "
-            f"AND coalesce(\"at\" < DATE '{day}', experiment <> {literal(sheet.experiment)}, FALSE)")  # fmt: skip
+    return (
+        "SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "
+        "WHERE (coalesce(reached, TRUE) OR accepted_at IS NOT NULL OR refused_at IS NOT NULL) "
+        f"AND coalesce(\"at\" < DATE '{day}', experiment <> {literal(sheet.experiment)}, FALSE)"
+    )
 
 
 def _candidates(sheet: Sheet, folder: Path, cohort: Path, *, day: date) -> Account:
@@ -244,8 +257,10 @@ def _refuse_unchosen(con: duckdb.DuckDBPyConnection, name: str, offer: Offer) ->
         f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({known}) GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     for value, customers in rows.fetchall()[:1]:
-        raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
-                           f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`.")  # fmt: skip
+        raise WinbackError(
+            f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
+            f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`."
+        )
 
 
 def inputs_of(sheet: str | Path) -> list[Path]:

@@ -34,10 +34,18 @@ class Limit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    silent_days: int | None = Field(default=None, ge=1, description="lost after more days than this without a "
-                                    "purchase; beside `times` only where the interval is not known")  # fmt: skip
-    times: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="lost after more than so many of "
-                                "the customer's own purchase intervals")  # fmt: skip
+    silent_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="lost after more days than this without a "
+        "purchase; beside `times` only where the interval is not known",
+    )
+    times: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="lost after more than so many of the customer's own purchase intervals",
+    )
 
 
 class Cause(BaseModel):
@@ -90,8 +98,9 @@ class Lost(Limit):
     fixed_first: bool = Field(default=True, description="no contact before a controllable cause is removed")
     hour_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="money for an hour of work")
     abc: tuple[float, float] = Field(default=(0.80, 0.95), description="share of revenue where A and B end")
-    xyz: tuple[float, float] = Field(default=(0.80, 0.50), description="share of months with a purchase "
-                                    "where X and Y end")  # fmt: skip
+    xyz: tuple[float, float] = Field(
+        default=(0.80, 0.50), description="share of months with a purchase where X and Y end"
+    )
     learn_from: str | None = Field(default=None, description="readout.json of a past test, relative to the sheet")
     audit: Audit = Field(default_factory=Audit)
 
@@ -135,38 +144,55 @@ class DesignRules(BaseModel):
     compare: Literal["offers", "holdout"] = Field(
         default="offers", description="what it must tell: the best offer from the others, or each from the holdout"
     )
-    past: str | None = Field(default=None, description="sheet of a past test, relative to this one: its customers tell "
-                             "how much months and money vary")  # fmt: skip
-    pooled: str | None = Field(default=None, description="pooled.json of `winback compare`, relative to the sheet: "
-                               "what to expect of each offer")  # fmt: skip
+    past: str | None = Field(
+        default=None,
+        description="sheet of a past test, relative to this one: its customers tell how much months and money vary",
+    )
+    pooled: str | None = Field(
+        default=None,
+        description="pooled.json of `winback compare`, relative to the sheet: what to expect of each offer",
+    )
     accepted: dict[str, Rate] = Field(
-        default_factory=dict, description="without a past test: the simulated telecom, calibrated so that this share "
+        default_factory=dict,
+        description="without a past test: the simulated telecom, calibrated so that this share "
         "of its customers accepts each offer",
-    )  # fmt: skip
-    returning: float | None = Field(default=None, ge=0, le=1, description="with `accepted`: share who return by "
-                                    "themselves")  # fmt: skip
-    like: dict[str, str] = Field(default_factory=dict, description="arm: the arm of the past test, or of the simulated "
-                                 "telecom, that it resembles; left out: the one of its name")  # fmt: skip
-    rates: dict[str, Rate] = Field(default_factory=dict, description="without both: share of each arm hoped to "
-                                    "return; sizes for returns only")  # fmt: skip
+    )
+    returning: float | None = Field(
+        default=None, ge=0, le=1, description="with `accepted`: share who return by themselves"
+    )
+    like: dict[str, str] = Field(
+        default_factory=dict,
+        description="arm: the arm of the past test, or of the simulated "
+        "telecom, that it resembles; left out: the one of its name",
+    )
+    rates: dict[str, Rate] = Field(
+        default_factory=dict, description="without both: share of each arm hoped to return; sizes for returns only"
+    )
     reached: float = Field(
         default=1.0, gt=0, le=1, description="share whom a contact reaches, of those it reached then"
     )
     follow_up: tuple[int, int] | None = Field(
-        default=None, description="months the last and the first customer are watched, where they are assigned over "
+        default=None,
+        description="months the last and the first customer are watched, where they are assigned over "
         "time; left out: the horizon is waited for",
-    )  # fmt: skip
+    )
     budget: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="money for the test")
-    weeks: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="weeks in which the callers of "
-                                "`contacts` can call; left out: until the deadline")  # fmt: skip
+    weeks: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="weeks in which the callers of `contacts` can call; left out: until the deadline",
+    )
     calls_each: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="calls an assigned customer takes")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         sources = [name for name in ("past", "accepted", "rates") if getattr(self, name)]
         if len(sources) > 1:
-            raise ValueError(f"{' and '.join(map(repr, sources))} are both given: what is known before the test comes "
-                             "from one of them.")  # fmt: skip
+            raise ValueError(
+                f"{' and '.join(map(repr, sources))} are both given: what is known before the test comes "
+                "from one of them."
+            )
         for name, rate in (self.accepted | self.rates).items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"the rate of {name!r} is {rate}: write a share from 0 to 1, 45 % is 0.45.")
@@ -174,8 +200,9 @@ class DesignRules(BaseModel):
             raise ValueError("pooled: it says what to expect, not how much customers differ. Give `past` too.")
         for name, given in (("reached", self.reached < 1), ("like", bool(self.like))):
             if given and not (self.past or self.accepted):
-                raise ValueError(f"{name}: it goes with `past` or `accepted`. Stated `rates` are of everybody "
-                                 "assigned, arm by arm.")  # fmt: skip
+                raise ValueError(
+                    f"{name}: it goes with `past` or `accepted`. Stated `rates` are of everybody assigned, arm by arm."
+                )
         if self.returning is not None and not self.accepted:
             raise ValueError("returning: it goes with `accepted`.")
         if self.follow_up and not 1 <= self.follow_up[0] <= self.follow_up[1]:
@@ -189,10 +216,7 @@ class Sheet(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
-    question: str = Field(
-        default=QUESTION, min_length=1,
-        description="what the test should answer, one sentence",
-    )  # fmt: skip
+    question: str = Field(default=QUESTION, min_length=1, description="what the test should answer, one sentence")
     currency: str = Field(default="USD", description="ISO 4217 code")
     language: str = Field(default=ENGLISH, description="of the pages: en, fr or ru")
     objective: Objective = Field(
@@ -212,10 +236,12 @@ class Sheet(BaseModel):
         default=None, ge=0, allow_inf_nan=False, description="money for the policy, for as many customers as here"
     )
     calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
-    segments: tuple[str, ...] | None = Field(default=None, description="strata factors to read offers by; all if left "
-                                             "out; joined as 'reason / tier'")  # fmt: skip
-    winsorise: bool = Field(default=True, description="also the net with each customer's value capped at the 99 % "
-                            "quantile")  # fmt: skip
+    segments: tuple[str, ...] | None = Field(
+        default=None, description="strata factors to read offers by; all if left out; joined as 'reason / tier'"
+    )
+    winsorise: bool = Field(
+        default=True, description="also the net with each customer's value capped at the 99 % quantile"
+    )
     adjust: bool = Field(default=True, description="also the net adjusted for strata and value of the first lifetime")
     tolerance: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="offers nearer than this on the objective are equivalent"
@@ -230,12 +256,15 @@ class Sheet(BaseModel):
     customers: int | None = Field(default=None, ge=1, description="how many to assign; left out: all contactable")
     design: DesignRules = Field(default_factory=DesignRules, description="what the test must tell, and what is known")
     contacts: ContactRules = Field(default_factory=ContactRules, description="who calls whom, when and how")
-    ledger: str = Field(default="../ledger.duckdb", description="of all experiments: a file, relative to the sheet, or "
-                        "postgresql://user@host/database")  # fmt: skip
+    ledger: str = Field(
+        default="../ledger.duckdb",
+        description="of all experiments: a file, relative to the sheet, or postgresql://user@host/database",
+    )
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
-    sweep: dict[str, list[bool | int | float | str]] = Field(default_factory=dict, description="parameter of the "
-                                                             "readout: values to read the test with")  # fmt: skip
+    sweep: dict[str, list[bool | int | float | str]] = Field(
+        default_factory=dict, description="parameter of the readout: values to read the test with"
+    )
     tables: dict[str, Source] = Field(description="table: file")
     _folder: Path = PrivateAttr(default_factory=Path)  # no setting: where the sheet was read from
 
@@ -286,8 +315,10 @@ class Sheet(BaseModel):
     def need_arms(self) -> None:
         """Refuse a sheet that plans no test."""
         if not self.arms:
-            raise WinbackError("The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
-                               "who is lost: `winback lost`.")  # fmt: skip
+            raise WinbackError(
+                "The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
+                "who is lost: `winback lost`."
+            )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -298,8 +329,10 @@ class Sheet(BaseModel):
             raise ValueError(f"language: {self.language!r} is unknown. {did_you_mean(self.language, LANGUAGES)}")
         for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
             if factor not in self.strata:
-                raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
-                                     f"assignment. {did_you_mean(factor, self.strata)}")  # fmt: skip
+                raise ValueError(
+                    f"segments: {factor!r} is no factor of `strata`: segments are known before the "
+                    f"assignment. {did_you_mean(factor, self.strata)}"
+                )
         for name in self.tables:
             if name not in CONTRACTS:
                 raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
@@ -318,16 +351,20 @@ class Sheet(BaseModel):
         labels = [offer.label or name for name, offer in self.arms.items()]
         for name, offer in self.arms.items():
             if labels.count(offer.label or name) > 1:
-                raise ValueError(f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
-                                 "tell them apart. Give each its own.")  # fmt: skip
+                raise ValueError(
+                    f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
+                    "tell them apart. Give each its own."
+                )
         self._refuse_parts()
         return self
 
     def _refuse_parts(self) -> None:
         for name, offer in self.arms.items():
             if "share" not in offer.model_fields_set:
-                raise ValueError(f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
-                                 "`share: 1` for all arms alike.")  # fmt: skip
+                raise ValueError(
+                    f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
+                    "`share: 1` for all arms alike."
+                )
         if self.arms:
             self._refuse_shares()
         for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
@@ -349,14 +386,19 @@ class Sheet(BaseModel):
         for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
             for part in parts:
                 if part not in known:
-                    raise ValueError(f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
-                                     f"{did_you_mean(part, set(known) - {name})}")  # fmt: skip
+                    raise ValueError(
+                        f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
+                        f"{did_you_mean(part, set(known) - {name})}"
+                    )
                 if name in made_of(part, known):
-                    raise ValueError(f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. "
-                                     "Break the circle.")  # fmt: skip
+                    raise ValueError(
+                        f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. Break the circle."
+                    )
         if offer.choose and offer.by not in self.strata:
-            raise ValueError(f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
-                             f"{did_you_mean(offer.by, self.strata)}")  # fmt: skip
+            raise ValueError(
+                f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
+                f"{did_you_mean(offer.by, self.strata)}"
+            )
 
 
 def read_sheet(path: str | Path) -> tuple[Sheet, Path]:

@@ -52,12 +52,15 @@ def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[
         seen = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: a list stands where a name must "
-                                   "stand. Compare with data/telecom/sheet.yml.")  # fmt: skip
+                raise WinbackError(
+                    f"The sheet {name}, line {key.start_mark.line + 1}: a list stands where a name must "
+                    "stand. Compare with data/telecom/sheet.yml."
+                )
             if key.value in seen:
                 where = ".".join((*path, key.value))
-                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: {where!r} is there twice. "
-                                   "Keep one.")  # fmt: skip
+                raise WinbackError(
+                    f"The sheet {name}, line {key.start_mark.line + 1}: {where!r} is there twice. Keep one."
+                )
             seen.add(key.value)
             yield from _lines(value, (*path, str(key.value)), name)
             yield (*path, str(key.value)), key.start_mark.line + 1

@@ -60,8 +60,13 @@ def _rows(of: Account) -> str:
     if of.kept == of.rows:
         return say("kept all {n} rows", n=of.rows)
     why = ", ".join(map(_part, of.why))
-    return say("kept {kept} of {rows} rows; {left} left out: {why}", kept=of.kept, rows=of.rows,
-               left=of.rows - of.kept, why=why)  # fmt: skip
+    return say(
+        "kept {kept} of {rows} rows; {left} left out: {why}",
+        kept=of.kept,
+        rows=of.rows,
+        left=of.rows - of.kept,
+        why=why,
+    )
 
 
 def _part(of: Finding) -> str:

@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import Booking, open_ledger
+from experiments.campaign.ledger import open_ledger
+from experiments.campaign.ledger_records import Booking
 from experiments.campaign.ledger_store import SERVERS
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.formatting import listed

@@ -13,7 +13,8 @@ from experiments.campaign.answers import Imported, import_contacts
 from experiments.campaign.assign import address_of
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
-from experiments.campaign.ledger import Event, Ledger, Released, Standing, open_ledger
+from experiments.campaign.ledger import Ledger, open_ledger
+from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.common.errors import WinbackError
 from experiments.data.columns import literal
 from experiments.data.spreadsheets import read_list

@@ -11,6 +11,7 @@ from experiments import find_lost, read_out
 from experiments.campaign.assign import assign_test
 from experiments.campaign.ledger import open_ledger
 from experiments.common.errors import WinbackError
+from experiments.report.wording.accounts import account as said_of
 from experiments.report.wording.checks import worded
 from experiments.report.wording.verdict import worded_verdict
 from experiments.sheet.locked_plan import lock, read_plan
@@ -147,7 +148,7 @@ def test_who_had_a_chance_is_in_no_second_test(company, names):
     lock(second, cohort=cohort, today=DAY)
     done = assign(second, cohort)
     assert taken.isdisjoint(row[0] for row in rows_of(done.file))
-    assert "they had their chance in spring (1,500)" in str(done.accounts[-1])
+    assert "they had their chance in spring (1,500)" in said_of(done.accounts[-1])
     third, cohort = company("winter", customers=1500)
     lock(third, cohort=cohort, today=DAY)
     with pytest.raises(WinbackError, match=names("1,500 customers", "chance left", "spring (1,500)", "autumn (1,000)")):
@@ -213,12 +214,12 @@ def test_a_cohort_with_a_customer_twice_or_without_a_name_is_refused_at_the_lock
     sheet, cohort = company(customers=1000)
     whole = cohort.read_bytes()
     rewrite(cohort, "FROM {cohort} UNION ALL (FROM {cohort} WHERE contactable LIMIT 2)")
-    with pytest.raises(WinbackError, match=names("2 of", "cohort.parquet repeat a customer", "one arm", "lost")):
+    with pytest.raises(WinbackError, match=names("cohort.parquet: 2 of", "repeat a customer", "one arm", "lost")):
         lock(sheet, cohort=cohort, today=DAY)
     cohort.write_bytes(whole)
     rewrite(cohort, "SELECT * REPLACE (nullif(customer_id, (SELECT min(customer_id) FROM {cohort} WHERE contactable)) "
                     "AS customer_id) FROM {cohort}")  # fmt: skip
-    with pytest.raises(WinbackError, match=names("1 of", "have no customer_id", "winback lost")):
+    with pytest.raises(WinbackError, match=names("1 of", "a row has no customer", "winback lost")):
         lock(sheet, cohort=cohort, today=DAY)
 
 
@@ -236,7 +237,7 @@ def test_whom_a_contact_reached_before_the_lock_is_not_assigned_and_that_is_told
                            "FROM {people} WHERE n < 20")  # fmt: skip
     plan, _ = lock(sheet, cohort=cohort, today=DAY)
     done = assign(sheet, cohort, new_ledger=True)
-    told = str(done.accounts[0])
+    told = said_of(done.accounts[0])
     assert "4 left out: a contact reached them before 2024-01-02" in told  # of 8 reached, 4 on the day itself
     assert len(rows_of(done.file)) == plan.customers == done.accounts[0].kept
     # What happens after the lock changes nothing of a draw.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from experiments.campaign.call_list import Told, keep_calls, list_columns, plan_calls, write_calls
-from experiments.campaign.call_rules import RULES
+from experiments.campaign.call_rules import RULES, sentence
 from experiments.campaign.call_slots import Window, seat
 from experiments.common.errors import WinbackError
 from experiments.data.spreadsheets import read_list
@@ -74,7 +74,7 @@ def why(con):
 
 
 def violations(made):
-    return {violation.rule: violation.customers for violation in made.violations}
+    return {violation.key: violation.facts["customers"] for violation in made.violations}
 
 
 # ---- who is on the list, and where everybody else is
@@ -379,15 +379,15 @@ def test_an_offer_without_a_script_is_told_before_anybody_calls(con, tmp_path):
     people = {"x": {"reason": "other"}, "y": {}}
     made = plan(con, people)
     (violation,) = made.violations
-    assert (violation.rule, violation.state, violation.customers) == ("no_script", "warn", 1)
-    assert "for the offer 'gift'. Write offer-gift.j2" in str(violation)
+    assert (violation.key, violation.state, violation.facts["customers"]) == ("no_script", "warn", 1)
+    assert "for the offer 'gift'. Write offer-gift.j2" in sentence(violation)
     (tmp_path / "offer-gift.j2").write_text("Take {{ label }}, {{ phone }}.", encoding="utf-8")
     (tmp_path / "reason-prise.j2").write_text("?", encoding="utf-8")
     own = plan(con, people, rules=rules_of(scripts=tmp_path.name, show=["phone"]), folder=tmp_path.parent,
                customers=[{"customer_id": "x", "phone": "1"}, {"customer_id": "y", "phone": None}])  # fmt: skip
     assert dict(calls(con, "customer_id", "words")) == {"x": "Take A gift, 1.", "y": "Take A gift, ."}
     (unused,) = own.violations
-    assert str(unused).startswith("Nobody on the list hears reason-prise.j2. Correct the name: reason-<reason>")
+    assert sentence(unused).startswith("Nobody on the list hears reason-prise.j2. Correct the name: reason-<reason>")
 
 
 # ---- laws
@@ -527,8 +527,8 @@ def test_nobody_to_call_an_unknown_arm_and_missing_columns_are_told_with_the_cur
 def test_a_violation_names_no_customer_and_every_rule_has_its_cure(con):
     made = plan(con, {"secret-1": {"step": "do_not_contact"}, "secret-2": {"abc": "A"}})
     assert len(made.violations) == 2
-    assert not [violation for violation in made.violations if "secret" in str(violation)]
-    assert all(rule.cure.endswith(".") and rule.told and rule.label for rule in RULES.values())
+    assert not [violation for violation in made.violations if "secret" in sentence(violation) + str(violation)]
+    assert all(rule.cure.endswith(".") and rule.what and rule.label for rule in RULES.values())
 
 
 def test_the_register_keeps_whoever_was_on_a_list_and_no_names(con, tmp_path):

@@ -20,6 +20,7 @@ from experiments.campaign.ledger import open_ledger
 from experiments.common.errors import WinbackError
 from experiments.data.randomise import assign
 from experiments.data.tables import connect
+from experiments.report.wording.accounts import account as said_of
 
 DAY = dt.date(2026, 3, 1)
 NASTY = ["007", "7", " 7", "Ü", "o'clock", 'say "x"', "a,b", "a;b", "tab\t", "line\nend", "cr\rend", "\\N", "\\.",
@@ -96,7 +97,7 @@ def test_who_is_left_out_of_what_is_assignable_is_told(ledger, con):
     book(ledger, "ab")
     book(ledger, "c", "autumn", holdout=None)
     put(con, "abcd", table="pool")
-    told = str(ledger.assignable("pool"))
+    told = said_of(ledger.assignable("pool"))
     assert told == "to_assign: kept 1 of 4 rows; 3 left out: they had their chance in spring (2), autumn (1)"
 
 
@@ -350,7 +351,7 @@ def test_no_contact_with_a_holdout_is_said_too(ledger, con):
         ("UPDATE assigned SET arm = NULL", "3 of 3 rows have no arm"),
         ("UPDATE assigned SET stratum = NULL", "3 of 3 rows have no stratum. Fill them"),
         ("UPDATE assigned SET bucket = NULL", "3 of 3 rows have no bucket"),
-        ("UPDATE assigned SET customer_id = 'a'", "2 of 3 rows repeat a customer. One customer, one arm"),
+        ("UPDATE assigned SET customer_id = 'a'", "2 of 3 rows repeat a customer; 'a' is there 3 times"),
         ("UPDATE assigned SET arm = 'holds' WHERE arm = 'hold'", "no arm 'hold'. Did you mean 'holds'"),
         ("ALTER TABLE assigned RENAME arm TO arms", "no column 'arm'. Did you mean 'arms'"),
         ("DROP TABLE assigned", "Table assigned cannot be read.*Give the name of a table"),

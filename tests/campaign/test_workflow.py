@@ -9,7 +9,11 @@ import pytest
 import yaml
 
 from experiments import design_test, find_lost
+from experiments.campaign.assign import assign_test
+from experiments.campaign.workflow import lock_plan, read_responses, write_call_list
 from experiments.cli import command
+from experiments.sheet.locked_plan import read_plan
+from experiments.sheet.sheet import Sheet
 
 SHEET = "data/spring/sheet.yml"
 
@@ -173,3 +177,15 @@ def test_a_stranger_has_no_history_and_a_changed_ledger_is_told(planned, capsys)
         other.execute("UPDATE events SET arm = 'discount'")
     code, _, complaint = winback(capsys, "ledger", SHEET)
     assert (code, "the events of booking 1 were changed" in complaint) == (1, True)
+
+
+def test_the_steps_take_a_loaded_sheet_and_find_the_cohort_where_the_command_wrote_it(planned):
+    sheet = Sheet.load(SHEET)
+    plan = lock_plan(sheet)
+    assert (plan.customers, plan) == (500, read_plan(sheet.folder, "spring"))
+    cohort = Path("reports/spring/1-lost/cohort.parquet")
+    assign_test(sheet, cohort=cohort, today=plan.locked_on, new_ledger=True)
+    calls = write_call_list(sheet, out="lists/calls.csv")
+    assert (calls.assigned, Path("lists/calls.csv").is_file()) == (500, True)
+    empty = read_responses(sheet, "lists/calls.csv")
+    assert (empty.rows, empty.empty, empty.attempts) == (calls.listed, calls.listed, 0)

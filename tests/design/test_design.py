@@ -445,7 +445,7 @@ def test_the_locked_plan_and_what_is_not_as_locked(sheet, tmp_path):
     assert same.plan.sha256 == plan.sha256
     assert same.plan.deviations == ()
     other = design_test(sheet(design=SIMULATED, horizon_months=12), customers=4_000)
-    assert other.plan.deviations == ("horizon_months 12 instead of 24",)
+    assert list(map(str, other.plan.deviations)) == ["horizon_months 12 instead of 24"]
     assert other.risks[0].name == "Plan"
     assert plan.sha256 in str(report.method(same))
 

@@ -128,10 +128,19 @@ def import_contacts(
         steps["customers"].format(experiment=literal(experiment))
     ).fetchall()[0]
     return Imported(
-        file=path.name, rows=rows, empty=rows - unknown - kept, unknown=unknown, new=new, completed=completed,
-        repeated=kept - new - completed, planned=planned, attempts=attempts, reached=reached, accepted=accepted,
+        file=path.name,
+        rows=rows,
+        empty=rows - unknown - kept,
+        unknown=unknown,
+        new=new,
+        completed=completed,
+        repeated=kept - new - completed,
+        planned=planned,
+        attempts=attempts,
+        reached=reached,
+        accepted=accepted,
         refused=refused,
-    )  # fmt: skip
+    )
 
 
 # ---- reading
@@ -189,13 +198,17 @@ def _take(con: duckdb.DuckDBPyConnection, experiment: str, *, assigned: str, reg
     about = columns_found(con, assigned)
     if "at" not in about:
         raise WinbackError(f"Table {assigned} has no column 'at': nobody knows from which day on to contact. Add it.")
-    con.execute("CREATE OR REPLACE TEMP TABLE answers_assigned AS SELECT CAST(customer_id AS VARCHAR) AS customer_id, "
-                f'min(arm) AS arm, min("at") AS "at" FROM {assigned} WHERE {of_test(about, experiment)} '
-                "GROUP BY 1")  # fmt: skip
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE answers_assigned AS SELECT CAST(customer_id AS VARCHAR) AS customer_id, "
+        f'min(arm) AS arm, min("at") AS "at" FROM {assigned} WHERE {of_test(about, experiment)} '
+        "GROUP BY 1"
+    )
     if not register.is_file():
         raise WinbackError(f"There is no {register.name}: no list of this test was made. Make it: `winback contacts`.")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE answers_register AS SELECT * FROM read_parquet({literal(register)}) "
-                f"WHERE experiment = {literal(experiment)}")  # fmt: skip
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE answers_register AS SELECT * FROM read_parquet({literal(register)}) "
+        f"WHERE experiment = {literal(experiment)}"
+    )
     kinds = {name: TYPES[kind.rstrip("!")] for name, kind in CONTRACTS["contacts"].items()}
     found = {}
     if into.is_file():
@@ -207,8 +220,10 @@ def _take(con: duckdb.DuckDBPyConnection, experiment: str, *, assigned: str, reg
     con.execute(f"CREATE OR REPLACE TEMP TABLE answers_contacts AS SELECT {', '.join(cells)} FROM {source}")
     nameless = con.execute("SELECT count(*) - count(experiment) FROM answers_contacts").fetchall()[0][0]
     if nameless:
-        raise WinbackError(f"{into.name}: {nameless:,} contacts do not say of which `experiment` they are. Fill that "
-                           "column first: nobody could tell two tests apart.")  # fmt: skip
+        raise WinbackError(
+            f"{into.name}: {nameless:,} contacts do not say of which `experiment` they are. Fill that "
+            "column first: nobody could tell two tests apart."
+        )
 
 
 # ---- refusing
@@ -218,14 +233,17 @@ def _refuse(
     con: duckdb.DuckDBPyConnection, file: str, steps: Mapping[str, str], *, holdout: str | None, today: dt.date
 ) -> tuple[int, int, int]:
     """Refuse lines that cannot be; return how many have no such customer, are kept, and have no day of their own."""
-    filled, known, planned = con.execute("SELECT count(*), count(CASE WHEN known THEN 1 END), "
-                                         "count(CASE WHEN known AND planned THEN 1 END) FROM answers_joined"
-                                         ).fetchall()[0]  # fmt: skip
+    filled, known, planned = con.execute(
+        "SELECT count(*), count(CASE WHEN known THEN 1 END), "
+        "count(CASE WHEN known AND planned THEN 1 END) FROM answers_joined"
+    ).fetchall()[0]
     if filled and not known:
         example = con.execute("SELECT min(customer_id) FROM answers_joined").fetchall()[0][0]
-        raise WinbackError(f"{file}: none of {filled:,} filled rows has a customer of this test, for example "
-                           f"{example!r}. A spreadsheet that opens a CSV makes 7 of 007: fill in the XLSX, or restore "
-                           "the column.")  # fmt: skip
+        raise WinbackError(
+            f"{file}: none of {filled:,} filled rows has a customer of this test, for example "
+            f"{example!r}. A spreadsheet that opens a CSV makes 7 of 007: fill in the XLSX, or restore "
+            "the column."
+        )
     arm = literal(holdout) if holdout is not None else "NULL"
     for wrong in WRONG.values():
         condition = f"known AND ({wrong.condition.format(holdout=arm, today=today)})"
@@ -241,20 +259,32 @@ def _refuse_contradictions(
     _stop(con, file, query, told="tell one contact in two ways", cure="Keep one line a contact.")
     if not replace:
         query = steps["wrong"].format(rows="answers_matched", wrong="contradicts")
-        _stop(con, file, query, told="contradict what was imported before",
-              cure="Correct the list, or, if it is right now, read it back with `--replace`.")  # fmt: skip
+        _stop(
+            con,
+            file,
+            query,
+            told="contradict what was imported before",
+            cure="Correct the list, or, if it is right now, read it back with `--replace`.",
+        )
 
 
 def _refuse_opposed(con: duckdb.DuckDBPyConnection, file: str, query: str) -> None:
-    _stop(con, file, query, what="customers", told="accepted on one line, or before, and refused on another",
-          cure="Keep the last word.")  # fmt: skip
+    _stop(
+        con,
+        file,
+        query,
+        what="customers",
+        told="accepted on one line, or before, and refused on another",
+        cure="Keep the last word.",
+    )
 
 
 def _stop(con: duckdb.DuckDBPyConnection, file: str, query: str, *, told: str, cure: str, what: str = "rows") -> None:
     number, example = con.execute(query).fetchall()[0]
     if number:
-        raise WinbackError(f"{file}: {number:,} {what} {told}, for example customer {example!r}. {cure} Nothing was "
-                           "imported.")  # fmt: skip
+        raise WinbackError(
+            f"{file}: {number:,} {what} {told}, for example customer {example!r}. {cure} Nothing was imported."
+        )
 
 
 # ---- writing

@@ -9,14 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import Booking, open_ledger
+from experiments.campaign.ledger import open_ledger
+from experiments.campaign.ledger_records import Booking
 from experiments.campaign.ledger_store import SERVERS
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.formatting import listed
 from experiments.data.randomise import assign
 from experiments.data.tables import Account, connect, write_parquet
 from experiments.sheet.locked_plan import FILE, Plan, make_candidates, read_plan, refuse_deviations, sha256_of
-from experiments.sheet.sheet import SEPARATOR, Sheet, read_sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,53 +37,76 @@ class Assigned:
     warnings: tuple[str, ...]  # what was drawn as the sheet says, but perhaps not as it was meant
 
 
-def assign_test(sheet: str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
-    """Draw the customers of a locked plan into its arms, and book them.
+def assign_test(sheet: Sheet | str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
+    """Draw the customers of a locked plan into its arms, and book them in the ledger of the sheet.
 
+    `sheet`: a path, or a sheet that was loaded from one. `cohort`: the one of the lock. `today`: the day of
+    assignment, from which the follow-up counts. `new_ledger`: begin the company's one ledger where there is none.
     Assigning twice gives the same customers, arms and day. The file is written from the ledger, which is the truth.
     Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
     """
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
+    folder = content.folder
     plan = _plan(content, folder, cohort)
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
-        with open_ledger(address_of(content, folder), con, create=new_ledger) as ledger:
+        with open_ledger(address_of(content), con, create=new_ledger) as ledger:
             account = ledger.assignable("candidates", into="open_candidates", experiment=content.experiment)
-            booking = ledger.standing(content.experiment, seed=content.seed, plan_hash=plan.sha256,
-                                      holdout=content.holdout)  # fmt: skip
+            booking = ledger.standing(
+                content.experiment, seed=content.seed, plan_hash=plan.sha256, holdout=content.holdout
+            )
             if booking is None:  # else nobody is drawn: what came to light since, such as a contact, changes nothing
                 _draw(con, content, plan, account)
-                booking = ledger.record("assigned", experiment=content.experiment, seed=content.seed,
-                                        plan_hash=plan.sha256, at=today, holdout=content.holdout)  # fmt: skip
+                booking = ledger.record(
+                    "assigned",
+                    experiment=content.experiment,
+                    seed=content.seed,
+                    plan_hash=plan.sha256,
+                    at=today,
+                    holdout=content.holdout,
+                )
             ledger.assigned(content.experiment, into="booked")
         file = folder / (content.tables["assignments"].file if "assignments" in content.tables else OUTPUT)
         _write(con, file)
-        return Assigned(booking=booking, file=file, accounts=(candidates, account), arms=_arms(con, content),
-                        worst_balance=_worst_balance(con), warnings=tuple(_warnings(con, content)))  # fmt: skip
+        return Assigned(
+            booking=booking,
+            file=file,
+            accounts=(candidates, account),
+            arms=_arms(con, content),
+            worst_balance=_worst_balance(con),
+            warnings=tuple(_warnings(con, content)),
+        )
 
 
 def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
     sheet.need_arms()
     plan = read_plan(folder, sheet.experiment)
     if plan is None:
-        raise WinbackError(f"There is no locked plan {FILE} of {sheet.experiment} beside the sheet. Lock it first: "
-                           "`winback design <sheet> --lock`.")  # fmt: skip
+        raise WinbackError(
+            f"There is no locked plan {FILE} of {sheet.experiment} beside the sheet. Lock it first: "
+            "`winback design <sheet> --lock`."
+        )
     refuse_deviations(plan, sheet)
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     found = sha256_of(cohort)
     if found != plan.cohort_sha256:
-        raise WinbackError(f"{cohort.name} is not the cohort of the locked plan (sha256 {found[:12]}..., not "
-                           f"{plan.cohort_sha256[:12]}...). Put that one back.")  # fmt: skip
+        raise WinbackError(
+            f"{cohort.name} is not the cohort of the locked plan (sha256 {found[:12]}..., not "
+            f"{plan.cohort_sha256[:12]}...). Put that one back."
+        )
     return plan
 
 
 def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Account) -> None:
     """Take the planned number of customers, by chance, and put them into arms: the table `assigned`."""
     if account.kept < plan.customers:
-        raise WinbackError(f"The plan is for {plan.customers:,} customers, but only {account.kept:,} of "
-                           f"{account.rows:,} have their chance left: {account.why}. Lock a smaller plan under "
-                           "another name.")  # fmt: skip
+        had = ", ".join(f"{name} ({number:,})" for why in account.why for name, number in why.facts.items())
+        raise WinbackError(
+            f"The plan is for {plan.customers:,} customers, but only {account.kept:,} of "
+            f"{account.rows:,} have their chance left: they had their chance in {had}. Lock a smaller "
+            "plan under another name."
+        )
     order = f"ORDER BY md5(concat('{sheet.seed}:sample:', customer_id)), customer_id LIMIT {plan.customers}"
     some = order if plan.customers < account.kept else ""  # to take all of them needs no order
     con.execute(f"CREATE TEMP TABLE to_assign AS SELECT * FROM open_candidates {some}")
@@ -90,8 +114,10 @@ def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Acc
     drawn = {row[0] for row in con.execute("SELECT DISTINCT arm FROM assigned").fetchall()}
     for arm in sheet.arms:
         if arm not in drawn:
-            raise WinbackError(f"Arm {arm!r} gets none of {plan.customers:,} customers. Give it a larger share, plan "
-                               "more customers, or use fewer `strata`.")  # fmt: skip
+            raise WinbackError(
+                f"Arm {arm!r} gets none of {plan.customers:,} customers. Give it a larger share, plan "
+                "more customers, or use fewer `strata`."
+            )
 
 
 def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
@@ -99,31 +125,39 @@ def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
     sizes = con.execute("SELECT stratum, count(*) FROM assignments GROUP BY 1 ORDER BY 2, 1").fetchall()
     small = [(stratum, customers) for stratum, customers in sizes if customers < len(sheet.arms)]
     if small:
-        yield (f"{len(small):,} of {len(sizes):,} strata have fewer customers than the test has arms, such as "
-               f"{small[0][0]!r} with {small[0][1]}: not every offer is given there. Next time use fewer or coarser "
-               "`strata`.")  # fmt: skip
+        yield (
+            f"{len(small):,} of {len(sizes):,} strata have fewer customers than the test has arms, such as "
+            f"{small[0][0]!r} with {small[0][1]}: not every offer is given there. Next time use fewer or coarser "
+            "`strata`."
+        )
     for name, offer in sheet.every_offer.items():
         place = sheet.strata.index(offer.by) if offer.choose else 0
         found = {stratum.split(SEPARATOR)[place] for stratum, _ in sizes}
         unheard = [value for value in offer.choose if value not in found]
         if unheard:
             values = listed([repr(value) for value in unheard], last="or")
-            yield (f"Offer {name!r} chooses by {offer.by!r}, but no customer of the test is {values}. "
-                   f"{did_you_mean(unheard[0], found)}")  # fmt: skip
+            yield (
+                f"Offer {name!r} chooses by {offer.by!r}, but no customer of the test is {values}. "
+                f"{did_you_mean(unheard[0], found)}"
+            )
 
 
-def address_of(sheet: Sheet, folder: Path) -> str:
+def address_of(sheet: Sheet) -> str:
     """Return where the ledger of a sheet lies."""
-    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(folder / sheet.ledger)
+    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(sheet.folder / sheet.ledger)
 
 
 def _write(con: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Write the assignments as they stand in the ledger."""
-    con.execute('CREATE TEMP VIEW assignments AS SELECT experiment, customer_id, arm, "at", stratum, bucket '
-                "FROM booked WHERE released_at IS NULL")  # fmt: skip
+    con.execute(
+        'CREATE TEMP VIEW assignments AS SELECT experiment, customer_id, arm, "at", stratum, bucket '
+        "FROM booked WHERE released_at IS NULL"
+    )
     if file.suffix != ".parquet":
-        raise WinbackError(f"`tables: {{assignments: {{file: {file.name}}}}}` is no Parquet file. Name one that "
-                           "winback can write, such as assignments.parquet.")  # fmt: skip
+        raise WinbackError(
+            f"`tables: {{assignments: {{file: {file.name}}}}}` is no Parquet file. Name one that "
+            "winback can write, such as assignments.parquet."
+        )
     write_parquet(con, "assignments", file)
 
 

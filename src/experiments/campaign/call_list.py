@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.campaign.call_rules import RULES, Violation
+from experiments.campaign.call_rules import RULES
 from experiments.campaign.call_slots import Window, seat
-from experiments.campaign.scripts import GENERAL, Scripts, names_of
+from experiments.campaign.scripts import Scripts, names_of
 from experiments.common.errors import WinbackError, did_you_mean, short
-from experiments.common.formatting import listed
+from experiments.common.finding import Finding, of_state
 from experiments.data.columns import REAL, literal, quote
 from experiments.data.spreadsheets import Column, Kind, write_list
-from experiments.data.tables import columns_of, statements, write_parquet
+from experiments.data.tables import columns_of, refuse_duplicates, statements, write_parquet
 from experiments.sheet.contact_rules import FILLED_IN, KNOWN, TOP_CLASS, ContactRules, same_name
 from experiments.sheet.offer_terms import Told, tell
 from experiments.sheet.sheet import SEPARATOR, Sheet
@@ -81,7 +81,7 @@ class Calls:
     not_listed: tuple[Left, ...]  # in the order of RULES; with `listed` they add up to `assigned`
     loads: tuple[Load, ...]
     channels: tuple[tuple[str, int], ...]
-    violations: tuple[Violation, ...]
+    violations: tuple[Finding, ...]  # keys are of RULES, no_script or unused_script; `sentence` says them
 
     def __str__(self) -> str:
         left = "; ".join(f"{one.label}: {one.customers:,}" for one in self.not_listed)
@@ -89,9 +89,9 @@ class Calls:
         return f"{text}; not on it: {left}" if left else text
 
     @property
-    def stops(self) -> tuple[Violation, ...]:
+    def stops(self) -> tuple[Finding, ...]:
         """The violations to cure before anybody calls."""
-        return tuple(violation for violation in self.violations if violation.state == "stop")
+        return tuple(of_state(self.violations, "stop"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,8 @@ def _take(plan: _Plan, tables: Mapping[str, str | None]) -> None:
         where = "FALSE" if table is None else of_test(found, plan.sheet.experiment) if name == "assignments" else "TRUE"
         plan.con.execute(f"CREATE OR REPLACE TEMP VIEW calls_{name} AS SELECT {', '.join(cells)} FROM {rows} "
                          f"WHERE {where}")  # fmt: skip
-    _refuse_repeated(plan, tables)
+    for name in ("cohort", "customers"):
+        refuse_duplicates(plan.con, f"calls_{name}", called=f"Table {tables[name]}")
     _refuse_assignments(plan)
 
 
@@ -200,15 +201,6 @@ def of_test(found: Collection[str], experiment: str) -> str:
 def cell(column: str, kind: str, found: Mapping[str, str]) -> str:
     """Return the SQL of a column, NULL where the table has none."""
     return f"CAST({quote(column) if column in found else 'NULL'} AS {kind}) AS {quote(column)}"
-
-
-def _refuse_repeated(plan: _Plan, tables: Mapping[str, str | None]) -> None:
-    for name in ("cohort", "customers"):
-        query = f"SELECT count(*), count(DISTINCT customer_id) FROM calls_{name}"
-        rows, customers = plan.con.execute(query).fetchall()[0]
-        if customers < rows:
-            raise WinbackError(f"Table {tables[name]}: {rows - customers:,} of {rows:,} rows repeat a customer or have "
-                               "none. One customer, one row: remove the others at the source.")  # fmt: skip
 
 
 def _refuse_assignments(plan: _Plan) -> None:
@@ -361,25 +353,25 @@ def _channel(rules: ContactRules) -> str:
 # ---- what is wrong
 
 
-def _violations(plan: _Plan) -> list[Violation]:
+def _violations(plan: _Plan) -> list[Finding]:
     """Return every rule that is broken before anybody calls, with how many customers."""
-    names = [name for name in JUDGED if RULES[name].state != "account"]
+    names = [name for name in JUDGED if RULES[name].state != "pass"]
     counts = ", ".join(f"count(CASE WHEN {name} THEN 1 END)" for name in names)
     asked, *found = plan.run("violations", counts=counts).fetchall()[0]
     query = "SELECT (SELECT count(*) FROM calls_order) - (SELECT count(*) FROM calls_seats)"
     full = plan.con.execute(query).fetchall()[0][0]
     broken = zip([*names, "no_capacity"], [*found, full], strict=True)
     return [
-        Violation(rule=name, state=RULES[name].state, customers=number, cure=RULES[name].cure,
-                  message=f"{number:,} of {asked:,} customers with an offer {RULES[name].told}.")
-        for name, number in broken if number
-    ]  # fmt: skip
+        Finding(key=name, state=RULES[name].state, facts={"customers": number, "asked": asked})
+        for name, number in broken
+        if number
+    ]
 
 
 # ---- what is said
 
 
-def _say(plan: _Plan, scripts: Scripts) -> list[Violation]:
+def _say(plan: _Plan, scripts: Scripts) -> list[Finding]:
     """Make the table `calls` with the words; return what is wrong with the scripts."""
     own = scripts.own()
     said: list[tuple[object, ...]] = []
@@ -402,29 +394,23 @@ def _variables(rules: ContactRules, values: Sequence[object]) -> dict[str, objec
     return {"name": None} | dict(zip((*SAYABLE, *rules.show), values, strict=True))
 
 
-def _no_script(plan: _Plan) -> list[Violation]:
+def _no_script(plan: _Plan) -> list[Finding]:
     """Return a warning where customers with an offer would hear our general words."""
-    customers, listed_, offers = plan.run("general").fetchall()[0]
+    customers, on_list, offers = plan.run("general").fetchall()[0]
     if not customers:
         return []
-    message = (f"{customers:,} of {listed_:,} customers on the list hear the general script: there is none for their "
-               f"reason, nor for the offer {listed([repr(offer) for offer in offers], last='or')}.")  # fmt: skip
-    cure = (f"Write {names_of('', offers[0])[0]}.j2 into a folder of your own and name it in `scripts`, or a "
-            f"{GENERAL}.j2 for all.")  # fmt: skip
-    return [Violation(rule="no_script", state="warn", customers=customers, message=message, cure=cure)]
+    script = names_of("", offers[0])[0]  # to write
+    facts = {"customers": customers, "listed": on_list, "offers": tuple(offers), "script": script}
+    return [Finding(key="no_script", state="warn", facts=facts)]
 
 
-def _unused(own: Sequence[str], used: set[str]) -> list[Violation]:
+def _unused(own: Sequence[str], used: set[str]) -> list[Finding]:
     """Return a warning for scripts of the user that nobody hears: perhaps a name is misspelt."""
-    unheard = [name for name in own if name not in used]
-    if not unheard:
-        return []
-    message = f"Nobody on the list hears {listed([f'{name}.j2' for name in unheard])}."
-    cure = "Correct the name: reason-<reason>.offer-<offer>.j2, reason-<reason>.j2, offer-<offer>.j2 or default.j2."
-    return [Violation(rule="unused_script", state="warn", customers=0, message=message, cure=cure)]
+    unheard = tuple(name for name in own if name not in used)
+    return [Finding(key="unused_script", state="warn", facts={"scripts": unheard})] if unheard else []
 
 
-def _counted(plan: _Plan, violations: tuple[Violation, ...]) -> Calls:
+def _counted(plan: _Plan, violations: tuple[Finding, ...]) -> Calls:
     """Return the figures of the list."""
     con, rules = plan.con, plan.rules
     why = dict(con.execute("SELECT why, count(*) FROM calls_not_listed GROUP BY why").fetchall())

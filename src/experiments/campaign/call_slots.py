@@ -66,8 +66,11 @@ class _Book:
         """Take room on the earliest day: of the caller who is wanted least, then of the one with most room."""
         about = self._windows[window]
         open_days = ((self._first_open(caller, about.first), caller) for caller in about.callers)
-        found = [(day, self._pressure[caller], -self._free[caller][day], caller)
-                 for day, caller in open_days if day <= about.last]  # fmt: skip
+        found = [
+            (day, self._pressure[caller], -self._free[caller][day], caller)
+            for day, caller in open_days
+            if day <= about.last
+        ]
         if not found:
             return None
         day, _, _, caller = min(found)

@@ -6,19 +6,18 @@ the engines, in the texts of sql/ledger.sql; Python sees bookings and counts.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from experiments.campaign.ledger_records import Booking, Event, HoldoutContacts, Released, Standing
 from experiments.campaign.ledger_store import HOME, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
-from experiments.data.tables import Account, columns_of, connect, statements
+from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,106 +26,8 @@ if TYPE_CHECKING:
 ONLY_CUSTOMERS = {"experiment": "NULL", "arm": "NULL", "stratum": "NULL", "bucket": "NULL"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booking:
-    """One step of the history: an experiment's customers assigned, or customers released."""
-
-    booking: int = 0
-    kind: Literal["assigned", "released"]
-    at: date  # the day that counts: of assignment, of release
-    booked_at: datetime  # when it was written; UTC, without a zone
-    customers: int
-    experiment: str | None = None
-    seed: int | None = None
-    plan_hash: str | None = None
-    holdout: str | None = None  # the arm that nobody may contact
-    reason: str | None = None
-    by: str = ""
-    digest: str = ""  # of its events
-    chain: str = ""  # sha256 of this booking and of the chain before it
-    new: bool = True  # False: it stood there already
-
-    def chained(self, before: str) -> str:
-        """Return the sha256 that binds this booking to all before it."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("chain", "new")}
-        return hashlib.sha256(f"{before}{json.dumps(told, sort_keys=True, default=str)}".encode()).hexdigest()
-
-
 COLUMNS = tuple(name for name in Booking.__dataclass_fields__ if name != "new")
 SELECTED = ", ".join(f'"{name}"' for name in COLUMNS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What happened to one customer."""
-
-    booking: int
-    step: int
-    kind: Literal["assigned", "released"]
-    at: date
-    booked_at: datetime
-    experiment: str
-    arm: str
-    stratum: str
-    bucket: int
-    reason: str | None
-    by: str
-
-    def __str__(self) -> str:
-        by = f", by {self.by}" if self.by else ""
-        if self.kind == "released":
-            return f"{self.at}: released from {self.experiment}{by}: {self.reason}"
-        place = f"arm {self.arm!r}, stratum {self.stratum!r}, bucket {self.bucket}"
-        return f"{self.at}: assigned to {self.experiment}, {place}{by}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """An experiment in the ledger: its booking, customers by arm, and how many of them were released."""
-
-    booking: Booking
-    arms: tuple[tuple[str, int], ...]
-    released: int
-
-    @property
-    def open(self) -> int:
-        """Customers whose chance stands."""
-        return self.booking.customers - self.released
-
-    def __str__(self) -> str:
-        arms = ", ".join(f"{arm} {customers:,}" for arm, customers in self.arms)
-        booked = f"{self.booking.experiment}: {self.booking.customers:,} customers assigned on {self.booking.at}"
-        return f"{booked} ({arms}); {self.released:,} released"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """What became of customers to release."""
-
-    asked: int
-    released: int
-    booking: Booking | None  # None: there was nothing to do
-
-    def __str__(self) -> str:
-        free = self.asked - self.released
-        return f"released {self.released:,} of {self.asked:,} customers" + (f"; {free:,} were free" if free else "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldoutContacts:
-    """Contacts of customers who were held out at the time; the rows are the table `holdout_contacts`."""
-
-    checked: int
-    contacts: int
-    experiments: tuple[tuple[str, int], ...]  # contacts by the experiment they spoil
-    example: str | None
-
-    def __str__(self) -> str:
-        if not self.contacts:
-            return f"none of {self.checked:,} contacts is with a holdout customer"
-        spoiled = ", ".join(f"{name} ({number:,})" for name, number in self.experiments)
-        return (f"{self.contacts:,} of {self.checked:,} contacts are with holdout customers of {spoiled}, such as "
-                f"{self.example!r}")  # fmt: skip
 
 
 @contextmanager
@@ -169,20 +70,28 @@ class Ledger:
             taken = self._rows_about(table, "open_chances", columns=("customer_id", "experiment"), where=other)
             same = "CAST(c.customer_id AS VARCHAR) = t.customer_id"
             ((rows,),) = self._con_rows(f"SELECT count(*) FROM {table}")
-            why = self._con_rows(f"SELECT t.experiment, count(*) FROM {table} AS c JOIN {taken} AS t ON {same} "
-                                 "GROUP BY 1 ORDER BY 2 DESC, 1")  # fmt: skip
-            self._con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {table} AS c "
-                              f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {same})")  # fmt: skip
+            why = self._con_rows(
+                f"SELECT t.experiment, count(*) FROM {table} AS c JOIN {taken} AS t ON {same} "
+                "GROUP BY 1 ORDER BY 2 DESC, 1"
+            )
+            self._con.execute(
+                f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {table} AS c "
+                f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {same})"
+            )
             ((kept,),) = self._con_rows(f"SELECT count(*) FROM {into}")
-        had = ", ".join(f"{name} ({number:,})" for name, number in why)
-        return Account(table=into, rows=rows, kept=kept, why=f"they had their chance in {had}")
+        had = noted("had_chance", **dict(why))  # experiment: customers
+        return Account(table=into, rows=rows, kept=kept, why=(had,))
 
     def assigned(self, experiment: str, *, into: str = "booked") -> Booking:
         """Make the temporary table `into` of an experiment's customers, as booked, with the day of a release."""
         booking = self._booking_of(experiment)
         if booking is None:
-            names = [row[0] for row in self._store.rows(f"SELECT experiment FROM {HOME}.bookings WHERE experiment IS "
-                                                        "NOT NULL ORDER BY 1")]  # fmt: skip
+            names = [
+                row[0]
+                for row in self._store.rows(
+                    f"SELECT experiment FROM {HOME}.bookings WHERE experiment IS NOT NULL ORDER BY 1"
+                )
+            ]
             raise WinbackError(f"The ledger has no experiment {experiment!r}. {did_you_mean(experiment, names)}")
         columns = ("experiment", "customer_id", "arm", "at", "stratum", "bucket", "released_at")
         rows = self._store.rows_of("chances", columns=columns, where=f"experiment = {literal(experiment)}")
@@ -200,8 +109,9 @@ class Ledger:
     def history(self, customer_id: object) -> tuple[Event, ...]:
         """Return all that happened to a customer, in order."""
         names = ", ".join(f'"{name}"' for name in Event.__dataclass_fields__)
-        rows = self._store.rows(f"SELECT {names} FROM {HOME}.ledger WHERE customer_id = {literal(customer_id)} "
-                                "ORDER BY step")  # fmt: skip
+        rows = self._store.rows(
+            f"SELECT {names} FROM {HOME}.ledger WHERE customer_id = {literal(customer_id)} ORDER BY step"
+        )
         return tuple(Event(**dict(zip(Event.__dataclass_fields__, row, strict=True))) for row in rows)
 
     def bookings(self) -> tuple[Booking, ...]:
@@ -228,22 +138,31 @@ class Ledger:
         """
         with _reading(table):
             dated = "at" in columns_of(self._con, f"SELECT * FROM {table}")
-            held_out = self._rows_about(table, "chances", columns=("customer_id", "experiment", "at", "released_at"),
-                                     where="arm = holdout")  # fmt: skip
+            held_out = self._rows_about(
+                table, "chances", columns=("customer_id", "experiment", "at", "released_at"), where="arm = holdout"
+            )
             day = 'CAST(c."at" AS DATE)' if dated else "CAST(NULL AS DATE)"
             self._con.execute(self._sql["holdout_contacts"].format(table=table, held_out=held_out, day=day))
             ((checked,),) = self._con_rows(f"SELECT count(*) FROM {table}")
-            found = self._con_rows("SELECT held_out_in, count(*), min(CAST(customer_id AS VARCHAR)) "
-                                   "FROM holdout_contacts GROUP BY 1 ORDER BY 2 DESC, 1")  # fmt: skip
-        return HoldoutContacts(checked=checked, contacts=sum(row[1] for row in found), experiments=tuple(
-            (name, number) for name, number, _ in found), example=found[0][2] if found else None)  # fmt: skip
+            found = self._con_rows(
+                "SELECT held_out_in, count(*), min(CAST(customer_id AS VARCHAR)) "
+                "FROM holdout_contacts GROUP BY 1 ORDER BY 2 DESC, 1"
+            )
+        return HoldoutContacts(
+            checked=checked,
+            contacts=sum(row[1] for row in found),
+            experiments=tuple((name, number) for name, number, _ in found),
+            example=found[0][2] if found else None,
+        )
 
     def refuse_holdout(self, table: str) -> None:
         """Raise WinbackError where a table, for example a call list, holds a customer of a holdout."""
         found = self.holdout_contacted(table)
         if found.contacts:
-            raise WinbackError(f"Table {table}: {found}. A holdout is measured by leaving it alone: remove them; the "
-                               "table `holdout_contacts` lists them.")  # fmt: skip
+            raise WinbackError(
+                f"Table {table}: {found}. A holdout is measured by leaving it alone: remove them; the "
+                "table `holdout_contacts` lists them."
+            )
 
     def audit(self) -> tuple[str, ...]:
         """Return what is wrong with the history; nothing if every event is as it was booked.
@@ -288,11 +207,22 @@ class Ledger:
         self._refuse_reader(experiment=experiment)
         self._take(table, experiment=literal(experiment))
         customers = self._refuse_rows(table, holdout)
-        digests = self._sql["digests"].format(rows="(SELECT 0 AS booking, * FROM winback_incoming) AS asked",
-                                              number=File.number)  # fmt: skip
+        digests = self._sql["digests"].format(
+            rows="(SELECT 0 AS booking, * FROM winback_incoming) AS asked", number=File.number
+        )
         ((_, _, digest),) = self._con_rows(digests)
-        draft = Booking(kind="assigned", at=at, booked_at=_now(), customers=customers, experiment=experiment, seed=seed,
-                        plan_hash=plan_hash, holdout=holdout, by=by, digest=digest)  # fmt: skip
+        draft = Booking(
+            kind="assigned",
+            at=at,
+            booked_at=_now(),
+            customers=customers,
+            experiment=experiment,
+            seed=seed,
+            plan_hash=plan_hash,
+            holdout=holdout,
+            by=by,
+            digest=digest,
+        )
         booked = self._booking_of(experiment)
         if booked is not None:
             same = ("seed", "plan_hash", "holdout", "customers", "digest")
@@ -324,8 +254,9 @@ class Ledger:
         else:
             with _reading(table or "customers"):
                 one = "customer_id FROM " + table if table else "unnest(?) AS customer_id"
-                self._con.execute(f"CREATE OR REPLACE TEMP TABLE winback_asked AS SELECT DISTINCT {one}",
-                                  None if table else [given])  # fmt: skip
+                self._con.execute(
+                    f"CREATE OR REPLACE TEMP TABLE winback_asked AS SELECT DISTINCT {one}", None if table else [given]
+                )
         self._take("winback_asked", **ONLY_CUSTOMERS)
         self._store.stage()
         return self._release(reason=reason, by=by, at=at)
@@ -334,16 +265,19 @@ class Ledger:
         ((asked,),) = self._con_rows("SELECT count(*) FROM winback_incoming")
         ((unknown, example),) = self._store.rows(self._sql["unknown"])
         if unknown:
-            raise WinbackError(f"{unknown:,} of {asked:,} customers to release were never assigned, "
-                               f"such as {example!r}. Nobody was released: remove them.")  # fmt: skip
+            raise WinbackError(
+                f"{unknown:,} of {asked:,} customers to release were never assigned, "
+                f"such as {example!r}. Nobody was released: remove them."
+            )
         rows = f"({self._sql['to_release']}) AS to_release"
         digests = self._sql["digests"].format(rows=rows, number=self._store.number)
         found = self._store.rows(digests)
         if not found:
             return Released(asked=asked, released=0, booking=None)
         ((_, customers, digest),) = found
-        draft = Booking(kind="released", at=at, booked_at=_now(), customers=customers, reason=reason, by=by,
-                        digest=digest)  # fmt: skip
+        draft = Booking(
+            kind="released", at=at, booked_at=_now(), customers=customers, reason=reason, by=by, digest=digest
+        )
         booking = self._book(draft, self._sql["released"].replace("{rows}", rows))
         return Released(asked=asked, released=customers, booking=booking)
 
@@ -363,8 +297,10 @@ class Ledger:
     def _taken(self, booking: Booking) -> str:
         taken = self._store.rows(self._sql["taken"].format(booking=booking.booking))
         had = ", ".join(f"{name} ({number:,}, such as {example!r})" for name, number, example in taken)
-        return (f"{sum(row[1] for row in taken):,} of {booking.customers:,} customers had their chance in {had}. "
-                "Nobody was booked: assign those of `ledger.assignable(...)`, or release with a reason.")  # fmt: skip
+        return (
+            f"{sum(row[1] for row in taken):,} of {booking.customers:,} customers had their chance in {had}. "
+            "Nobody was booked: assign those of `ledger.assignable(...)`, or release with a reason."
+        )
 
     def _same(self, booked: Booking, wanted: Mapping[str, object]) -> Booking:
         """Return the booking that stands if nothing else is wanted."""
@@ -373,14 +309,20 @@ class Ledger:
             if stands != asked:
                 other = "the customers, arms or strata" if what == "digest" else f"{what} {asked!r}, not {stands!r}"
                 name = repr(booked.experiment)
-                raise WinbackError(f"Experiment {name} was booked on {booked.at} and cannot be drawn anew; now differ: "
-                                   f"{other}. Go on with its customers, `ledger.assigned({name})`, or give a new test "
-                                   "another name.")  # fmt: skip
-        ((released,),) = self._store.rows(f"SELECT count(*) FROM {HOME}.chances WHERE released_at IS NOT NULL AND "
-                                          f"experiment = {literal(booked.experiment)}")  # fmt: skip
+                raise WinbackError(
+                    f"Experiment {name} was booked on {booked.at} and cannot be drawn anew; now differ: "
+                    f"{other}. Go on with its customers, `ledger.assigned({name})`, or give a new test "
+                    "another name."
+                )
+        ((released,),) = self._store.rows(
+            f"SELECT count(*) FROM {HOME}.chances WHERE released_at IS NOT NULL AND "
+            f"experiment = {literal(booked.experiment)}"
+        )
         if released == booked.customers:
-            raise WinbackError(f"Experiment {booked.experiment!r} was booked on {booked.at} and all its customers were "
-                               "released since. Give the new test another name.")  # fmt: skip
+            raise WinbackError(
+                f"Experiment {booked.experiment!r} was booked on {booked.at} and all its customers were "
+                "released since. Give the new test another name."
+            )
         return replace(booked, new=False)
 
     def _take(self, table: str, **columns: str) -> None:
@@ -390,8 +332,10 @@ class Ledger:
             for column in {"customer_id", "arm", "stratum", "bucket"} - columns.keys() - found.keys():
                 raise WinbackError(f"Table {table} has no column {column!r}. {did_you_mean(column, found)}")
             if found["customer_id"] in REAL:
-                raise WinbackError(f"Table {table}: customer_id holds {found['customer_id']}, which writes 7 as 7.0. "
-                                   "Cast it to BIGINT or VARCHAR.")  # fmt: skip
+                raise WinbackError(
+                    f"Table {table}: customer_id holds {found['customer_id']}, which writes 7 as 7.0. "
+                    "Cast it to BIGINT or VARCHAR."
+                )
             names = {name: name for name in ("arm", "stratum", "bucket")} | columns
             self._con.execute(self._sql["incoming"].format(table=table, **names))
 
@@ -417,8 +361,7 @@ class Ledger:
             if empty:
                 raise WinbackError(f"Table {table}: {empty:,} of {rows:,} rows have no {name}. Fill them.")
         if customers < rows:
-            raise WinbackError(f"Table {table}: {rows - customers:,} of {rows:,} rows repeat a customer. One customer, "
-                               "one arm: remove the others.")  # fmt: skip
+            refuse_duplicates(self._con, "winback_incoming", called=f"Table {table}", cure="remove the others.")
         if holdout is not None and holdout not in arms:
             raise WinbackError(f"Table {table} has no arm {holdout!r}. {did_you_mean(holdout, arms)}")
         return int(rows)
@@ -452,8 +395,10 @@ def _reading(table: str) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         told = next(iter(str(error).strip().splitlines()), "")
-        raise WinbackError(f"Table {table} cannot be read: {short(told, 300)} Give the name of a table of the engine "
-                           "that the ledger was opened with.") from None  # fmt: skip
+        raise WinbackError(
+            f"Table {table} cannot be read: {short(told, 300)} Give the name of a table of the engine "
+            "that the ledger was opened with."
+        ) from None
 
 
 def _value(value: object) -> str:

@@ -6,11 +6,11 @@ half done and no lock: the operating system, or the server, takes the lock back.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
 
 from experiments.common.errors import WinbackError, short
 from experiments.data.columns import literal, quote
@@ -47,7 +49,6 @@ SETTINGS = {
     "client_connection_check_interval": "2s",  # the query of a killed client ends too
 }
 CHUNK = 1 << 20  # bytes sent to a server at a time
-LOCKED_BYTE = 1 << 30  # on Windows, where a locked byte cannot be read: far behind the holder's name
 # What of a ledger's rows goes to the engine, as it goes.
 TYPES = {"customer_id": "VARCHAR", "experiment": "VARCHAR", "arm": "VARCHAR", "stratum": "VARCHAR", "bucket": "INTEGER",
          "at": "DATE", "released_at": "DATE"}  # fmt: skip
@@ -95,15 +96,15 @@ def open_store(
 
 def _wait(attempt: Callable[[], bool], *, seconds: float, name: str, holder: Callable[[], str]) -> None:
     """Try until it works; say so while waiting, and give up after some seconds."""
-    begun, told = time.monotonic(), False
+    begun, warned = time.monotonic(), False
     while not attempt():
         waited = time.monotonic() - begun
         if waited >= seconds:
             raise WinbackError(f"The ledger {name} has been in use for {waited:.0f} s by {holder()}. Let that end, or "
                                "wait longer: open_ledger(..., wait_seconds=600).")  # fmt: skip
-        if waited >= TELL_AFTER and not told:
+        if waited >= TELL_AFTER and not warned:
             log.warning("The ledger %s is in use by %s: waiting for up to %.0f s.", name, holder(), seconds)
-            told = True
+            warned = True
         time.sleep(PAUSE)
 
 
@@ -161,7 +162,7 @@ class File:
     def writing(self) -> Iterator[Execute]:
         """Write the next file and put it in the place of this one."""
         self._refuse_transaction()
-        with self._told(), self._cleared():
+        with self._explained(), self._cleared():
             before = _identity(self.path)
             shutil.copyfile(self.path, self._part)
             shutil.copymode(self.path, self._part)
@@ -179,7 +180,7 @@ class File:
 
     def create(self) -> None:
         """Make an empty ledger, whole or not at all."""
-        with self._told(), self._cleared():
+        with self._explained(), self._cleared():
             with self._next() as execute:
                 execute(statements("ledger")["create"].format(to=NEXT, version=VERSION, text="VARCHAR", key=""))
             self._put()
@@ -256,7 +257,7 @@ class File:
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         import duckdb
 
         try:
@@ -318,43 +319,32 @@ def _sync(path: Path) -> None:
 def _alone(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold the lock of a file, which ends with the process that holds it, however that ends.
 
-    The file of the lock stays: who removed it could remove another's lock. On Windows the lock is one byte of it.
+    The file of the lock stays: who removed it could remove another's lock.
     """
     place = path.with_name(f"{path.name}.lock")
+    # Where the system has no such lock, none is made up: a file that means "locked" would outlive a killed writer.
+    lock = FileLock(place, thread_local=False, fallback_to_soft=False, preserve_lock_file=True)
+
+    def taken() -> bool:
+        try:
+            if not place.parent.is_dir():  # else it would be made
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise WinbackError(f"The ledger {path.name} cannot be locked: {error.strerror or error}: {place}. Give it "
+                               "a folder on a disk of this machine that can be written to, or use Postgres; to read "
+                               "it only: read_only=True.") from None  # fmt: skip
+        return True
+
+    _wait(taken, seconds=seconds, name=path.name, holder=lambda: _holder(place))
     try:
-        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise WinbackError(f"The ledger {path.name} cannot be locked: {error.strerror}: {place}. Give it a folder that "
-                           "can be written to, or open it with read_only=True.") from None  # fmt: skip
-    try:
-        _wait(lambda: _locked(handle, path.name), seconds=seconds, name=path.name, holder=lambda: _holder(place))
-        with suppress(OSError):  # on a full disk nobody reads who holds it
-            os.ftruncate(handle, 0)
-            os.lseek(handle, 0, os.SEEK_SET)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {_now()} UTC".encode())
+        with suppress(OSError):  # on a full disk nobody reads who holds it, nor on Windows
+            place.write_text(f"process {os.getpid()} on {socket.gethostname()} since {_now()} UTC", encoding="utf-8")
         yield
     finally:
-        os.close(handle)
-
-
-def _locked(handle: int, name: str) -> bool:
-    """Take the lock if nobody has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # what the one system and the other say when somebody has it
-        return False
-    except OSError as error:
-        raise WinbackError(f"The ledger {name} cannot be locked: {error.strerror}. Put it on a disk of this machine, "
-                           "or into Postgres.") from None  # fmt: skip
-    return True
+        lock.release()
 
 
 def _holder(place: Path) -> str:
@@ -381,7 +371,7 @@ class Server:
 
     def rows(self, query: str) -> list[Row]:
         """Return the rows of a query."""
-        with _told(self._name):
+        with _explained(self._name):
             rows: list[Row] = self._connection.execute(query.encode()).fetchall()
             return rows
 
@@ -389,7 +379,7 @@ class Server:
         """Copy rows into a temporary table of `con`; from server to engine they are bytes that Python hands on."""
         query = f"SELECT {', '.join(map(quote, columns))} FROM {HOME}.{view} WHERE {where}"
         types = ", ".join(f"{literal(name)}: {literal(TYPES[name])}" for name in columns)
-        with _told(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
+        with _explained(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
             path = Path(folder, "rows.csv")
             copy = f"COPY ({query}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
             with path.open("wb") as file, self._connection.cursor() as cursor, cursor.copy(copy.encode()) as blocks:
@@ -410,7 +400,7 @@ class Server:
     def stage(self) -> None:
         """Copy winback_incoming into a temporary table of the session."""
         columns = ", ".join(STAGED)
-        with _told(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
+        with _explained(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
             path = Path(folder, "rows.csv")
             quoted = "customer_id, experiment, arm, stratum"
             self.con.execute(f"COPY (SELECT {columns} FROM winback_incoming) TO {literal(path)} "
@@ -427,7 +417,7 @@ class Server:
     @contextmanager
     def writing(self) -> Iterator[Execute]:
         """Write in one transaction, alone even where a connection pool breaks the session's lock."""
-        with _told(self._name), self._connection.transaction():
+        with _explained(self._name), self._connection.transaction():
             self._execute(f"LOCK TABLE {HOME}.bookings IN EXCLUSIVE MODE")
             yield self._execute
             self._execute(f"ANALYZE {HOME}.events")  # after a large booking the old counts would mislead the planner
@@ -437,7 +427,7 @@ class Server:
         steps = statements("ledger")
         # Bytes, not a language: else a new version of the system's sorting could break the key.
         text, key = 'VARCHAR COLLATE "C"', ", PRIMARY KEY (customer_id, step)"
-        with _told(self._name), self._connection.transaction():
+        with _explained(self._name), self._connection.transaction():
             self._execute(f"CREATE SCHEMA IF NOT EXISTS {HOME}")
             self._execute(steps["create"].format(to=HOME, version=VERSION, text=text, key=key))
             self._execute(steps["guard"].format(to=HOME))
@@ -471,7 +461,7 @@ def _open_server(
                            "'winback-experiments[postgres]'.") from None  # fmt: skip
     name = _without_password(address)
     with ExitStack() as stack:
-        with _told(name):
+        with _explained(name):
             connection = psycopg.connect(address, autocommit=True, client_encoding="UTF8", application_name="winback")
             stack.enter_context(connection)
             for setting, value in SETTINGS.items():
@@ -489,7 +479,7 @@ def _open_server(
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _explained(name: str) -> Iterator[None]:
     import duckdb
     import psycopg
 

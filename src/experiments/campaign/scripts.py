@@ -10,12 +10,12 @@ from itertools import product
 from pathlib import Path
 from traceback import extract_tb
 
+from experiments.campaign.call_rules import GENERAL
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.sheet.contact_rules import VARIABLES
 
 OURS = Path(__file__).parents[1] / "templates" / "scripts"
 ENDING = ".j2"
-GENERAL = "default"  # the script for whom there is no other
 SHORT_OFFER = "_offer"  # the template of the column `offer`
 ENGLISH = "en"
 
@@ -37,8 +37,10 @@ class Scripts:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         if folder is not None and not folder.is_dir():
-            raise WinbackError(f"There is no folder {str(folder)!r} for `scripts`. Make it, or leave `scripts` out: "
-                               "then ours are said.")  # fmt: skip
+            raise WinbackError(
+                f"There is no folder {str(folder)!r} for `scripts`. Make it, or leave `scripts` out: "
+                "then ours are said."
+            )
         folders = [*([folder] if folder else []), OURS]
         self._theirs = folder
         self._files = [{path.name for path in one.glob(f"*{ENDING}")} for one in folders]
@@ -46,9 +48,11 @@ class Scripts:
         self._found: dict[tuple[str, ...], tuple[str, str]] = {}
         # Sandboxed: a script cannot reach Python. Plain text for a spreadsheet: nothing to escape here.
         self._environment = ImmutableSandboxedEnvironment(
-            loader=ChoiceLoader([FileSystemLoader(one) for one in folders]), undefined=StrictUndefined,
-            autoescape=False, finalize=_shown,
-        )  # fmt: skip
+            loader=ChoiceLoader([FileSystemLoader(one) for one in folders]),
+            undefined=StrictUndefined,
+            autoescape=False,
+            finalize=_shown,
+        )
 
     def say(self, variables: Mapping[str, object]) -> Said:
         """Return what the caller says; white space becomes single spaces.
@@ -68,7 +72,7 @@ class Scripts:
         """Return the names of the user's scripts; one that is no template is refused."""
         files = sorted(file for file in self._files[0] if self._theirs and not file.startswith("_"))
         for file in files:
-            with self._told(file):
+            with self._explained(file):
                 self._environment.get_template(file)
         return tuple(dict.fromkeys(_name(file) for file in files))
 
@@ -81,29 +85,31 @@ class Scripts:
         return self._found[names]
 
     def _rendered(self, file: str, variables: Mapping[str, object]) -> str:
-        with self._told(file, variables):
+        with self._explained(file, variables):
             return " ".join(self._environment.get_template(file).render(variables).split())
 
     @contextmanager
-    def _told(self, file: str, variables: Iterable[str] = VARIABLES) -> Iterator[None]:
-        """Tell what a template says that does not work: which file, which line, the cure."""
+    def _explained(self, file: str, variables: Iterable[str] = VARIABLES) -> Iterator[None]:
+        """Explain what of a template does not work: which file, which line, the cure."""
         from jinja2 import TemplateNotFound, TemplateSyntaxError
 
         try:
             yield
         except TemplateNotFound as error:
             known = sorted(set().union(*self._files))
-            raise WinbackError(f"Script {_place(error, file)} uses {error.name!r}, which is nowhere. "
-                               f"{did_you_mean(error.name, known)}") from None  # fmt: skip
+            raise WinbackError(
+                f"Script {_place(error, file)} uses {error.name!r}, which is nowhere. {did_you_mean(error.name, known)}"
+            ) from None
         except TemplateSyntaxError as error:
-            where, told = Path(error.filename or file).name, str(error.message).rstrip(".")
-            raise WinbackError(f"Script {where}, line {error.lineno}: {told}. Compare with {OURS.name}/"
-                               f"{GENERAL}{ENDING}.") from None  # fmt: skip
+            where, problem = Path(error.filename or file).name, str(error.message).rstrip(".")
+            raise WinbackError(
+                f"Script {where}, line {error.lineno}: {problem}. Compare with {OURS.name}/{GENERAL}{ENDING}."
+            ) from None
         except Exception as error:  # noqa: BLE001  a template is a foreign program: it may raise anything
-            told = short(str(error).rstrip("."), 200)
-            unknown = re.match("'(.+)' is undefined", told)
+            problem = short(str(error).rstrip("."), 200)
+            unknown = re.match("'(.+)' is undefined", problem)
             cure = did_you_mean(unknown[1], variables) if unknown else f"It may use: {', '.join(variables)}."
-            raise WinbackError(f"Script {_place(error, file)}: {told}. {cure}") from None
+            raise WinbackError(f"Script {_place(error, file)}: {problem}. {cure}") from None
 
 
 def names_of(reason: str, offer: str) -> tuple[str, ...]:

@@ -1,86 +1,143 @@
-"""The desk of the head of sales: from the ledger to a call list, answers back into the table contacts, releases."""
+"""The steps of a test between design and readout: lock, call list, responses, releases, and what the ledger says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.answers import Imported, import_contacts
 from experiments.campaign.assign import address_of
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
-from experiments.campaign.ledger import Event, Ledger, Released, Standing, open_ledger
+from experiments.campaign.call_rules import sentence
+from experiments.campaign.ledger import Ledger, open_ledger
+from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.common.errors import WinbackError
 from experiments.data.columns import literal
 from experiments.data.spreadsheets import read_list
 from experiments.data.tables import columns_of, connect, read
-from experiments.sheet.locked_plan import read_plan, refuse_deviations
-from experiments.sheet.sheet import Sheet, read_sheet
+from experiments.sheet.locked_plan import Plan, lock, read_plan, refuse_deviations
+from experiments.sheet.sheet import Sheet, loaded
 
 if TYPE_CHECKING:
     import duckdb
 
+COHORT = "reports/{experiment}/1-lost/cohort.parquet"  # where `winback lost` writes it
 REGISTER = "calls.parquet"  # who was ever on a list of the test; no names
 CONTACTS = "contacts.parquet"
+USED = ("customers", "reasons", "contacts")  # tables that a call list uses where they are there
+
+
+def lock_plan(
+    sheet: Sheet | str | Path,
+    *,
+    cohort: str | Path | None = None,
+    customers: int | None = None,
+    today: date | None = None,
+) -> Plan:
+    """Freeze a sheet and its cohort into plan.yml beside the sheet, so that later changes show; return the plan.
+
+    `sheet`: a path, or a sheet that was loaded from one. `cohort`: cohort.parquet of `find_lost`; left out, where
+    `winback lost` writes it. `customers` to assign: the sheet's, else all who can be contacted. `today`: the day of
+    the lock, in UTC. The same plan again changes nothing. Raises WinbackError: another plan is locked already, too few
+    customers, a cohort without a factor of `strata`.
+
+        plan = lock_plan("data/spring/sheet.yml", customers=4_000)
+    """
+    content = loaded(sheet)
+    return lock(content, cohort=_cohort(content, cohort), customers=customers, today=today or _today())[0]
+
+
+def _cohort(sheet: Sheet, cohort: str | Path | None) -> Path:
+    return Path(cohort if cohort is not None else COHORT.format(experiment=sheet.experiment))
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 @contextmanager
-def _booked(sheet: Sheet, folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Ledger]]:
+def _booked(sheet: Sheet) -> Iterator[tuple[duckdb.DuckDBPyConnection, Ledger]]:
     """Open an engine with the test's customers, as booked, in the table `booked`."""
-    with connect() as con, open_ledger(address_of(sheet, folder), con, read_only=True) as ledger:
+    with connect() as con, open_ledger(address_of(sheet), con, read_only=True) as ledger:
         ledger.assigned(sheet.experiment, into="booked")
         yield con, ledger
 
 
-def list_contacts(sheet: str | Path, *, cohort: Path, out: Path, replace: bool = False) -> Calls:
-    """Write the call list of a test, CSV or XLSX; nothing is written where a rule says stop. Raises WinbackError."""
-    content, folder = read_sheet(sheet)
-    if not cohort.is_file():
-        raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
-    with _booked(content, folder) as (con, ledger):
-        if plan := read_plan(folder, content.experiment):
+def write_call_list(
+    sheet: Sheet | str | Path, *, out: str | Path, cohort: str | Path | None = None, replace: bool = False
+) -> Calls:
+    """Write the call list of an assigned test, CSV or XLSX by the ending of `out`; return what is on it, in numbers.
+
+    `cohort`: as the plan was locked with; left out, where `winback lost` writes it. `replace`: write over a list, into
+    which somebody may have written. Nothing is written where a rule of `contacts` says stop. Raises WinbackError.
+    """
+    content, file = loaded(sheet), Path(out)
+    lost = _cohort(content, cohort)
+    if not lost.is_file():
+        raise WinbackError(f"There is no cohort {lost}. Make it: `winback lost <sheet>`.")
+    with _booked(content) as (con, ledger):
+        if plan := read_plan(content.folder, content.experiment):
             refuse_deviations(plan, content)  # callers promise what was planned
-        con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(cohort)})")
-        there: dict[str, str | None] = dict.fromkeys(("customers", "reasons", "contacts"))
-        for name in there:
-            source = content.tables.get(name)
-            if source and (folder / source.file).is_file():
-                read(con, name, source, folder=folder, decimals=content.decimals)
-                there[name] = name
-        causes = (
-            {name: cause.fixed for name, cause in content.lost.reasons.items() if cause.ours} if content.lost else {}
-        )
+        con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(lost)})")
+        there = {name: name if _read_there(con, content, name) else None for name in USED}
+        reasons = content.lost.reasons if content.lost else {}
+        causes = {name: cause.fixed for name, cause in reasons.items() if cause.ours}
         calls = plan_calls(
             con,
             content,
             rules=content.contacts,
             causes=causes,
-            folder=folder,
+            folder=content.folder,
             assigned="booked",
             customers=there["customers"],
             reasons=there["reasons"],
             contacts=there["contacts"],
         )
         if calls.stops:
-            told = "\n".join(f"  {violation}" for violation in calls.stops)
-            raise WinbackError(f"No list yet; first cure what breaks the rules of contact:\n{told}")
+            broken = "\n".join(f"  {sentence(violation)}" for violation in calls.stops)
+            raise WinbackError(f"No list yet; first cure what breaks the rules of contact:\n{broken}")
         ledger.refuse_holdout("calls")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_calls(con, out, rules=content.contacts, replace=replace)
-        keep_calls(con, folder / REGISTER)
+        write_calls(con, file, rules=content.contacts, replace=replace)
+        keep_calls(con, content.folder / REGISTER)
     return calls
 
 
-def take_answers(sheet: str | Path, file: Path, *, today: date, replace: bool = False) -> Imported:
-    """Read a filled call list back into the table contacts: all of it or nothing. Raises WinbackError."""
-    content, folder = read_sheet(sheet)
-    into = folder / (content.tables["contacts"].file if "contacts" in content.tables else CONTACTS)
-    with _booked(content, folder) as (con, _):
-        return import_contacts(con, file, experiment=content.experiment, holdout=content.holdout, today=today,
-                               register=folder / REGISTER, into=into, assigned="booked", replace=replace)  # fmt: skip
+def _read_there(con: duckdb.DuckDBPyConnection, sheet: Sheet, name: str) -> bool:
+    """Read a table of the sheet if it is there; tell whether it is."""
+    source = sheet.tables.get(name)
+    if source is None or not (sheet.folder / source.file).is_file():
+        return False
+    read(con, name, source, folder=sheet.folder, decimals=sheet.decimals)
+    return True
+
+
+def read_responses(
+    sheet: Sheet | str | Path, file: str | Path, *, today: date | None = None, replace: bool = False
+) -> Imported:
+    """Read a filled call list back into the table contacts: all of it or nothing; return where its rows went.
+
+    `file`: CSV or XLSX that `write_call_list` wrote and callers filled in. `today`, in UTC: no contact may be later.
+    `replace`: what the list says takes the place of what was read before; else a contradiction is refused. The same
+    list twice adds nothing. Raises WinbackError.
+    """
+    content = loaded(sheet)
+    into = content.folder / (content.tables["contacts"].file if "contacts" in content.tables else CONTACTS)
+    with _booked(content) as (con, _):
+        return import_contacts(
+            con,
+            file,
+            experiment=content.experiment,
+            holdout=content.holdout,
+            into=into,
+            today=today or _today(),
+            register=content.folder / REGISTER,
+            assigned="booked",
+            replace=replace,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,31 +156,35 @@ class Books:
             yield f"{standing}; {'contacts not known here' if contacted is None else f'{contacted:,} contacted'}"
 
 
-def read_books(sheet: str | Path, *, customer: str | None = None) -> Books:
+def read_books(sheet: Sheet | str | Path, *, customer: str | None = None) -> Books:
     """Return what stands in the ledger: every experiment, and the history of a customer. Raises WinbackError."""
-    content, folder = read_sheet(sheet)
-    with connect() as con, open_ledger(address_of(content, folder), con, read_only=True) as ledger:
+    content = loaded(sheet)
+    with connect() as con, open_ledger(address_of(content), con, read_only=True) as ledger:
         return Books(
             experiments=ledger.experiments(),
-            contacted=_contacted(con, content, folder),
+            contacted=_contacted(con, content),
             wrong=ledger.audit(),
             history=ledger.history(customer) if customer is not None else (),
         )
 
 
-def _contacted(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[str, int]:
+def _contacted(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> dict[str, int]:
     """Return how many customers of each experiment stand in the table contacts."""
-    source = sheet.tables.get("contacts")
-    if source is None or not (folder / source.file).is_file():
+    if not _read_there(con, sheet, "contacts"):
         return {}
-    read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
     name = "experiment" if "experiment" in columns_of(con, "contacts") else literal(sheet.experiment)
     counted = f"SELECT {name}, count(DISTINCT customer_id) FROM contacts WHERE {name} IS NOT NULL GROUP BY 1"
     return dict(con.execute(counted).fetchall())
 
 
 def release(
-    sheet: str | Path, customers: Sequence[str] = (), *, file: Path | None = None, reason: str, by: str, today: date
+    sheet: Sheet | str | Path,
+    customers: Sequence[str] = (),
+    *,
+    file: Path | None = None,
+    reason: str,
+    by: str,
+    today: date,
 ) -> Released:
     """Give customers their chance back: those named, or those of a list with the column customer_id.
 
@@ -131,11 +192,11 @@ def release(
     """
     if bool(customers) == (file is not None):
         raise WinbackError("Say who gets the chance back: either customers, or a file with a column customer_id.")
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
     if file is not None:
         listed = read_list(file, wanted=("customer_id",), needed="customer_id")
         customers = [row["customer_id"] or "" for row in listed]
         if not customers:
             raise WinbackError(f"{file.name} has a header but no customers. Nobody was released.")
-    with open_ledger(address_of(content, folder)) as ledger:
+    with open_ledger(address_of(content)) as ledger:
         return ledger.release(customers, reason=reason, by=by, at=today)

@@ -111,6 +111,7 @@ def check(args: argparse.Namespace) -> None:
     from experiments.lost.find import MADE
     from experiments.metrics.cube import make_cube
     from experiments.readout.readout import read_cube
+    from experiments.report.wording.accounts import account as account_of
     from experiments.report.wording.checks import worded
     from experiments.sheet.offer_checks import fits
     from experiments.sheet.sheet import read_sheet
@@ -124,18 +125,18 @@ def check(args: argparse.Namespace) -> None:
             if name in MADE and not (folder / source.file).is_file():
                 print(f"  {name}: not there yet; the test makes it")
             else:
-                print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")
+                print(f"  {account_of(read(con, name, source, folder=folder, decimals=sheet.decimals))}")
     if sheet.lost and "purchases" in sheet.tables:
         from experiments.lost.find import find_lost
 
         print("The look at the lost customers will use:")
-        for told in find_lost(sheet, folder).accounts:
-            print(f"  {told}")
+        for account in find_lost(sheet, folder).accounts:
+            print(f"  {account_of(account)}")
     if sheet.arms and "assignments" in sheet.tables and (folder / sheet.tables["assignments"].file).is_file():
         print("The readout will use:")
         readout = read_cube(make_cube(sheet, folder), sheet)
         for account in readout.accounts:
-            print(f"  {account}")
+            print(f"  {account_of(account)}")
         for found in map(worded, readout.checks):
             if found.state != "pass":
                 print(f"  {found.state}: {found.name}. {found.reason} {found.todo}")
@@ -264,10 +265,11 @@ def assign(args: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
     from experiments.campaign.assign import assign_test
+    from experiments.report.wording.accounts import account as account_of
 
     done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
     for account in done.accounts:
-        print(account)
+        print(account_of(account))
     for arm, customers, share in done.arms:
         print(f"  {arm}: {customers:,} customers, planned {100 * share:.1f} %")
     print(
@@ -287,16 +289,17 @@ def contacts(args: argparse.Namespace) -> None:
     """Write the call list of a test; with --answers, read a filled one back."""
     from datetime import UTC, datetime
 
-    from experiments.campaign.workflow import list_contacts, take_answers
+    from experiments.campaign.call_rules import sentence
+    from experiments.campaign.workflow import read_responses, write_call_list
 
     if args.answers:
-        print(take_answers(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
+        print(read_responses(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
         return
     out = args.out or args.reports / _experiment(args.sheet) / "calls.xlsx"
-    calls = list_contacts(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
+    calls = write_call_list(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
     print(calls)
     for violation in calls.violations:
-        print(f"  {violation}")
+        print(f"  {sentence(violation)}")
     for load in calls.loads:
         days = f"{load.days} day{'s' * (load.days != 1)}"
         print(f"  {load.caller}: {load.customers:,} customers on {days}, {load.first_day} to {load.last_day}")

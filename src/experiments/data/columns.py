@@ -102,10 +102,17 @@ def _flag(cell: str, found: str, _dates: str | None, _decimals: int) -> tuple[st
 
 
 def _integer(cell: str, found: str, _dates: str | None, _decimals: int) -> tuple[str, bool]:
-    return (f"CAST({cell} AS BIGINT)", False) if found in WHOLE - {"HUGEINT", "UBIGINT"} else (
-        (f"CASE WHEN TRY_CAST({cell} AS DECIMAL(18, 6)) = TRY_CAST({cell} AS BIGINT) "
-        f"THEN TRY_CAST({cell} AS BIGINT) END"),
-        True)  # fmt: skip
+    return (
+        (f"CAST({cell} AS BIGINT)", False)
+        if found in WHOLE - {"HUGEINT", "UBIGINT"}
+        else (
+            (
+                f"CASE WHEN TRY_CAST({cell} AS DECIMAL(18, 6)) = TRY_CAST({cell} AS BIGINT) "
+                f"THEN TRY_CAST({cell} AS BIGINT) END"
+            ),
+            True,
+        )
+    )
 
 
 _KINDS = {"id": _id, "text": _text, "date": _date, "money": _money, "cost": _money, "flag": _flag, "integer": _integer}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from experiments.common.errors import WinbackError
-from experiments.data.tables import sql
+from experiments.data.tables import refuse_duplicates, sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,18 +34,12 @@ def assign(con: duckdb.DuckDBPyConnection, *, shares: Mapping[str, float], seed:
 
 def _refuse(con: duckdb.DuckDBPyConnection) -> None:
     """Refuse customers that would be lost or would get two offers."""
-    rows, customers, placed = con.execute(
-        "SELECT count(*), count(DISTINCT customer_id), count(stratum) FROM to_assign"
-    ).fetchall()[0]
+    rows, placed = con.execute("SELECT count(*), count(stratum) FROM to_assign").fetchall()[0]
     if placed < rows:
-        raise WinbackError(f"{rows - placed:,} of {rows:,} customers to assign have no stratum. Give each one, for "
-                           "example 'unknown'.")  # fmt: skip
-    if customers < rows:
-        name = con.execute(
-            "SELECT customer_id FROM to_assign GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
-        ).fetchall()
-        raise WinbackError(f"{rows - customers:,} of {rows:,} rows to assign repeat a customer, such as "
-                           f"{name[0][0]!r}. One customer, one arm: remove the others.")  # fmt: skip
+        raise WinbackError(
+            f"{rows - placed:,} of {rows:,} customers to assign have no stratum. Give each one, for example 'unknown'."
+        )
+    refuse_duplicates(con, "to_assign", called="Customers to assign", cure="remove the others.")
 
 
 def _intervals(shares: Mapping[str, float]) -> pd.DataFrame:

@@ -93,16 +93,20 @@ def write_list(
     if separator not in (",", ";", "\t"):
         raise WinbackError(f"The separator is {separator!r}. Use a comma, a semicolon or a tab.")
     if path.exists() and not replace:
-        raise WinbackError(f"{path.name} is there already, and somebody may have written into it. Import it first, "
-                           "then give another name, or `--replace`.")  # fmt: skip
+        raise WinbackError(
+            f"{path.name} is there already, and somebody may have written into it. Import it first, "
+            "then give another name, or `--replace`."
+        )
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = write(part, rows, columns, columns.index(_named(columns, sheet_by)), separator, about)
         part.replace(path)
     except OSError as error:
-        raise WinbackError(f"{path.name} cannot be written: {error.strerror or error}. Close it where it is open, and "
-                           "see that the disk has room.") from None  # fmt: skip
+        raise WinbackError(
+            f"{path.name} cannot be written: {error.strerror or error}. Close it where it is open, and "
+            "see that the disk has room."
+        ) from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -205,8 +209,11 @@ class _Page:
     def _lines(self, row: Row) -> int:
         """Return how many lines a row needs; not every spreadsheet finds out by itself."""
         # A tenth less than fits: words break lines early.
-        needed = (ceil(len(cell) / (0.9 * WIDTHS[column.kind]))
-                  for cell, column in zip(row, self._columns, strict=True) if isinstance(cell, str))  # fmt: skip
+        needed = (
+            ceil(len(cell) / (0.9 * WIDTHS[column.kind]))
+            for cell, column in zip(row, self._columns, strict=True)
+            if isinstance(cell, str)
+        )
         return min(MOST_LINES, max(needed, default=1) or 1)
 
     def _cell(self, sheet: Worksheet, at: tuple[int, int], cell: object, column: Column) -> None:
@@ -220,8 +227,10 @@ class _Page:
             raise WinbackError(f"A sheet holds {MOST_ROWS:,} rows, and a caller has more. Write the list as CSV.")
         for cell, column in zip(row, self._columns, strict=True):
             if isinstance(cell, str) and len(cell) > LONGEST:
-                raise WinbackError(f"Row {number}, column {column.name!r} has {len(cell):,} characters, a cell holds "
-                                   f"{LONGEST:,}: {short(cell, 40)!r}. Shorten it, or write CSV.")  # fmt: skip
+                raise WinbackError(
+                    f"Row {number}, column {column.name!r} has {len(cell):,} characters, a cell holds "
+                    f"{LONGEST:,}: {short(cell, 40)!r}. Shorten it, or write CSV."
+                )
 
     def _shape(self, sheet: Worksheet, rows: int, widths: Sequence[int], about: str) -> None:
         """Set widths, what may be filled in, what stays in sight, how it prints."""
@@ -324,5 +333,7 @@ def _read_book(path: Path) -> Iterator[tuple[int, Row]]:
                 for row in book.get_sheet_by_name(name).iter_rows():
                     yield number, row
     except CalamineError as error:
-        raise WinbackError(f"{path.name} is no spreadsheet that can be read: {short(str(error), 100)}. Save it as XLSX "
-                           "without a password, or as CSV UTF-8.") from None  # fmt: skip
+        raise WinbackError(
+            f"{path.name} is no spreadsheet that can be read: {short(str(error), 100)}. Save it as XLSX "
+            "without a password, or as CSV UTF-8."
+        ) from None

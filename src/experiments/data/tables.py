@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.language import later, say
+from experiments.common.finding import Fact, Finding
 from experiments.data.columns import CURES, Cell, literal, quote, readable, typed, without_missing
 
 if TYPE_CHECKING:
@@ -59,23 +59,27 @@ class Source(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Where the rows of a table went."""
+    """Where the rows of a table went, in facts; `report.wording.accounts` makes its sentence.
+
+    Without `rows` it counts nothing: its notes are about the table.
+    """
 
     table: str
-    rows: int
-    kept: int
-    why: str = ""
-    note: str = ""  # what else happened to the rows that were kept
+    rows: int = 0
+    kept: int = 0
+    why: tuple[Finding, ...] = ()  # what the rows left out have in common
+    notes: tuple[Finding, ...] = ()  # what else is to know of the rows that were kept
     last: date | None = None  # latest day of its rows
 
-    def __str__(self) -> str:
-        note = f"; {self.note}" if self.note else ""
-        if self.kept == self.rows:
-            return f"{self.table}: " + say("kept all {n} rows", n=self.rows) + note
-        left = self.rows - self.kept
-        told = say("kept {kept} of {rows} rows; {left} left out: {why}", kept=self.kept, rows=self.rows, left=left,
-                   why=self.why)  # fmt: skip
-        return f"{self.table}: {told}{note}"
+
+def noted(key: str, /, **facts: Fact) -> Finding:
+    """Return why rows were left out, or what else is to know of them: part of an account."""
+    return Finding(key=key, state="pass", facts=facts)
+
+
+def upgraded_account(sentence: str) -> dict[str, object]:
+    """Return, as JSON, an account that a program of format 1 wrote as a sentence: it is shown as it stands."""
+    return {"table": "", "notes": [{"key": "said", "state": "pass", "facts": {"said": sentence}}]}
 
 
 @contextmanager
@@ -153,18 +157,19 @@ def read(
     kept = {column: foreign for column, foreign in names.items() if foreign in found}
     try:
         cells = {
-            column: _cell(name, source, column=foreign, kind=contract[column].rstrip("!"), found=found[foreign],
-                          decimals=decimals)
+            column: _cell(
+                name, source, column=foreign, kind=contract[column].rstrip("!"), found=found[foreign], decimals=decimals
+            )
             for column, foreign in kept.items()
-        }  # fmt: skip
+        }
         fills = {column: _fill(con, name, source, column=column, decimals=decimals) for column in source.fill}
         required = {column for column in kept if contract[column].endswith("!") or column in needed} - set(fills)
-        rows, last, note = _check(con, name, source, cells=cells, names=kept, required=required)
+        rows, last, notes = _check(con, name, source, cells=cells, names=kept, required=required)
     except duckdb.Error as error:
         raise WinbackError(_unreadable(name, source, error)) from None
     select = ", ".join(f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in cells.items())
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
-    return Account(table=name, rows=rows, kept=rows, note=note, last=last)
+    return Account(table=name, rows=rows, kept=rows, notes=notes, last=last)
 
 
 TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "money": "BIGINT", "cost": "BIGINT", "flag": "BOOLEAN",
@@ -180,10 +185,14 @@ def complete(con: duckdb.DuckDBPyConnection, name: str, *, like: str, known: boo
     kinds = {column: TYPES[kind.rstrip("!")] for column, kind in CONTRACTS[name].items()}
     if "customer_id" in kinds:
         kinds["customer_id"] = columns_of(con, like)["customer_id"]
-    cells = [quote(column) if column in found else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
-             for column in CONTRACTS[name]]  # fmt: skip
-    con.execute(f"CREATE OR REPLACE TEMP VIEW full_{name} AS SELECT {', '.join(cells)} "
-                f"FROM {name if known else '(SELECT 1) AS nothing WHERE FALSE'}")  # fmt: skip
+    cells = [
+        quote(column) if column in found else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
+        for column in CONTRACTS[name]
+    ]
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW full_{name} AS SELECT {', '.join(cells)} "
+        f"FROM {name if known else '(SELECT 1) AS nothing WHERE FALSE'}"
+    )
 
 
 def same_ids(con: duckdb.DuckDBPyConnection, *names: str) -> None:
@@ -191,31 +200,39 @@ def same_ids(con: duckdb.DuckDBPyConnection, *names: str) -> None:
     types = [columns_of(con, table)["customer_id"] for table in names]
     if len(set(types)) > 1 and "VARCHAR" in types:
         for table in names:
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
-                        f"customer_id) FROM memory.main.{table}")  # fmt: skip
+            con.execute(
+                f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT * REPLACE (CAST(customer_id AS VARCHAR) AS "
+                f"customer_id) FROM memory.main.{table}"
+            )
 
 
-def refuse_duplicates(con: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Refuse a table in which a customer stands twice."""
+def refuse_duplicates(
+    con: duckdb.DuckDBPyConnection, table: str, *, called: str = "", cure: str = "remove the others at the source."
+) -> None:
+    """Refuse a table in which a customer stands twice, or a row has none. `called`: what its maker calls it."""
     rows, customers = con.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {table}").fetchall()[0]
     if rows == customers:
         return
-    arms = "count(DISTINCT arm)" if table == "assigned" else "1"
+    arms = "count(DISTINCT arm)" if "arm" in columns_of(con, table) else "1"
     name, times, different = con.execute(
-        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 ORDER BY 3 DESC, 1 LIMIT 1"
+        f"SELECT customer_id, count(*), {arms} FROM {table} GROUP BY 1 HAVING count(*) > 1 OR customer_id IS NULL "
+        "ORDER BY 3 DESC, 1 LIMIT 1"
     ).fetchall()[0]
-    what = f"in {different} arms" if different > 1 else f"{times} times"
+    what = "a row has no customer" if name is None else f"{name!r} is there {times} times"
+    what += f", in {different} arms" if different > 1 else ""
+    called = called or f"Table {table}"
     raise WinbackError(
-        f"Table {'assignments' if table == 'assigned' else table}: {rows - customers:,} of {rows:,} rows repeat a "
-        f"customer; {name!r} is there {what}. One customer, one arm, one row: remove the others at the source."
+        f"{called}: {rows - customers:,} of {rows:,} rows repeat a customer; {what}. One customer, one "
+        f"arm, one row: {cure}"
     )
 
 
 def _refuse_unknown(name: str, source: Source, contract: Mapping[str, str]) -> None:
     for column in (*source.columns, *source.fill):
         if column not in contract:
-            raise WinbackError(f"Table {name}: there is no column {column!r} in its contract. "
-                               f"{did_you_mean(column, contract)}")  # fmt: skip
+            raise WinbackError(
+                f"Table {name}: there is no column {column!r} in its contract. {did_you_mean(column, contract)}"
+            )
 
 
 def _cell(name: str, source: Source, *, column: str, kind: str, found: str, decimals: int) -> Cell:
@@ -230,8 +247,9 @@ def _fill(con: duckdb.DuckDBPyConnection, name: str, source: Source, *, column: 
     kind = CONTRACTS[name][column].rstrip("!")
     cell = typed(literal(source.fill[column]), kind, found="VARCHAR", dates=source.dates, decimals=decimals)
     if con.execute(f"SELECT {cell.typed}").fetchall()[0][0] is None:
-        raise WinbackError(f"Table {name}: the fill {source.fill[column]!r} of column {column!r} is no {kind}. "
-                           f"{CURES[kind]}")  # fmt: skip
+        raise WinbackError(
+            f"Table {name}: the fill {source.fill[column]!r} of column {column!r} is no {kind}. {CURES[kind]}"
+        )
     return cell.typed
 
 
@@ -258,10 +276,10 @@ def _columns(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Pa
 def _unreadable(name: str, source: Source, error: Exception) -> str:
     """Return what the engine said of a file, in a line or two, with the cure where it is known."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = " ".join(lines[:2])
+    said = " ".join(lines[:2])
     if re.search("utf-?8|unicode|encod", str(error), re.IGNORECASE):
-        return f"Table {name}: {source.file} is not UTF-8 text: {told} Save it as UTF-8."
-    return f"Table {name}: {source.file} cannot be read: {told}"
+        return f"Table {name}: {source.file} is not UTF-8 text: {said} Save it as UTF-8."
+    return f"Table {name}: {source.file} cannot be read: {said}"
 
 
 def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path) -> str:
@@ -271,8 +289,10 @@ def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path)
         # Everything as text: an offer called "None" and a code 007 stay what they are; types come from the contract.
         delimiter, names = _header(name, path)
         columns = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in names)
-        return (f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
-                f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})")  # fmt: skip
+        return (
+            f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
+            f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})"
+        )
     if ending == "parquet":
         return f"read_parquet({literal(path)})"
     if ending in ("duckdb", "db"):
@@ -304,7 +324,7 @@ def _check(
     cells: Mapping[str, Cell],
     names: Mapping[str, str],
     required: Collection[str],
-) -> tuple[int, date | None, str]:
+) -> tuple[int, date | None, tuple[Finding, ...]]:
     """Refuse cells that do not fit their contract; return the rows, the latest day and what was filled in."""
     kinds = {column: CONTRACTS[name][column].rstrip("!") for column in cells}
     wrong, counts = {}, []
@@ -333,8 +353,7 @@ def _check(
                 f"{kinds[column]}, {example}. {CURES[kinds[column]]}"
             )
     filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
-    told = later("{n} empty {column} filled with {text}")
-    return rows, latest, "; ".join(say(told, n=number, column=column, text=text) for (column, text), number in filled)
+    return rows, latest, tuple(noted("filled", n=number, column=column, text=text) for (column, text), number in filled)
 
 
 def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:

@@ -11,7 +11,7 @@ from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
 from experiments.common.finding import Fact, Finding
 from experiments.common.results import Result
-from experiments.data.tables import Account
+from experiments.data.tables import Account, upgraded_account
 from experiments.metrics import objectives, retention
 from experiments.metrics.cube import Cube, make_cube
 from experiments.metrics.estimates import Reading
@@ -87,7 +87,7 @@ class Readout(Result):
     targeting: Targeting | None
     checks: tuple[Finding, ...]
     verdict: Verdict
-    accounts: tuple[Account | str, ...]  # where each row went; a sentence: as an earlier version wrote it
+    accounts: tuple[Account, ...]  # where each row went
     drivers: Returners | None = None  # None: read from a cube, before the registered day, or by an earlier version
 
     @property
@@ -126,6 +126,7 @@ class Readout(Result):
             content["ranking"]["behind"] = [{"difference": gap[0], "low": gap[1], "high": gap[2]} for gap in gaps]
         return content | {
             "registered_window_months": content["window_months"],
+            "accounts": [upgraded_account(sentence) for sentence in content["accounts"]],
             "checks": [_upgraded_check(check) for check in content["checks"]],
             "verdict": {"kind": "as_written", "tone": said["tone"], "remarks": [remark]},
         }

@@ -9,10 +9,12 @@ from pathlib import Path
 from experiments.common.estimate import Estimate
 from experiments.common.formatting import NO_NUMBER, interval, told
 from experiments.common.language import say
+from experiments.data.tables import Account
 from experiments.readout.readout import Arm
 from experiments.report import html
 from experiments.report.html import Html
 from experiments.report.plots import Picture
+from experiments.report.wording import accounts as wording
 from experiments.sheet.sheet import QUESTION
 
 
@@ -59,10 +61,10 @@ def table(
     return html.table(frame, caption=caption, notes=notes)
 
 
-def provenance(accounts: Iterable[object], sheet: str | Path) -> Html:
+def provenance(accounts: Iterable[Account], sheet: str | Path) -> Html:
     """Return where the numbers come from, and where each row went."""
     rows = {
-        say("Rows"): "; ".join(map(str, accounts)),
+        say("Rows"): "; ".join(map(wording.account, accounts)),
         say("Sheet"): Path(sheet).as_posix(),
         say("Version"): f"winback-experiments {version('winback-experiments')}",
         say("Inputs and parameters"): say(

@@ -47,8 +47,9 @@ class Caller(BaseModel):
     lines: tuple[str, ...] = Field(default=(), description="lines of business the caller serves")
     managers: tuple[str, ...] = Field(default=(), description="managers whose former customers the caller serves")
     tiers: tuple[str, ...] = Field(default=(), description="classes by revenue the caller serves: A, B, C")
-    head: bool = Field(default=False, description="is the head of sales: calls class A, and only it unless `tiers` "
-                       "says more")  # fmt: skip
+    head: bool = Field(
+        default=False, description="is the head of sales: calls class A, and only it unless `tiers` says more"
+    )
 
 
 class Channel(BaseModel):
@@ -57,8 +58,9 @@ class Channel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     channel: str = Field(min_length=1, description="call, visit, letter: any word")
-    up_to_days: int | None = Field(default=None, ge=0, description="days since the loss up to which it is used; the "
-                                   "last entry has none")  # fmt: skip
+    up_to_days: int | None = Field(
+        default=None, ge=0, description="days since the loss up to which it is used; the last entry has none"
+    )
 
 
 class ContactRules(BaseModel):
@@ -68,30 +70,42 @@ class ContactRules(BaseModel):
 
     callers: dict[str, Caller] = Field(default_factory=dict, description="name: whom the caller serves")
     capacity: int = Field(default=20, ge=1, description="contacts a working day of a caller who has no own number")
-    first_day: dt.date | None = Field(default=None, description="no contact before it; left out: the day after the "
-                                      "assignment")  # fmt: skip
+    first_day: dt.date | None = Field(
+        default=None, description="no contact before it; left out: the day after the assignment"
+    )
     working_days: tuple[Day, ...] = Field(default=WEEK[:5], min_length=1, description="days of the week with contacts")
     holidays: tuple[dt.date, ...] = Field(default=(), description="days without contacts")
     waiting_days: int = Field(default=0, ge=0, description="days after the loss before anybody contacts; 0: none")
-    deadline_days: int | None = Field(default=30, ge=0, description="the last day to contact and to accept, in days "
-                                      "after the assignment; null: none")  # fmt: skip
+    deadline_days: int | None = Field(
+        default=30, ge=0, description="the last day to contact and to accept, in days after the assignment; null: none"
+    )
     channels: tuple[Channel, ...] = Field(
-        default=(Channel(channel="call", up_to_days=90), Channel(channel="visit")), min_length=1,
+        default=(Channel(channel="call", up_to_days=90), Channel(channel="visit")),
+        min_length=1,
         description="how to contact, by days since the loss, shortest first",
-    )  # fmt: skip
-    attempts: int | None = Field(default=3, ge=1, description="tries to reach a customer; unreachable is no refusal; "
-                                 "null: no limit")  # fmt: skip
+    )
+    attempts: int | None = Field(
+        default=3, ge=1, description="tries to reach a customer; unreachable is no refusal; null: no limit"
+    )
     not_own_manager: bool = Field(default=True, description="nobody calls a customer whom they lost")
     head_calls: bool = Field(default=True, description="customers of class A are called by a head")
-    fixed_first: bool = Field(default=True, description="no contact before a cause that the company can remove is "
-                              "removed")  # fmt: skip
-    contactable_only: bool = Field(default=True, description="no contact with deliberate, natural and loss-making "
-                                   "losses, nor with customers who cannot be reached")  # fmt: skip
+    fixed_first: bool = Field(
+        default=True, description="no contact before a cause that the company can remove is removed"
+    )
+    contactable_only: bool = Field(
+        default=True,
+        description="no contact with deliberate, natural and loss-making "
+        "losses, nor with customers who cannot be reached",
+    )
     apology_with_offer: bool = Field(default=True, description="no apology without an offer")
-    apology_for: tuple[str, ...] = Field(default=("service",), description="reasons for which the caller apologises; "
-                                         "always for an unresolved complaint")  # fmt: skip
-    vary: tuple[Factor, ...] = Field(default=(), description="test factors: channel or caller drawn by chance, half of "
-                                     "each arm each (of two), instead of by rule")  # fmt: skip
+    apology_for: tuple[str, ...] = Field(
+        default=("service",), description="reasons for which the caller apologises; always for an unresolved complaint"
+    )
+    vary: tuple[Factor, ...] = Field(
+        default=(),
+        description="test factors: channel or caller drawn by chance, half of "
+        "each arm each (of two), instead of by rule",
+    )
     show: tuple[str, ...] = Field(default=(), description="columns of customers the caller needs, such as name, phone")
     scripts: str | None = Field(default=None, description="folder with scripts of your own, relative to the sheet")
     language: str = Field(
@@ -121,8 +135,10 @@ class ContactRules(BaseModel):
         *early, last = (channel.up_to_days for channel in self.channels)
         ends = [days for days in early if days is not None]
         if len(ends) < len(early) or last is not None or ends != sorted(set(ends)):
-            raise ValueError("channels: give `up_to_days` to all but the last, shortest first, such as "
-                             "[{channel: call, up_to_days: 90}, {channel: visit}].")  # fmt: skip
+            raise ValueError(
+                "channels: give `up_to_days` to all but the last, shortest first, such as "
+                "[{channel: call, up_to_days: 90}, {channel: visit}]."
+            )
         if "channel" in self.vary and len(self.channel_names) == 1:
             raise ValueError("vary: there is one channel, so nothing to vary. Add one to `channels`.")
         if "caller" in self.vary and len(self.callers) == 1:

@@ -18,9 +18,9 @@ import yaml
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.results import write_text
 from experiments.data.columns import literal, quote
-from experiments.data.tables import Account, columns_of, complete, connect, read
+from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
 from experiments.sheet.offers import Offer
-from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, read_sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, loaded
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,8 +45,8 @@ class Plan:
     @property
     def sha256(self) -> str:
         """The hash of all that was registered."""
-        told = asdict(self) | {"locked_on": self.locked_on.isoformat()}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        content = asdict(self) | {"locked_on": self.locked_on.isoformat()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def registered(self) -> Sheet:
         """Return the sheet as it was."""
@@ -67,22 +67,29 @@ class Deviation:
         return f"{self.setting} {self.now} instead of {self.planned}"
 
 
-def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
+def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
     """Freeze a sheet and its cohort into plan.yml beside the sheet; return the plan and its file.
 
     `cohort`: cohort.parquet of `winback lost`. `customers` to assign: the sheet's, else all contactable. The same plan
     again changes nothing; another one is refused. Raises WinbackError.
     """
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
     content.need_arms()
+    folder = content.folder
     before, path = read_plan(folder, content.experiment), folder / FILE
-    found = _candidates(content, folder, cohort, day=before.locked_on if before else today)
+    day = before.locked_on if before else today
+    found = _candidates(content, folder, cohort, day=day)
     contactable = found.kept
     wanted = customers or content.customers or contactable
     if not len(content.arms) <= wanted <= contactable:
-        why = f" ({found.rows - found.kept:,} cannot: {found.why})" if found.kept < found.rows else ""
-        raise WinbackError(f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
-                           f"of {cohort.name} can be contacted{why}. Set `customers:` between the two.")  # fmt: skip
+        reached = (
+            f" ({found.rows - found.kept:,} cannot: a contact reached them before {day}, and a customer has one chance)"
+        )
+        why = reached if found.kept < found.rows else ""
+        raise WinbackError(
+            f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
+            f"of {cohort.name} can be contacted{why}. Set `customers:` between the two."
+        )
     plan = Plan(
         experiment=content.experiment,
         locked_on=today,
@@ -96,11 +103,13 @@ def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today
         other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
         other += [] if before.customers == wanted else [f"{wanted:,} customers instead of {before.customers:,}"]
         if other:
-            raise WinbackError(f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
-                               f"{'; '.join(other)}. Put the sheet back, or choose another name.")  # fmt: skip
+            raise WinbackError(
+                f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
+                f"{'; '.join(other)}. Put the sheet back, or choose another name."
+            )
         return before, path
-    told = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
-    write_text(path, HEAD + yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
+    registered = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
+    write_text(path, HEAD + yaml.safe_dump(registered, sort_keys=False, allow_unicode=True))
     return plan, path
 
 
@@ -110,16 +119,18 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-        sha256 = told.pop("sha256")
-        plan = Plan(**told | {"locked_on": date.fromisoformat(str(told["locked_on"]))})
+        registered = yaml.safe_load(path.read_text(encoding="utf-8"))
+        sha256 = registered.pop("sha256")
+        plan = Plan(**registered | {"locked_on": date.fromisoformat(str(registered["locked_on"]))})
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
         raise WinbackError(
             f"{path.name} beside the sheet is no locked plan. Put back the one that was locked."
         ) from None
     if plan.sha256 != sha256:
-        raise WinbackError(f"{path.name} was edited after it was locked on {plan.locked_on}: its sha256 is "
-                           f"{plan.sha256[:12]}, not {str(sha256)[:12]}. Put back the one locked.")  # fmt: skip
+        raise WinbackError(
+            f"{path.name} was edited after it was locked on {plan.locked_on}: its sha256 is "
+            f"{plan.sha256[:12]}, not {str(sha256)[:12]}. Put back the one locked."
+        )
     return plan if plan.experiment == experiment else None
 
 
@@ -134,8 +145,10 @@ def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> tupl
 def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
     """Raise WinbackError where the sheet is not as it was locked."""
     if other := deviations(plan, sheet):
-        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
-                           "back, or plan a test of another name.")  # fmt: skip
+        raise WinbackError(
+            f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
+            "back, or plan a test of another name."
+        )
 
 
 def differences(now: dict[str, Any], planned: dict[str, Any]) -> tuple[Deviation, ...]:
@@ -189,32 +202,25 @@ def make_candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, folder: Pat
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     con.execute(f"CREATE TEMP VIEW contactable AS SELECT * FROM read_parquet({literal(cohort)}) WHERE contactable")
     _refuse_rows(con, sheet, cohort)
-    con.execute("CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
-                f"({_reached(con, sheet, folder, day)})")  # fmt: skip
+    con.execute(
+        "CREATE TEMP VIEW cohort AS SELECT * FROM contactable WHERE CAST(customer_id AS VARCHAR) NOT IN "
+        f"({_reached(con, sheet, folder, day)})"
+    )
     con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort")
     ((rows,),) = con.execute("SELECT count(*) FROM contactable").fetchall()
     ((kept,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
-    return Account(table="candidates", rows=rows, kept=kept, why=f"a contact reached them before {day}, and a customer "
-                   "has one chance")  # fmt: skip
+    return Account(table="candidates", rows=rows, kept=kept, why=(noted("contacted_before", day=day.isoformat()),))
 
 
 def _refuse_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:
     known = columns_of(con, "contactable")
     for factor in sheet.strata:
         if column_of(factor) not in known:
-            raise WinbackError(f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
-                               f"`strata`. {did_you_mean(column_of(factor), known)}")  # fmt: skip
-    rows, named, customers = con.execute(
-        "SELECT count(*), count(customer_id), count(DISTINCT customer_id) FROM contactable"
-    ).fetchall()[0]
-    if named < rows:
-        raise WinbackError(f"{rows - named:,} of {rows:,} rows of {cohort.name} have no customer_id. Make it anew: "
-                           "`winback lost <sheet>`.")  # fmt: skip
-    if customers < rows:
-        twice = "SELECT min(customer_id) FROM (SELECT customer_id FROM contactable GROUP BY 1 HAVING count(*) > 1) AS t"
-        raise WinbackError(f"{rows - customers:,} of {rows:,} rows of {cohort.name} repeat a customer, such as "
-                           f"{con.execute(twice).fetchall()[0][0]!r}. One customer, one arm: make it anew, "
-                           "`winback lost <sheet>`.")  # fmt: skip
+            raise WinbackError(
+                f"The cohort has no column {column_of(factor)!r} for the factor {factor!r} of "
+                f"`strata`. {did_you_mean(column_of(factor), known)}"
+            )
+    refuse_duplicates(con, "contactable", called=cohort.name, cure="make it anew, `winback lost <sheet>`.")
 
 
 def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: date) -> str:
@@ -227,9 +233,11 @@ def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: da
         return "SELECT '' WHERE FALSE"
     read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
     complete(con, "contacts", like="contactable", known=True)
-    return ("SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "
-            "WHERE (coalesce(reached, TRUE) OR accepted_at IS NOT NULL OR refused_at IS NOT NULL) "
-            f"AND coalesce(\"at\" < DATE '{day}', experiment <> {literal(sheet.experiment)}, FALSE)")  # fmt: skip
+    return (
+        "SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "
+        "WHERE (coalesce(reached, TRUE) OR accepted_at IS NOT NULL OR refused_at IS NOT NULL) "
+        f"AND coalesce(\"at\" < DATE '{day}', experiment <> {literal(sheet.experiment)}, FALSE)"
+    )
 
 
 def _candidates(sheet: Sheet, folder: Path, cohort: Path, *, day: date) -> Account:
@@ -244,18 +252,21 @@ def _candidates(sheet: Sheet, folder: Path, cohort: Path, *, day: date) -> Accou
 
 def _refuse_unchosen(con: duckdb.DuckDBPyConnection, name: str, offer: Offer) -> None:
     cell = stratum_of([offer.by])
-    told = ", ".join(map(literal, offer.choose))
+    known = ", ".join(map(literal, offer.choose))
     rows = con.execute(
-        f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({told}) GROUP BY 1 ORDER BY 2 DESC, 1"
+        f"SELECT {cell}, count(*) FROM cohort WHERE {cell} NOT IN ({known}) GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     for value, customers in rows.fetchall()[:1]:
-        raise WinbackError(f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
-                           f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`.")  # fmt: skip
+        raise WinbackError(
+            f"Offer {name!r} chooses by {offer.by!r}, but says nothing about {value!r}, as "
+            f"{customers:,} customers are. Add it: `choose: {{{value}: ...}}`."
+        )
 
 
 def inputs_of(sheet: str | Path) -> list[Path]:
     """Return the files a run on a sheet reads: sheet, tables, the locked plan, the past tests it learns from."""
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
+    folder = content.folder
     beside = [folder / FILE]
     if content.lost is not None and content.lost.learn_from is not None:
         beside.append(folder / content.lost.learn_from)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.formatting import money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
+from experiments.common.results import write_text
 from experiments.data.tables import CONTRACTS, Source
-from experiments.sheet.contact_rules import Caller, Channel, ContactRules
-from experiments.sheet.offers import Monthly, Offer, made_of
+from experiments.sheet.contact_rules import ContactRules
+from experiments.sheet.offers import Offer, made_of
+from experiments.sheet.yaml_lines import explained, parsed, settings_at
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
@@ -32,10 +34,18 @@ class Limit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    silent_days: int | None = Field(default=None, ge=1, description="lost after more days than this without a "
-                                    "purchase; beside `times` only where the interval is not known")  # fmt: skip
-    times: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="lost after more than so many of "
-                                "the customer's own purchase intervals")  # fmt: skip
+    silent_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="lost after more days than this without a "
+        "purchase; beside `times` only where the interval is not known",
+    )
+    times: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="lost after more than so many of the customer's own purchase intervals",
+    )
 
 
 class Cause(BaseModel):
@@ -88,8 +98,9 @@ class Lost(Limit):
     fixed_first: bool = Field(default=True, description="no contact before a controllable cause is removed")
     hour_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="money for an hour of work")
     abc: tuple[float, float] = Field(default=(0.80, 0.95), description="share of revenue where A and B end")
-    xyz: tuple[float, float] = Field(default=(0.80, 0.50), description="share of months with a purchase "
-                                    "where X and Y end")  # fmt: skip
+    xyz: tuple[float, float] = Field(
+        default=(0.80, 0.50), description="share of months with a purchase where X and Y end"
+    )
     learn_from: str | None = Field(default=None, description="readout.json of a past test, relative to the sheet")
     audit: Audit = Field(default_factory=Audit)
 
@@ -133,38 +144,55 @@ class DesignRules(BaseModel):
     compare: Literal["offers", "holdout"] = Field(
         default="offers", description="what it must tell: the best offer from the others, or each from the holdout"
     )
-    past: str | None = Field(default=None, description="sheet of a past test, relative to this one: its customers tell "
-                             "how much months and money vary")  # fmt: skip
-    pooled: str | None = Field(default=None, description="pooled.json of `winback compare`, relative to the sheet: "
-                               "what to expect of each offer")  # fmt: skip
+    past: str | None = Field(
+        default=None,
+        description="sheet of a past test, relative to this one: its customers tell how much months and money vary",
+    )
+    pooled: str | None = Field(
+        default=None,
+        description="pooled.json of `winback compare`, relative to the sheet: what to expect of each offer",
+    )
     accepted: dict[str, Rate] = Field(
-        default_factory=dict, description="without a past test: the simulated telecom, calibrated so that this share "
+        default_factory=dict,
+        description="without a past test: the simulated telecom, calibrated so that this share "
         "of its customers accepts each offer",
-    )  # fmt: skip
-    returning: float | None = Field(default=None, ge=0, le=1, description="with `accepted`: share who return by "
-                                    "themselves")  # fmt: skip
-    like: dict[str, str] = Field(default_factory=dict, description="arm: the arm of the past test, or of the simulated "
-                                 "telecom, that it resembles; left out: the one of its name")  # fmt: skip
-    rates: dict[str, Rate] = Field(default_factory=dict, description="without both: share of each arm hoped to "
-                                    "return; sizes for returns only")  # fmt: skip
+    )
+    returning: float | None = Field(
+        default=None, ge=0, le=1, description="with `accepted`: share who return by themselves"
+    )
+    like: dict[str, str] = Field(
+        default_factory=dict,
+        description="arm: the arm of the past test, or of the simulated "
+        "telecom, that it resembles; left out: the one of its name",
+    )
+    rates: dict[str, Rate] = Field(
+        default_factory=dict, description="without both: share of each arm hoped to return; sizes for returns only"
+    )
     reached: float = Field(
         default=1.0, gt=0, le=1, description="share whom a contact reaches, of those it reached then"
     )
     follow_up: tuple[int, int] | None = Field(
-        default=None, description="months the last and the first customer are watched, where they are assigned over "
+        default=None,
+        description="months the last and the first customer are watched, where they are assigned over "
         "time; left out: the horizon is waited for",
-    )  # fmt: skip
+    )
     budget: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="money for the test")
-    weeks: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="weeks in which the callers of "
-                                "`contacts` can call; left out: until the deadline")  # fmt: skip
+    weeks: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="weeks in which the callers of `contacts` can call; left out: until the deadline",
+    )
     calls_each: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="calls an assigned customer takes")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         sources = [name for name in ("past", "accepted", "rates") if getattr(self, name)]
         if len(sources) > 1:
-            raise ValueError(f"{' and '.join(map(repr, sources))} are both given: what is known before the test comes "
-                             "from one of them.")  # fmt: skip
+            raise ValueError(
+                f"{' and '.join(map(repr, sources))} are both given: what is known before the test comes "
+                "from one of them."
+            )
         for name, rate in (self.accepted | self.rates).items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"the rate of {name!r} is {rate}: write a share from 0 to 1, 45 % is 0.45.")
@@ -172,8 +200,9 @@ class DesignRules(BaseModel):
             raise ValueError("pooled: it says what to expect, not how much customers differ. Give `past` too.")
         for name, given in (("reached", self.reached < 1), ("like", bool(self.like))):
             if given and not (self.past or self.accepted):
-                raise ValueError(f"{name}: it goes with `past` or `accepted`. Stated `rates` are of everybody "
-                                 "assigned, arm by arm.")  # fmt: skip
+                raise ValueError(
+                    f"{name}: it goes with `past` or `accepted`. Stated `rates` are of everybody assigned, arm by arm."
+                )
         if self.returning is not None and not self.accepted:
             raise ValueError("returning: it goes with `accepted`.")
         if self.follow_up and not 1 <= self.follow_up[0] <= self.follow_up[1]:
@@ -187,10 +216,7 @@ class Sheet(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
-    question: str = Field(
-        default=QUESTION, min_length=1,
-        description="what the test should answer, one sentence",
-    )  # fmt: skip
+    question: str = Field(default=QUESTION, min_length=1, description="what the test should answer, one sentence")
     currency: str = Field(default="USD", description="ISO 4217 code")
     language: str = Field(default=ENGLISH, description="of the pages: en, fr or ru")
     objective: Objective = Field(
@@ -210,10 +236,12 @@ class Sheet(BaseModel):
         default=None, ge=0, allow_inf_nan=False, description="money for the policy, for as many customers as here"
     )
     calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
-    segments: tuple[str, ...] | None = Field(default=None, description="strata factors to read offers by; all if left "
-                                             "out; joined as 'reason / tier'")  # fmt: skip
-    winsorise: bool = Field(default=True, description="also the net with each customer's value capped at the 99 % "
-                            "quantile")  # fmt: skip
+    segments: tuple[str, ...] | None = Field(
+        default=None, description="strata factors to read offers by; all if left out; joined as 'reason / tier'"
+    )
+    winsorise: bool = Field(
+        default=True, description="also the net with each customer's value capped at the 99 % quantile"
+    )
     adjust: bool = Field(default=True, description="also the net adjusted for strata and value of the first lifetime")
     tolerance: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="offers nearer than this on the objective are equivalent"
@@ -228,13 +256,41 @@ class Sheet(BaseModel):
     customers: int | None = Field(default=None, ge=1, description="how many to assign; left out: all contactable")
     design: DesignRules = Field(default_factory=DesignRules, description="what the test must tell, and what is known")
     contacts: ContactRules = Field(default_factory=ContactRules, description="who calls whom, when and how")
-    ledger: str = Field(default="../ledger.duckdb", description="of all experiments: a file, relative to the sheet, or "
-                        "postgresql://user@host/database")  # fmt: skip
+    ledger: str = Field(
+        default="../ledger.duckdb",
+        description="of all experiments: a file, relative to the sheet, or postgresql://user@host/database",
+    )
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
-    sweep: dict[str, list[bool | int | float | str]] = Field(default_factory=dict, description="parameter of the "
-                                                             "readout: values to read the test with")  # fmt: skip
+    sweep: dict[str, list[bool | int | float | str]] = Field(
+        default_factory=dict, description="parameter of the readout: values to read the test with"
+    )
     tables: dict[str, Source] = Field(description="table: file")
+    _folder: Path = PrivateAttr(default_factory=Path)  # no setting: where the sheet was read from
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether two sheets have the same settings, wherever they lie."""
+        return isinstance(other, Sheet) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # settings hold mappings
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sheet:
+        """Return the sheet of a YAML file. Raises WinbackError naming the line, the value and the cure.
+
+        A relative path is looked up here and in the folders above.
+        """
+        return read_sheet(path)[0]
+
+    def write(self, path: str | Path) -> None:
+        """Write the settings that were given as a YAML file; names of files stay relative to its folder."""
+        settings = self.model_dump(mode="json", exclude_unset=True)
+        write_text(Path(path), yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the sheet, to which the files of its tables are relative; here, if it was never in a file."""
+        return self._folder
 
     @property
     def decimals(self) -> int:
@@ -259,8 +315,10 @@ class Sheet(BaseModel):
     def need_arms(self) -> None:
         """Refuse a sheet that plans no test."""
         if not self.arms:
-            raise WinbackError("The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
-                               "who is lost: `winback lost`.")  # fmt: skip
+            raise WinbackError(
+                "The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
+                "who is lost: `winback lost`."
+            )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -271,8 +329,10 @@ class Sheet(BaseModel):
             raise ValueError(f"language: {self.language!r} is unknown. {did_you_mean(self.language, LANGUAGES)}")
         for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
             if factor not in self.strata:
-                raise ValueError(f"segments: {factor!r} is no factor of `strata`: segments are known before the "
-                                     f"assignment. {did_you_mean(factor, self.strata)}")  # fmt: skip
+                raise ValueError(
+                    f"segments: {factor!r} is no factor of `strata`: segments are known before the "
+                    f"assignment. {did_you_mean(factor, self.strata)}"
+                )
         for name in self.tables:
             if name not in CONTRACTS:
                 raise ValueError(f"tables.{name}: there is no table {name!r}. {did_you_mean(name, CONTRACTS)}")
@@ -291,16 +351,20 @@ class Sheet(BaseModel):
         labels = [offer.label or name for name, offer in self.arms.items()]
         for name, offer in self.arms.items():
             if labels.count(offer.label or name) > 1:
-                raise ValueError(f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
-                                 "tell them apart. Give each its own.")  # fmt: skip
+                raise ValueError(
+                    f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
+                    "tell them apart. Give each its own."
+                )
         self._refuse_parts()
         return self
 
     def _refuse_parts(self) -> None:
         for name, offer in self.arms.items():
             if "share" not in offer.model_fields_set:
-                raise ValueError(f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
-                                 "`share: 1` for all arms alike.")  # fmt: skip
+                raise ValueError(
+                    f"arms.{name}.share: {name!r} is an arm and needs its share of the customers, such as "
+                    "`share: 1` for all arms alike."
+                )
         if self.arms:
             self._refuse_shares()
         for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
@@ -322,14 +386,19 @@ class Sheet(BaseModel):
         for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
             for part in parts:
                 if part not in known:
-                    raise ValueError(f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
-                                     f"{did_you_mean(part, set(known) - {name})}")  # fmt: skip
+                    raise ValueError(
+                        f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
+                        f"{did_you_mean(part, set(known) - {name})}"
+                    )
                 if name in made_of(part, known):
-                    raise ValueError(f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. "
-                                     "Break the circle.")  # fmt: skip
+                    raise ValueError(
+                        f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. Break the circle."
+                    )
         if offer.choose and offer.by not in self.strata:
-            raise ValueError(f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
-                             f"{did_you_mean(offer.by, self.strata)}")  # fmt: skip
+            raise ValueError(
+                f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
+                f"{did_you_mean(offer.by, self.strata)}"
+            )
 
 
 def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
@@ -343,11 +412,18 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
         text = found.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise WinbackError(f"The sheet {found.name} is not UTF-8 text. Save it as UTF-8.") from None
-    content, lines = _parse(text, found.name)
+    content, lines = parsed(text, found.name)
     try:
-        return Sheet.model_validate(content), found.parent
+        sheet = Sheet.model_validate(content)
     except ValidationError as error:
-        raise WinbackError(_explain(error, lines, found.name)) from None
+        raise WinbackError(explained(error, Sheet, lines=lines, name=found.name)) from None
+    sheet._folder = found.parent  # noqa: SLF001  ours; no setting of the sheet
+    return sheet, found.parent
+
+
+def loaded(sheet: Sheet | str | Path) -> Sheet:
+    """Return a sheet that is given as it is or by its path."""
+    return sheet if isinstance(sheet, Sheet) else read_sheet(sheet)[0]
 
 
 def language_of(sheet: str | Path) -> str:
@@ -359,24 +435,28 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     """Return the sheet with other settings, checked like the sheet itself."""
     wanted = {name: value for name, value in changes.items() if value is not None}
     try:
-        return Sheet.model_validate(sheet.model_dump() | wanted)
+        other = Sheet.model_validate(sheet.model_dump() | wanted)
+        other._folder = sheet.folder  # noqa: SLF001  ours; no setting of the sheet
     except ValidationError as error:
         problem = error.errors()[0]
         path = tuple(map(str, problem["loc"]))
         where, said = ".".join(path), problem["msg"].removeprefix("Value error, ")
         said += "" if said.endswith((".", "?")) else "."
         if problem["type"] == "extra_forbidden":
-            raise WinbackError(f"{where} is {problem['input']!r}. {did_you_mean(path[-1], _settings(path))}") from None
+            raise WinbackError(
+                f"{where} is {problem['input']!r}. {did_you_mean(path[-1], settings_at(Sheet, path))}"
+            ) from None
         if not where:  # settings that do not fit together; the message begins with the setting
             raise WinbackError(said) from None
         given = "" if isinstance(problem.get("input"), dict) else f" is {problem.get('input')!r}"
         raise WinbackError(f"{where}{given}. {said}") from None
+    return other
 
 
 def files_of(path: str | Path) -> list[Path]:
     """Return the sheet and the files of its tables: the inputs of a run."""
-    sheet, folder = read_sheet(path)
-    tables = dict.fromkeys(folder / source.file for source in sheet.tables.values())
+    sheet = loaded(path)
+    tables = dict.fromkeys(sheet.folder / source.file for source in sheet.tables.values())
     return [_find(Path(path)), *(file for file in tables if file.is_file())]
 
 
@@ -386,106 +466,3 @@ def _find(path: Path) -> Path:
             return folder / path
     near = [str(sheet) for sheet in Path().glob("data/*/*.y*ml")]
     raise WinbackError(f"There is no experiment sheet {str(path)!r}. {did_you_mean(path, near)}")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a date is text: pydantic reads it, and says what is wrong with it."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _parse(text: str, name: str) -> tuple[Any, dict[tuple[str, ...], int]]:
-    """Return the content of a YAML text and the line of every key."""
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        if node is None:
-            raise WinbackError(f"The sheet {name} is empty. Start from data/telecom/sheet.yml.")
-        lines = dict(_lines(node, (), name))
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 0
-        row = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
-        cure = "Replace the tab by spaces." if "\t" in row else "Compare with data/telecom/sheet.yml."
-        raise WinbackError(f"The sheet {name}, line {line}, {row.strip()!r}: {error.problem}. {cure}") from None
-    except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise WinbackError(f"The sheet {name} cannot be read: {first}. Compare with data/telecom/sheet.yml.") from None
-    if not isinstance(content, dict):
-        raise WinbackError(f"The sheet {name} is no list of `name: value` lines. Start from data/telecom/sheet.yml.")
-    return content, lines
-
-
-def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: a list stands where a name must "
-                                   "stand. Compare with data/telecom/sheet.yml.")  # fmt: skip
-            if key.value in seen:
-                where = ".".join((*path, key.value))
-                raise WinbackError(f"The sheet {name}, line {key.start_mark.line + 1}: {where!r} is there twice. "
-                                   "Keep one.")  # fmt: skip
-            seen.add(key.value)
-            yield from _lines(value, (*path, str(key.value)), name)
-            yield (*path, str(key.value)), key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for place, value in enumerate(node.value):
-            yield from _lines(value, (*path, str(place)), name)
-
-
-def _explain(error: ValidationError, lines: dict[tuple[str, ...], int], name: str) -> str:
-    """Return one line for each thing wrong with a sheet."""
-    told = []
-    for problem in error.errors():
-        path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
-        setting, _, rest = message.partition(": ")
-        # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
-        if problem["type"] == "value_error" and (not path or setting in _settings((*path, setting))):
-            path, message = (*path, *setting.split(".")), rest
-        line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
-        value = "" if problem["type"] in ("missing", "value_error") else f" is {problem['input']!r}"
-        cure = _cure(path, message, problem["type"])
-        told.append(f"The sheet {name}, line {line}: {'.'.join(path)}{value}. {cure}")
-    return "\n".join(told)
-
-
-def _cure(path: tuple[str, ...], message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return f"There is no such setting. {did_you_mean(path[-1], _settings(path))}"
-    if kind == "missing":
-        return f"This setting is needed: {_settings(path).get(path[-1], 'write it')}."
-    message = message[:1].upper() + message[1:]
-    if "valid string" in message:
-        message += " Put it in quotes"
-    return message if message.endswith((".", "?")) else f"{message}."
-
-
-def _settings(path: tuple[str, ...]) -> dict[str, str]:
-    """Return the settings that may stand where `path` points, with their help."""
-    model: type[BaseModel] = Sheet
-    if path[0] in ("arms", "catalogue") and "monthly" in path[2:-1]:  # arms.<name>.monthly.<place>.<setting>
-        model = Monthly
-    elif path[0] in ("arms", "catalogue") and len(path) > 2:  # noqa: PLR2004  arms.<name>.<setting>
-        model = Offer
-    elif path[0] == "tables" and len(path) > 2:  # noqa: PLR2004
-        model = Source
-    elif path[0] == "design" and len(path) > 1:
-        model = DesignRules
-    elif path[0] == "lost" and len(path) > 1:
-        within: dict[str, type[BaseModel]] = {
-            "reasons": Cause,
-            "audit": Audit,
-            "each": Limit,
-        }  # lost.reasons.<name>.<setting>, lost.audit.<setting>
-        model = within.get(path[1], Lost) if len(path) > (2 if path[1] == "audit" else 3) else Lost
-    elif path[0] == "contacts" and len(path) > 1:
-        parts: dict[str, type[BaseModel]] = {"callers": Caller, "channels": Channel}
-        model = parts.get(path[1], ContactRules) if len(path) > 3 else ContactRules  # noqa: PLR2004
-    return {name: field.description or "" for name, field in model.model_fields.items()}

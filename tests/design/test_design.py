@@ -10,14 +10,17 @@ import yaml
 from simulated_power import size_for
 
 from experiments import design_test
+from experiments.cli import command
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
 from experiments.common.language import LANGUAGES, speaking
+from experiments.common.run_records import sha256_of
 from experiments.design.design import Design
 from experiments.design.prior import Source
 from experiments.lost.find import find_lost
 from experiments.report import design as report
 from experiments.report.wording import design as words
+from experiments.runner.notebooks import order
 from experiments.sheet.locked_plan import inputs_of, lock
 from experiments.simulate.telecom import truth
 from experiments.stats.meta_analysis import Knowledge, pool
@@ -197,7 +200,7 @@ def test_equal_offers_have_no_size_and_are_no_error(sheet):
     rules = {"rates": {"discount": 0.4, "upgrade": 0.4, "bundle": 0.45}}
     design = design_test(sheet(leave=("tailored",), design=rules), customers=8_000)
     assert pair(design, "Discount", "Upgrade", "returned").needed is None
-    rule = Rule(correction="bonferroni", family=3)  # equal offers are tested like all others
+    rule = Rule(level=1 - 0.05 / 3, correction="none")  # equal offers are tested like all others
     strict = design_test(sheet(leave=("tailored",), design=rules | {"correction": "bonferroni"}), customers=8_000)
     alone = size_for(ask([share_group("bundle", 0.45), share_group("upgrade", 0.4)]), rule=rule).smallest
     assert pair(strict, "Bundle", "Upgrade", "returned").needed == alone
@@ -494,7 +497,8 @@ def test_a_design_reads_back_as_it_was_written(planned, tmp_path):
 def test_a_design_as_a_table_has_a_row_for_every_difference(planned):
     frame = planned[1].frame()
     assert len(frame) == len(planned[1].differences)
-    assert list(frame.loc[0, ["metric", "first", "second"]]) == ["profit", "Discount", "Holdout"]
+    first = planned[1].differences[0]
+    assert list(frame.loc[0, ["first", "second", "hoped"]]) == [first.first, first.second, first.hoped]
 
 
 def test_the_file_of_a_design_is_the_same_in_every_language(planned, tmp_path):
@@ -534,7 +538,9 @@ OLD = """{
  "differences": [{"metric": "profit", "unit": "money", "first": "Discount", "second": "Holdout", "hoped": 339.6,
                   "detectable": 44.56, "power": 1.0, "needed": 147}],
  "sizes": [{"customers": 42686, "smallest": 21343, "cost": 2113745.8, "weeks": null, "returned": 0.026,
-            "objective": 60.78}],
+            "objective": 60.78},
+           {"customers": 100000, "smallest": 50000, "cost": 4951947.0, "weeks": null, "returned": 0.017,
+            "objective": 39.7}],
  "bound": "customers", "possible": 42686, "weeks": null,
  "calendar": [{"what": "First contact", "day": "2024-01-02"}, {"what": "24 months are over", "day": "2026-01-02"}],
  "risks": [
@@ -573,6 +579,42 @@ def test_the_lost_of_a_finished_look_are_not_found_again(small_telecom, telecom_
     (tmp_path / "other.yml").write_text(yaml.safe_dump(content | {"experiment": "other"}), encoding="utf-8")
     with pytest.raises(WinbackError, match=r"lost customers of 'telecom', the sheet plans 'other'"):
         design_test(tmp_path / "other.yml", cohort=tmp_path / "lost.json")
+
+
+@pytest.fixture
+def company(tmp_path, telecom_sheet):
+    """Return the sheet of a small company and the folder of its reports, in which 1-lost is finished."""
+    sheet, reports = tmp_path / "sheet.yml", tmp_path / "reports"
+    content = telecom_sheet.model_dump(mode="json", exclude_unset=True)
+    content["tables"] = {"purchases": {"file": "purchases.csv"}}
+    sheet.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (tmp_path / "purchases.csv").write_text("customer_id,at,amount\na,2023-01-01,5\n", encoding="utf-8")
+    out = reports / "telecom/1-lost"
+    cohorts.cohort().write(out / "lost.json")
+    finished = order("1-lost", {"sheet": str(sheet)}, out=out, inputs=inputs_of(sheet)).run
+    replace(finished, files={"lost.json": sha256_of(out / "lost.json")}).write(out / "run.json")
+    return sheet, reports
+
+
+def test_the_command_names_a_finished_look_until_something_has_changed(company, tmp_path):
+    sheet, reports = company
+    lost = reports / "telecom/1-lost/lost.json"
+    assert command._lost_before(str(sheet), reports) == {"cohort": lost.as_posix()}
+    (tmp_path / "plan.yml").write_text("", encoding="utf-8")  # a lock changes nobody's loss
+    assert command._lost_before(str(sheet), reports) == {"cohort": lost.as_posix()}
+    (tmp_path / "purchases.csv").write_text("customer_id,at,amount\na,2023-01-02,5\n", encoding="utf-8")
+    assert command._lost_before(str(sheet), reports) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "now"), [("lost.json", "{}"), ("run.json", "no record"), ("run.json", '"silent_days": 90')]
+)
+def test_the_command_names_no_look_that_is_not_whole_or_of_other_settings(company, file, now):
+    sheet, reports = company
+    path = reports / "telecom/1-lost" / file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"silent_days": null', now) if "silent_days" in now else now, encoding="utf-8")
+    assert command._lost_before(str(sheet), reports) == {}
 
 
 # Wrong things.

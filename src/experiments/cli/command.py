@@ -243,7 +243,7 @@ def lost(args: argparse.Namespace) -> None:
 
 def design(args: argparse.Namespace) -> None:
     """Plan a test: what it can tell, what it costs; with --lock, freeze the plan."""
-    _stage("2-design", args, _lost_before(args.sheet, args.reports))
+    _stage("2-design", args)
     if args.lock:
         from datetime import UTC, datetime
 
@@ -261,7 +261,7 @@ def design(args: argparse.Namespace) -> None:
             raise WinbackError("The plan is not locked. Change the sheet as said, or lock it all the same: --anyway.")
         plan, file = lock(args.sheet, cohort=_cohort(args), customers=planned.customers, today=datetime.now(UTC).date())
         if planned.plan is None:
-            _stage("2-design", args, _lost_before(args.sheet, args.reports))  # the page tells the lock
+            _stage("2-design", args)  # the page tells the lock
         print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")
 
 
@@ -422,9 +422,10 @@ def _experiment(sheet: str) -> str:
     return read_sheet(sheet)[0].experiment
 
 
-def _stage(stage: str, args: argparse.Namespace, more: Mapping[str, object] | None = None) -> None:
+def _stage(stage: str, args: argparse.Namespace) -> None:
     """Run the notebook of a stage on a sheet, with the parameters of the command line."""
-    parameters = {"sheet": args.sheet, **(more or {}), **_changes(args, before="sheet")}
+    lost = _lost_before(args.sheet, args.reports) if stage == "2-design" else {}
+    parameters = {"sheet": args.sheet, **lost, **_changes(args, before="sheet")}
     _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
          sheet=Path(args.sheet))  # fmt: skip
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 
+from experiments.data.tables import Account, noted
 from experiments.lost.results import (
     FLAGS,
     PRIORITY,
@@ -212,7 +213,8 @@ def cohort(**changes):
                  todo="" if place % 3 == 0 else "Write it down.")
             for place, name in enumerate(SIGNS)
         ),
-        "accounts": ("purchases: kept all 61,204 rows", "customers: kept 12,531 of 12,540 rows"),
+        "accounts": (Account(table="purchases", rows=61_204, kept=61_204),
+                     Account(table="customers", rows=12_540, kept=12_531, why=(noted("nobody_known", n=9),))),
     }  # fmt: skip
     return Cohort(**about | changes)
 
@@ -268,7 +270,7 @@ def hostile(**changes):
         "reasons": tuple(replace(row, name=f"{row.name} {EVIL}", sources=((EVIL, 9),)) for row in REASONS),
         "changes": tuple(replace(change, what=f"{EVIL} {place}") for place, change in enumerate(CHANGES)),
         "signs": tuple(replace(sign, reason=EVIL, todo=EVIL) for sign in cohort().signs),
-        "accounts": (EVIL,),
+        "accounts": (Account(table=EVIL),),
         "rules": (Rule(name="silence", told=EVIL, fired=LOST, alone=LOST),),
         "learned": Learned(source=EVIL, lessons=(replace(KNOWN_LESSON, segment=EVIL, offer=EVIL),)),
         "trials": (Trial(told=EVIL, used=True, judged=9, lost=5, watched=5, returned=1, returned_revenue=10.0),),

@@ -473,6 +473,7 @@ def test_the_locked_plan_and_what_is_not_as_locked(sheet, tmp_path):
     assert [str(one) for one in other.plan.deviations] == ["horizon_months 12 instead of 24"]
     assert other.risks[0].key == "plan"
     assert "horizon_months 12 instead of 24" in reason(other, "plan")
+    assert "instead of" not in str(report.risks(other, language="fr"))
     assert plan.sha256 in str(report.method(same))
 
 

@@ -16,7 +16,7 @@ from experiments.common.results import Result, kept
 from experiments.design.prior import Known, Source, known_before
 from experiments.design.sizing import Asked, Difference, Largest, Limits, PlannedArm, Size, Sizing, counts_of, fewest
 from experiments.lost.results import Cohort
-from experiments.sheet.locked_plan import deviations, read_plan
+from experiments.sheet.locked_plan import Deviation, deviations, read_plan
 from experiments.sheet.offer_checks import check_offers
 from experiments.sheet.offers import costs_of
 from experiments.sheet.sheet import Sheet, read_sheet
@@ -46,7 +46,7 @@ class Locked:
 
     sha256: str
     locked_on: date
-    deviations: tuple[str, ...]
+    deviations: tuple[Deviation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,9 @@ class Design(Result):
         content["asked"] = [_said("said", states[answer], said=text) for text, answer in asked]
         content["too_small"] = _said("too_small", "stop", said=content["too_small"]) if content["too_small"] else None
         content["source"] = {"kind": "said", "name": content["source"]}
+        if content["plan"]:  # what deviates stands in the sentence of the risk
+            others = content["plan"]["deviations"]
+            content["plan"]["deviations"] = [{"setting": text, "planned": "", "now": ""} for text in others]
         content["risks"] = [
             _said("size" if risk["reason"] == said else "said", risk["state"], name=risk["name"], said=risk["reason"],
                   cure=risk["todo"])
@@ -268,7 +271,7 @@ def _plan(sheet: Sheet, folder: Path) -> Locked | None:
     plan = read_plan(folder, sheet.experiment)
     if plan is None:
         return None
-    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=tuple(map(str, deviations(plan, sheet))))
+    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=deviations(plan, sheet))
 
 
 def _calendar(sheet: Sheet, design: Design) -> tuple[Event, ...]:

@@ -12,6 +12,7 @@ from typing import Literal
 from experiments.common.estimate import Estimate
 from experiments.common.language import later
 from experiments.common.results import keep, kept
+from experiments.data.tables import Account
 from experiments.readout.lessons import Learned
 from experiments.stats.intervals import normal_quantile, wilson
 
@@ -308,7 +309,7 @@ class Cohort:
     efforts: tuple[Effort, ...]  # empty: nobody wrote hours down
     learned: Learned | None
     signs: tuple[Sign, ...]
-    accounts: tuple[str, ...]
+    accounts: tuple[Account, ...]
 
     def write(self, path: str | Path) -> None:
         """Write the figures as JSON, whole or not at all."""

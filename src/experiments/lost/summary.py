@@ -13,7 +13,7 @@ from experiments.common.estimate import Estimate
 from experiments.common.formatting import date_told, short
 from experiments.common.language import later, plural, say
 from experiments.data.columns import literal
-from experiments.data.tables import columns_of
+from experiments.data.tables import Account, columns_of, noted
 from experiments.lost.audit import signs_of
 from experiments.lost.results import (
     FLAGS,
@@ -45,8 +45,6 @@ from experiments.stats.intervals import proportion
 
 if TYPE_CHECKING:
     import duckdb
-
-    from experiments.data.tables import Account
 
 GROUPS = {  # of customers: the table and column without which there are none
     "manager": ("customers", "manager"),
@@ -154,7 +152,7 @@ def tally(
         efforts=_efforts(of),
         learned=learned,
         signs=signs_of(con, sheet, lost=lost, without_reason=unknown),
-        accounts=(*map(str, accounts), *_oddities(of, too_early)),
+        accounts=(*accounts, *_oddities(of, too_early)),
     )
 
 
@@ -435,19 +433,16 @@ def _changes(of: Tally) -> tuple[Change, ...]:
     return tuple(Change(at=at, what=what) for at, what in rows)
 
 
-def _oddities(of: Tally, too_early: int | None) -> Iterable[str]:
+def _oddities(of: Tally, too_early: int | None) -> Iterable[Account]:
     """Yield what is odd about customers, though nothing is left out for it."""
     if too_early:
-        early = later("{n} bought before their `since`; their first purchase counts")
-        yield f"customers: {say(early, n=int(too_early))}"
+        yield Account(table="customers", notes=(noted("bought_before_since", n=int(too_early)),))
     strangers, never = of.con.execute(
         "SELECT count(*) - count(c.customer_id), (SELECT count(*) FROM full_customers AS f WHERE NOT EXISTS "
         "(SELECT 1 FROM history AS h WHERE h.customer_id = f.customer_id)) FROM history AS h "
         "LEFT JOIN full_customers AS c ON h.customer_id = c.customer_id"
     ).fetchall()[0]
     if "customers" in of.sheet.tables and strangers:
-        unknown = later("{n} who bought are not in the table customers; nothing more is known of them")
-        yield f"purchases: {say(unknown, n=strangers)}"
+        yield Account(table="purchases", notes=(noted("not_in_customers", n=strangers),))
     if never:
-        silent = later("{n} never bought up to {day}; they count only where a rule calls them lost")
-        yield f"customers: {say(silent, n=never, day=str(of.rule.as_of))}"
+        yield Account(table="customers", notes=(noted("never_bought", n=never, day=str(of.rule.as_of)),))

@@ -1,1 +1,1 @@
-"""Findings in words: a sentence for every key, state and case, in the language of the page."""
+"""Sentences, made of the facts of a result when a page is rendered."""

@@ -10,6 +10,7 @@ from experiments.common.finding import Finding
 from experiments.common.formatting import count, date_told, interval, listed, money, number, share, told
 from experiments.common.language import later, numerals, plural, say
 from experiments.metrics.objectives import OBJECTIVES
+from experiments.report.wording.accounts import deviation
 from experiments.report.wording.offers import OFFER_KEYS, offer_warning
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _plan(design: Design, _facts: dict[str, Any]) -> Words:
         return name, reason, say("Lock it before anybody is assigned: `winback design <sheet> --lock`.")
     if plan.deviations:
         reason = say("The sheet is not as locked on {day}: {settings}.", day=date_told(plan.locked_on),
-                     settings="; ".join(plan.deviations))  # fmt: skip
+                     settings="; ".join(map(deviation, plan.deviations)))  # fmt: skip
         return name, reason, say("Put it back, or choose another name.")
     return name, say("Locked on {day}, sha256 {hash}….", day=date_told(plan.locked_on), hash=plan.sha256[:12]), ""
 

@@ -30,10 +30,9 @@ from experiments.runner.parameters import parameters_of
 from experiments.runner.workspace import make_workspace
 from experiments.sheet.contact_rules import Caller, Channel, ContactRules
 from experiments.sheet.locked_plan import lock
-from experiments.sheet.offer_checks import FITS
-from experiments.sheet.offer_kinds import KINDS
+from experiments.sheet.offer_checks import OFFER_CHECKS
 from experiments.sheet.offer_terms import in_words
-from experiments.sheet.offers import Monthly, Offer, fixed_of, own_costs
+from experiments.sheet.offers import KINDS, Monthly, Offer, fixed_of, own_costs
 from experiments.sheet.sheet import Audit, Cause, DesignRules, Lost, Sheet
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +147,7 @@ def in_figures(offer):
 
 
 def test_every_check_of_fit_is_described():
-    assert list(rows(sections("docs/sheet.md")["Does it fit?"])) == list(FITS)
+    assert list(rows(sections("docs/sheet.md")["Does it fit?"])) == list(OFFER_CHECKS)
 
 
 @pytest.mark.parametrize("table", CONTRACTS)

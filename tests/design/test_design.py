@@ -1,23 +1,30 @@
 """A planned test: what it can tell, what it costs, when it ends, what can go wrong."""
 
+from dataclasses import replace
 from datetime import date
 
 import cohorts
 import numpy as np
 import pytest
 import yaml
+from simulated_power import size_for
 from telecom_truth import truth
 
 from experiments import design_test
+from experiments.cli import command
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
-from experiments.design.design import read_design
-from experiments.design.sizing import MOST
+from experiments.common.language import LANGUAGES, speaking
+from experiments.common.run_records import sha256_of
+from experiments.design.design import Design
+from experiments.design.prior import Source
+from experiments.lost.find import find_lost
 from experiments.report import design as report
+from experiments.report.wording import design as words
+from experiments.runner.notebooks import order
 from experiments.sheet.locked_plan import inputs_of, lock
 from experiments.stats.meta_analysis import Knowledge, pool
-from experiments.stats.power import Rule, size_for
-from experiments.stats.shares import ask, share_group
+from experiments.stats.power import Rule, ask, share_group
 
 RATES = {"discount": 0.45, "upgrade": 0.41, "bundle": 0.47}
 SIMULATED = {"accepted": RATES, "returning": 0.044}
@@ -39,6 +46,24 @@ def sheet(tmp_path, telecom_sheet):
     return write
 
 
+def risks(design):
+    """Return the findings of a design by their key."""
+    return {risk.key: risk for risk in design.risks}
+
+
+def reason(design, key):
+    return words.risk(design, risks(design)[key])[1]
+
+
+def todo(design, key):
+    return words.risk(design, risks(design)[key])[2]
+
+
+def goal(design):
+    """Return what the test is made for, in words."""
+    return words.asked(design, design.asked[-1])
+
+
 def pair(design, first, second, metric="profit"):
     return next(one for one in design.differences if (one.first, one.second, one.metric) == (first, second, metric))
 
@@ -50,13 +75,13 @@ def test_a_first_test_is_sized_on_rates_and_says_that_nobody_knows_more(sheet):
     path = sheet(leave=("tailored", "bundle"), design={"rates": {"discount": 0.45, "upgrade": 0.41}})
     design = design_test(path, customers=15_000)
     assert pair(design, "Discount", "Upgrade", "returned").needed == 2404
-    assert design.said.startswith("With 5,000 a group you can tell 45 % from 41 % returned.")
-    assert "which offer earns most nobody knows" in design.said
+    assert words.sentence(design).startswith("With 5,000 a group you can tell 45 % from 41 % returned.")
+    assert "which offer earns most nobody knows" in words.sentence(design)
     assert design.answers == (True, False)
     assert not design.decides
     assert not design.prices
     assert {one.metric for one in design.differences} == {"returned"}
-    assert {risk.name: risk.state for risk in design.risks}["What is known"] == "warn"
+    assert risks(design)["source"].state == "warn"
     alone = design_test(sheet(leave=("tailored", "bundle"), design={}), customers=15_000)  # without any rates: a guess
     assert pair(alone, "Discount", "Upgrade", "returned").needed == 2404
 
@@ -71,7 +96,7 @@ def test_the_sentence_of_the_design(sheet):
         39_413, rel=0.07
     )  # the readout's own test is a little wider than that of known noise
     assert found.power < 0.25
-    assert f"but not which offer earns most: for that {found.needed:,}." in design.said
+    assert f"but not which offer earns most: for that {found.needed:,}." in words.sentence(design)
     assert design.answers[-1] is False
 
 
@@ -111,13 +136,12 @@ def test_a_past_test_tells_what_money_varies_by(sheet, small_telecom, telecom_sh
         path = sheet(design={"past": str(small_telecom / "past.yml")})
         design = design_test(path, customers=40_000)
         exact = design_test(sheet(design=SIMULATED), customers=40_000)
-        assert design.source == "the customers of the test telecom"
+        assert design.source == Source(kind="past", name="telecom")
+        assert words.source(design.source) == "the customers of the test telecom"
         noisy, true = (pair(one, "Tailored", "Upgrade", "returned").detectable for one in (design, exact))
         assert noisy == pytest.approx(true, rel=0.1)
-        known = {risk.name: risk for risk in design.risks}[
-            "What is known"
-        ]  # 600 an arm, and customers of 8 times the value
-        assert (known.state, "may easily be" in known.reason) == ("warn", True)
+        # 600 an arm, and customers of 8 times the value
+        assert (risks(design)["source"].state, "may easily be" in reason(design, "source")) == ("warn", True)
         with pytest.raises(WinbackError, match=r"in USD, this one in EUR"):
             design_test(sheet(design={"past": str(small_telecom / "past.yml")}, currency="EUR"), customers=4_000)
     finally:
@@ -165,9 +189,8 @@ def test_what_tests_found_together_says_what_to_expect(sheet, tmp_path):
     assert pair(design, "Upgrade", "Discount").hoped == pytest.approx(90)
     assert pair(design, "Upgrade", "Holdout").hoped == pytest.approx(400)
     assert pair(design, "Bundle", "Holdout").hoped == pytest.approx(302.1, abs=0.1)  # nobody pooled it
-    risk = {risk.name: risk.reason for risk in design.risks}["Past tests"]
-    assert "Discount $310.00 (" in risk
-    assert "in the next test)" in risk
+    assert "Discount $310.00 (" in reason(design, "past_tests")
+    assert "in the next test)" in reason(design, "past_tests")
     strange = SIMULATED | {"pooled": "pooled.json", "like": {"voucher": "bundle"}}
     with pytest.raises(WinbackError, match="knows none of the offers voucher"):
         design_test(_own(sheet, {"holdout": {"share": 1}, "voucher": {"share": 1}}, strange), customers=4_000)
@@ -177,7 +200,7 @@ def test_equal_offers_have_no_size_and_are_no_error(sheet):
     rules = {"rates": {"discount": 0.4, "upgrade": 0.4, "bundle": 0.45}}
     design = design_test(sheet(leave=("tailored",), design=rules), customers=8_000)
     assert pair(design, "Discount", "Upgrade", "returned").needed is None
-    rule = Rule(correction="bonferroni", family=3)  # equal offers are tested like all others
+    rule = Rule(level=1 - 0.05 / 3, correction="none")  # equal offers are tested like all others
     strict = design_test(sheet(leave=("tailored",), design=rules | {"correction": "bonferroni"}), customers=8_000)
     alone = size_for(ask([share_group("bundle", 0.45), share_group("upgrade", 0.4)]), rule=rule).smallest
     assert pair(strict, "Bundle", "Upgrade", "returned").needed == alone
@@ -194,16 +217,16 @@ def test_every_objective_has_a_size(sheet, objective):
 
 def test_a_test_may_be_for_the_holdout_alone(sheet):
     design = design_test(sheet(design=SIMULATED | {"compare": "holdout"}), customers=5_000)
-    assert design.asked[-1] == "every offer from doing nothing"
+    assert goal(design) == "every offer from doing nothing"
     assert design.decides
-    assert MOST["profit"] not in design.said
+    assert "which offer earns most" not in words.sentence(design)
 
 
 RATED = {"discount": 0.5, "upgrade": 0.4, "bundle": 0.3, "tailored": 0.2, "holdout": 0.04}
 
 
 @pytest.mark.parametrize(
-    ("rules", "words"),
+    ("rules", "told"),
     [
         ({"rates": RATED | {"upgrade": 0.5}}, "not which offer brings most back: no size tells equal offers apart"),
         ({"rates": {"discount": 0.5, "upgrade": 0.4}}, "nobody knows: no rate is stated of Bundle and Tailored"),
@@ -213,15 +236,14 @@ RATED = {"discount": 0.5, "upgrade": 0.4, "bundle": 0.3, "tailored": 0.2, "holdo
         ({}, "no rate is stated of Bundle and Tailored"),
     ],
 )
-def test_what_no_size_tells_is_not_called_told(sheet, rules, words):
+def test_what_no_size_tells_is_not_called_told(sheet, rules, told):
     """A tie at the top, an offer of which nobody said anything, an offer equal to the holdout."""
     design = design_test(sheet(objective="returned", design=rules), customers=1_000_000)
-    assert words in design.said
+    assert told in words.sentence(design)
     assert (design.decides, design.answers[-1], any(design.answers)) == (False, False, True)
     assert "Large enough" not in str(report.verdict(design))
-    size = {risk.name: risk for risk in design.risks}["Size"]
-    assert size.state == "warn"
-    assert ("State the rate of every arm" in size.todo) == ("no rate" in words)
+    assert risks(design)["size"].state == "warn"
+    assert ("State the rate of every arm" in todo(design, "size")) == ("no rate" in told)
     whole = design_test(sheet(objective="returned", design={"rates": RATED}), customers=1_000_000)
     assert whole.decides
 
@@ -277,9 +299,10 @@ def test_without_a_holdout_offers_are_compared_all_the_same(sheet):
 def test_an_offer_that_is_expected_to_do_worse_than_nothing_is_told(sheet):
     rules = {"rates": {"holdout": 0.5, "discount": 0.45, "upgrade": 0.55}}
     design = design_test(sheet(leave=("bundle", "tailored"), objective="returned", design=rules), customers=8_000)
-    risks = {risk.name: risk for risk in design.risks}
-    assert "Expected to do worse than doing nothing" in risks["Offer Discount"].reason
-    assert "Offer Upgrade" not in risks
+    (losing,) = (risk for risk in design.risks if risk.key == "losing")
+    name, told, _ = words.risk(design, losing)
+    assert (name, losing.facts["offer"]) == ("Offer Discount", "discount")
+    assert "Expected to do worse than doing nothing" in told
 
 
 def test_an_offer_that_costs_nothing_has_no_return_on_it(sheet):
@@ -301,8 +324,8 @@ def test_rates_of_a_test_watched_in_part_need_more_customers(sheet):
 def test_an_offer_that_loses_money_is_told_from_doing_nothing(sheet):
     losing = {"discount": 0.02, "upgrade": 0.03, "bundle": 0.001}
     design = design_test(sheet(leave=("tailored",), design={"accepted": losing, "returning": 0.044}), customers=5_000)
-    assert "Holdout from doing nothing" not in design.said
-    assert design.asked[0].endswith(" from doing nothing")
+    assert "Holdout from doing nothing" not in words.sentence(design)
+    assert (design.asked[0].key, design.asked[0].facts["offer"]) == ("offer", "Upgrade")
 
 
 # What it costs, and what there is.
@@ -312,30 +335,32 @@ def test_budget_and_calls_bound_the_test(sheet):
     callers = {"callers": {"Ann": {}, "Ben": {"capacity": 30}}, "capacity": 20, "deadline_days": 70}
     path = sheet(design=SIMULATED | {"budget": 100_000}, contacts=callers)
     design = design_test(path, cohort=cohorts.cohort(), customers=2_000)
-    risks = {risk.name: risk for risk in design.risks}
     assert design.bound == "budget"
     assert design.weeks == pytest.approx(1_600 / 250)  # four of five arms are called, 50 a working day
-    assert (risks["Calls"].state, risks["Budget"].state) == ("pass", "warn")  # enough, unless everybody accepts
+    assert (risks(design)["calls"].state, risks(design)["budget"].state) == (
+        "pass",
+        "warn",
+    )  # enough, unless everybody accepts
     assert design.expected < 100_000 < design.worst
     poor = design_test(sheet(design=SIMULATED | {"budget": 40_000}), cohort=cohorts.cohort(), customers=2_000)
     assert poor.bound == "budget"
     assert poor.possible == pytest.approx(40_000 / (poor.expected / 2_000), abs=6)
-    stop = {risk.name: risk for risk in poor.risks}["Budget"]
-    assert stop.state == "stop"
-    assert f"customers: {poor.possible}" in stop.todo
+    assert [stop.key for stop in poor.stops] == ["budget"]
+    assert f"customers: {poor.possible}" in todo(poor, "budget")
     for rules in ({"budget": 100}, {"weeks": 0.01}):
         none = design_test(sheet(design=SIMULATED | rules, contacts=callers), customers=2_000)
-        assert all("customers: " not in risk.todo for risk in none.risks if risk.name in ("Budget", "Calls"))
+        assert all("customers: " not in todo(none, key) for key in ("budget", "calls"))
     slow = design_test(sheet(design=SIMULATED | {"weeks": 2}, contacts=callers), customers=2_000)
-    assert {risk.name: risk.state for risk in slow.risks}["Calls"] == "stop"
+    assert risks(slow)["calls"].state == "stop"
 
 
 def test_a_budget_too_small_for_any_answer_says_what_one_takes(sheet):
     rules = {"rates": {"discount": 0.45, "upgrade": 0.41}, "budget": 5_000}
     design = design_test(sheet(leave=("tailored", "bundle"), design=rules), customers=9_000)
-    assert "A budget of $5,000 pays for" in design.too_small
-    assert "Raise the budget" in design.too_small
-    assert "2,404" in design.too_small
+    told = words.too_small(design)
+    assert told.startswith("A budget of $5,000 pays for")
+    assert "To tell 45 % from 41 % returned takes 2,404 in the smallest group and $" in told
+    assert "Raise the budget" in told
     assert not any(design_test(sheet(design=SIMULATED), customers=60).answers[1:])
 
 
@@ -377,8 +402,8 @@ def test_a_percentage_that_nobody_can_count_is_told(sheet):
     code = {"share": 1, "kind": "promo_code", "percent": 10, "months": 3}
     path = _own(sheet, {"holdout": {"share": 1}, "code": code}, {"rates": {"holdout": 0.04, "code": 0.4}})
     design = design_test(path, customers=4_000)
-    risk = {risk.name: risk for risk in design.risks}["Percentages"]
-    assert (risk.state, "leave out the percentages of code" in risk.reason) == ("warn", True)
+    assert risks(design)["percentages"].state == "warn"
+    assert "leave out the percentages of code" in reason(design, "percentages")
     assert "Not included" in str(report.method(design))
 
 
@@ -406,7 +431,7 @@ def test_what_cannot_be_planned_is_refused_in_words(sheet):
         design_test(sheet(contacts={"first_day": "9998-01-01"}), customers=4_000)
     nobody = {"rates": {"holdout": 0, "discount": 0.45, "upgrade": 0.41}}
     assert design_test(sheet(leave=("bundle", "tailored"), design=nobody), customers=4_000).arms[0].best_share is None
-    assert design_test(sheet(design={"compare": "holdout"}), customers=4_000).asked[0].endswith("returned")
+    assert design_test(sheet(design={"compare": "holdout"}), customers=4_000).asked[0].key == "returned"
 
 
 # When it ends, what can go wrong.
@@ -416,23 +441,23 @@ def test_the_calendar_and_a_day_too_early(sheet):
     path = sheet(design=SIMULATED, contacts={"first_day": "2024-01-31"}, read_date="2025-06-01", horizon_months=13)
     design = design_test(path, customers=5_000)
     assert [(event.what, event.day) for event in design.calendar] == [
-        ("First contact", date(2024, 1, 31)), ("Offers end", date(2024, 3, 1)),
-        ("13 months are over", date(2025, 2, 28)), ("Registered readout", date(2025, 6, 1))]  # fmt: skip
+        ("first_contact", date(2024, 1, 31)), ("offers_end", date(2024, 3, 1)),
+        ("horizon_over", date(2025, 2, 28)), ("readout", date(2025, 6, 1))]  # fmt: skip
+    assert words.event(design, design.calendar[2]) == "13 months are over"
     early = design_test(sheet(design=SIMULATED, read_date="2025-06-01"), customers=5_000)
-    risk = {risk.name: risk for risk in early.risks}["Day of the readout"]
-    assert (risk.state, "2026-01-02" in risk.reason) == ("warn", True)
+    assert (risks(early)["day"].state, "2026-01-02" in reason(early, "day")) == ("warn", True)
     never = design_test(sheet(design=SIMULATED, read_date=None), customers=5_000)
-    assert {risk.name: risk.state for risk in never.risks}["Day of the readout"] == "warn"
+    assert risks(never)["day"].state == "warn"
 
 
 def test_no_holdout_and_thin_strata_are_told(sheet):
     rules = {"rates": {"discount": 0.45, "upgrade": 0.41}}
     design = design_test(sheet(leave=("holdout",), holdout=None, design=rules), customers=8_000)
-    assert design.risks[0].name == "Holdout"
-    assert design.risks[0].state == "stop"
+    assert [(risk.key, risk.state) for risk in design.risks[:1]] == [("holdout", "stop")]
     thin = cohorts.cohort(strata=(("price / A", 3), ("service / A", 900)))
-    risk = {risk.name: risk for risk in design_test(sheet(design=SIMULATED), cohort=thin).risks}["Strata"]
-    assert (risk.state, "1 of 2 strata" in risk.reason, "price / A" in risk.reason) == ("warn", True, True)
+    design = design_test(sheet(design=SIMULATED), cohort=thin)
+    told = reason(design, "strata")
+    assert (risks(design)["strata"].state, "1 of 2 strata" in told, "price / A" in told) == ("warn", True, True)
 
 
 def test_the_locked_plan_and_what_is_not_as_locked(sheet, tmp_path):
@@ -445,15 +470,152 @@ def test_the_locked_plan_and_what_is_not_as_locked(sheet, tmp_path):
     assert same.plan.sha256 == plan.sha256
     assert same.plan.deviations == ()
     other = design_test(sheet(design=SIMULATED, horizon_months=12), customers=4_000)
-    assert list(map(str, other.plan.deviations)) == ["horizon_months 12 instead of 24"]
-    assert other.risks[0].name == "Plan"
+    assert [str(one) for one in other.plan.deviations] == ["horizon_months 12 instead of 24"]
+    assert other.risks[0].key == "plan"
+    assert "horizon_months 12 instead of 24" in reason(other, "plan")
+    assert "instead of" not in str(report.risks(other, language="fr"))
     assert plan.sha256 in str(report.method(same))
 
 
-def test_a_design_reads_back_as_it_was_written(sheet, tmp_path):
-    design = design_test(sheet(design=SIMULATED), cohort=cohorts.cohort())
-    design.write(tmp_path / "design.json")
-    assert read_design(tmp_path / "design.json") == design
+# The file, the languages, the lost.
+
+
+@pytest.fixture(scope="module")
+def planned(telecom_sheet, tmp_path_factory):
+    """Return a design of many words: a pooled effect aside, every part of the page has something to say."""
+    path = tmp_path_factory.mktemp("planned") / "sheet.yml"
+    callers = {"callers": {"Ann": {}}, "capacity": 20, "deadline_days": 30}
+    content = telecom_sheet.model_dump(mode="json", exclude_unset=True) | {"design": SIMULATED, "contacts": callers}
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path, design_test(path, cohort=cohorts.cohort())
+
+
+def test_a_design_reads_back_as_it_was_written(planned, tmp_path):
+    planned[1].write(tmp_path / "design.json")
+    assert Design.load(tmp_path / "design.json") == planned[1]
+
+
+def test_a_design_as_a_table_has_a_row_for_every_difference(planned):
+    frame = planned[1].frame()
+    assert len(frame) == len(planned[1].differences)
+    first = planned[1].differences[0]
+    assert list(frame.loc[0, ["first", "second", "hoped"]]) == [first.first, first.second, first.hoped]
+
+
+def test_the_file_of_a_design_is_the_same_in_every_language(planned, tmp_path):
+    path, design = planned
+    for code in LANGUAGES:
+        with speaking(code):
+            design_test(path, cohort=cohorts.cohort()).write(tmp_path / f"{code}.json")
+    assert len({(tmp_path / f"{code}.json").read_bytes() for code in LANGUAGES}) == 1
+    assert Design.load(tmp_path / "fr.json") == design
+
+
+PARTS = ("question", "verdict", "told", "arms", "sizes", "calendar", "risks", "method")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_of_the_page_is_rendered_from_the_file_in_the_language_asked_for(planned, part, tmp_path):
+    planned[1].write(tmp_path / "design.json")
+    again, render = Design.load(tmp_path / "design.json"), getattr(report, part)
+    english, french = (str(render(again, language=code)) for code in ("en", "fr"))
+    assert english == str(render(planned[1]))
+    with speaking("fr"):
+        assert french == str(render(planned[1]))
+    assert english != french
+
+
+OLD = """{
+ "experiment": "telecom", "question": "Which offer?", "currency": "USD", "objective": "profit", "horizon_months": 24,
+ "customers": 42686, "contactable": 42686,
+ "arms": [
+  {"name": "holdout", "label": "Holdout", "holdout": true, "share": 0.5, "best_share": 0.5, "customers": 21343,
+   "expected_cost": 0.0, "worst_cost": 0.0, "fixed": 0.0},
+  {"name": "discount", "label": "Discount", "holdout": false, "share": 0.5, "best_share": 0.5, "customers": 21343,
+   "expected_cost": 50.13, "worst_cost": 125.0, "fixed": 0.0}],
+ "source": "the simulated telecom, calibrated to the rates of the sheet", "prices": true, "power": 0.8, "level": 0.95,
+ "correction": "simultaneous", "said": "With 21,343 a group you can tell Discount from doing nothing but not more.",
+ "asked": ["Discount from doing nothing", "which offer earns most"], "answers": [true, false], "too_small": "",
+ "differences": [{"metric": "profit", "unit": "money", "first": "Discount", "second": "Holdout", "hoped": 339.6,
+                  "detectable": 44.56, "power": 1.0, "needed": 147}],
+ "sizes": [{"customers": 42686, "smallest": 21343, "cost": 2113745.8, "weeks": null, "returned": 0.026,
+            "objective": 60.78},
+           {"customers": 100000, "smallest": 50000, "cost": 4951947.0, "weeks": null, "returned": 0.017,
+            "objective": 39.7}],
+ "bound": "customers", "possible": 42686, "weeks": null,
+ "calendar": [{"what": "First contact", "day": "2024-01-02"}, {"what": "24 months are over", "day": "2026-01-02"}],
+ "risks": [
+  {"name": "Size", "state": "warn",
+   "reason": "With 21,343 a group you can tell Discount from doing nothing but not more.", "todo": "Assign more."},
+  {"name": "Plan", "state": "stop", "reason": "The sheet is not as locked.", "todo": "Put it back."}],
+ "plan": {"sha256": "4813d91b", "locked_on": "2024-01-01", "deviations": ["horizon_months 12 instead of 24"]}
+}"""  # cut down from a design.json of the version before results had a format
+
+
+def test_what_an_earlier_version_wrote_is_shown_as_it_stands(tmp_path):
+    (tmp_path / "design.json").write_text(OLD, encoding="utf-8")
+    design = Design.load(tmp_path / "design.json")
+    assert design.answers == (True, False)
+    assert [words.risk(design, stop) for stop in design.stops] == [("Plan", "The sheet is not as locked.",
+                                                                    "Put it back.")]  # fmt: skip
+    page = "".join(str(getattr(report, part)(design)) for part in PARTS)
+    for told in ("but not more.", "calibrated to the rates of the sheet", "24 months are over", "Assign more.",
+                 "Enough for 1 of 2 questions" if not design.stops else "Not as it stands: plan"):  # fmt: skip
+        assert told in page
+
+
+def test_the_lost_of_a_finished_look_are_not_found_again(small_telecom, telecom_sheet, monkeypatch, tmp_path):
+    path = tmp_path / "sheet.yml"
+    content = telecom_sheet.model_dump(mode="json", exclude_unset=True)
+    for table in content["tables"].values():
+        table["file"] = str(small_telecom / table["file"])
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    found = find_lost(path)
+    found.write(tmp_path / "lost.json")
+    fresh = design_test(path, cohort=found)
+    monkeypatch.setattr("experiments.lost.find.find_lost", None)
+    read = design_test(path, cohort=tmp_path / "lost.json")
+    assert (fresh.cohort, read.cohort) == ("found", "read")
+    assert replace(read, cohort="found") == fresh
+    (tmp_path / "other.yml").write_text(yaml.safe_dump(content | {"experiment": "other"}), encoding="utf-8")
+    with pytest.raises(WinbackError, match=r"lost customers of 'telecom', the sheet plans 'other'"):
+        design_test(tmp_path / "other.yml", cohort=tmp_path / "lost.json")
+
+
+@pytest.fixture
+def company(tmp_path, telecom_sheet):
+    """Return the sheet of a small company and the folder of its reports, in which 1-lost is finished."""
+    sheet, reports = tmp_path / "sheet.yml", tmp_path / "reports"
+    content = telecom_sheet.model_dump(mode="json", exclude_unset=True)
+    content["tables"] = {"purchases": {"file": "purchases.csv"}}
+    sheet.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (tmp_path / "purchases.csv").write_text("customer_id,at,amount\na,2023-01-01,5\n", encoding="utf-8")
+    out = reports / "telecom/1-lost"
+    cohorts.cohort().write(out / "lost.json")
+    finished = order("1-lost", {"sheet": str(sheet)}, out=out, inputs=inputs_of(sheet)).run
+    replace(finished, files={"lost.json": sha256_of(out / "lost.json")}).write(out / "run.json")
+    return sheet, reports
+
+
+def test_the_command_names_a_finished_look_until_something_has_changed(company, tmp_path):
+    sheet, reports = company
+    lost = reports / "telecom/1-lost/lost.json"
+    assert command._lost_before(str(sheet), reports) == {"cohort": lost.as_posix()}
+    (tmp_path / "plan.yml").write_text("", encoding="utf-8")  # a lock changes nobody's loss
+    assert command._lost_before(str(sheet), reports) == {"cohort": lost.as_posix()}
+    (tmp_path / "purchases.csv").write_text("customer_id,at,amount\na,2023-01-02,5\n", encoding="utf-8")
+    assert command._lost_before(str(sheet), reports) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "now"), [("lost.json", "{}"), ("run.json", "no record"), ("run.json", '"silent_days": 90')]
+)
+def test_the_command_names_no_look_that_is_not_whole_or_of_other_settings(company, file, now):
+    sheet, reports = company
+    path = reports / "telecom/1-lost" / file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"silent_days": null', now) if "silent_days" in now else now, encoding="utf-8")
+    assert command._lost_before(str(sheet), reports) == {}
 
 
 # Wrong things.

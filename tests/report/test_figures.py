@@ -13,7 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from experiments.common.estimate import Estimate
+from experiments.common.finding import Finding
 from experiments.design.design import Design, Difference, PlannedArm, Size
+from experiments.design.prior import Source
 from experiments.lost.results import Change, pace_of
 from experiments.metrics.estimates import METRICS
 from experiments.readout.readout import Arm, Readout
@@ -134,9 +136,9 @@ def design(customers, *, prices=True):
                   objective=5_200 / n**0.5 if prices else None) for n in smallest]  # fmt: skip
     return Design(
         experiment="telecom", question="Which?", currency="USD", objective="profit", horizon_months=24,
-        customers=3 * customers, contactable=None, arms=tuple(arms), source="the customers of the test north",
-        prices=prices, power=0.8, level=0.95, correction="simultaneous", said="With 5,000 a group you can tell.",
-        asked=("which offer earns most",), answers=(False,), too_small="", differences=(*pairs, share),
+        customers=3 * customers, contactable=None, arms=tuple(arms), source=Source(kind="past", name="north"),
+        prices=prices, power=0.8, level=0.95, correction="simultaneous",
+        asked=(Finding(key="best", state="stop", facts={"needs": 9_000}),), too_small=None, differences=(*pairs, share),
         sizes=tuple(sizes), bound="customers", possible=3 * customers, weeks=None, calendar=(), risks=(), plan=None,
     )  # fmt: skip
 

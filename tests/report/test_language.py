@@ -46,7 +46,8 @@ from experiments.report.figures import design as design_figures
 from experiments.report.figures import lost as lost_figures
 from experiments.report.figures import readout as readout_figures
 from experiments.report.figures import sweep as sweep_figures
-from experiments.sheet.offer_checks import fits
+from experiments.report.wording.offers import offer_warning
+from experiments.sheet.offer_checks import check_offers
 from experiments.sheet.offers import Offer
 from experiments.sheet.sheet import Sheet, read_sheet
 
@@ -404,9 +405,10 @@ def test_no_english_is_left_in_a_warning_of_an_offer(code):
     known = {"a": Offer(kind="gift", worth=5, marginal_share=1)}
     known |= {f"offer_{place}": Offer.model_validate(told) for place, told in enumerate(BAD_OFFERS)}
     with speaking(code):
-        found = fits(known, second_value=20.0, monthly_value=10.0, currency="USD")
-    assert len({fit.check for fit in found}) > 8
-    assert foreign([text for fit in found for text in (fit.what, fit.cure)], code) == set()
+        found = check_offers(known, second_value=20.0, monthly_value=10.0)
+        told = [text for warning in found for text in offer_warning(warning, currency="USD")]
+    assert len({warning.key for warning in found}) > 8
+    assert foreign(told, code) == set()
 
 
 def pieces_of_compare(readouts):

@@ -12,6 +12,7 @@ from experiments.cli import command
 from experiments.common.errors import WinbackError
 from experiments.report import html
 from experiments.report.pdf import find_browser, print_page
+from experiments.report.wording.design import sentence
 from experiments.report.wording.verdict import headline
 from experiments.runner.workspace import make_workspace
 
@@ -82,7 +83,7 @@ def test_results_show_themselves_and_become_a_table(small_telecom, telecom_sheet
 def test_a_design_shows_itself(tmp_path):
     make_workspace(tmp_path / "mine", customers=0)
     design = design_test(tmp_path / "mine/data/telecom/sheet.yml", customers=5_000)
-    assert design.said.split(" but ")[0] in design._repr_html_()
+    assert sentence(design).split(" but ")[0] in design._repr_html_()
 
 
 # On paper.

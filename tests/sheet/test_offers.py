@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from experiments.common.errors import WinbackError
 from experiments.metrics.cube import make_cube
 from experiments.readout.readout import changed, read_cube, read_out
+from experiments.report.wording.offers import OFFER_KEYS, offer_warning
 from experiments.sheet.locked_plan import Plan, deviations, settings_of
-from experiments.sheet.offer_checks import FITS, fits
-from experiments.sheet.offer_kinds import KINDS
+from experiments.sheet.offer_checks import OFFER_CHECKS, check_offers
 from experiments.sheet.offer_terms import Told, tell
-from experiments.sheet.offers import NO_END, Costs, Offer, costs_of, durations, fixed_of, own_costs, percentages
+from experiments.sheet.offers import KINDS, NO_END, Costs, Offer, costs_of, durations, fixed_of, own_costs, percentages
 from experiments.sheet.sheet import read_sheet
 
 
@@ -297,23 +297,29 @@ AROUND = {"a": Offer(gift=10), "b": Offer(gift=5)}
 
 
 def warned(settings, **known):
-    return [found.check for found in judged({"it": settings}, **known) if found.offer == "it"]
+    return [found.key for found in judged({"it": settings}, **known) if found.facts["offer"] == "it"]
 
 
 def judged(told, *, second_value=1000.0, monthly_value=80.0):
     known = AROUND | {name: Offer.model_validate(settings) for name, settings in told.items()}
-    return fits(known, second_value=second_value, monthly_value=monthly_value, currency="USD")
+    return check_offers(known, second_value=second_value, monthly_value=monthly_value)
 
 
-@pytest.mark.parametrize("check", FITS)
+@pytest.mark.parametrize("check", OFFER_CHECKS)
 def test_what_does_not_fit_is_warned_of_and_what_fits_is_not(check):
     wrong, right = CASES[check]
     assert (warned(wrong), warned(right)) == ([check], [])
 
 
+def test_every_check_has_its_words():
+    assert set(OFFER_CHECKS) == OFFER_KEYS
+
+
 def test_a_warning_says_what_and_the_cure():
     (found,) = judged({"card": {"kind": "gift", "worth": 2500, "marginal_share": 0.5}})
-    assert str(found) == ("card: at full take-up it costs $1,250.00 a customer; a returned customer brings $1,000.00. "
+    assert found.facts == {"offer": "card", "label": "card", "cost": 1250.0, "brings": 1000.0}
+    assert " ".join(offer_warning(found, currency="USD")) == (
+                          "at full take-up it costs $1,250.00 a customer; a returned customer brings $1,000.00. "
                           "Give less, or for fewer months, or only to those who bring more "
                           "(`kind: tailored`).")  # fmt: skip
 
@@ -323,7 +329,7 @@ def test_the_worst_case_is_judged_whatever_the_take_up_and_for_the_dearest_choic
     told = {"dear": dear,
             "rule": {"kind": "tailored", "by": "reason", "choose": {"x": "a", "y": "dear"}, "contact": 11},
             "both": {"kind": "bundle", "bundle": ["dear", "a", "b"]}}  # fmt: skip
-    assert [(found.offer, found.check) for found in judged(told)] == [("rule", "too_dear"), ("both", "too_dear")]
+    assert [(found.facts["offer"], found.key) for found in judged(told)] == [("rule", "too_dear"), ("both", "too_dear")]
 
 
 def test_a_percentage_without_end_and_a_share_of_what_is_brought_are_part_of_the_worst_case():
@@ -344,7 +350,7 @@ def test_an_apology_in_a_bundle_is_not_alone_and_neither_is_a_code_that_expires_
             "code": {"kind": "promo_code", "worth": 10}}  # fmt: skip
     assert judged(told) == ()
     told["it"] = {"kind": "bundle", "bundle": ["sorry", "too"]}
-    assert [found.offer for found in judged(told | {"too": {"kind": "apology"}})] == ["sorry", "code", "too"]
+    assert [found.facts["offer"] for found in judged(told | {"too": {"kind": "apology"}})] == ["sorry", "code", "too"]
 
 
 def test_one_thing_twice_in_a_bundle_is_warned_of():
@@ -353,7 +359,7 @@ def test_one_thing_twice_in_a_bundle_is_warned_of():
 
 def test_the_sheets_of_the_repository_fit(telecom_sheet, donor_sheet):
     for sheet in (telecom_sheet, donor_sheet):
-        assert fits(sheet.every_offer, second_value=1410, monthly_value=80, currency="USD") == ()
+        assert check_offers(sheet.every_offer, second_value=1410, monthly_value=80) == ()
 
 
 # ---- the whole way

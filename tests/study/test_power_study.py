@@ -4,15 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from simulated_power import drawn_power, watched_throughout
+from simulated_power import ALONE, drawn_power, size_for, watched_throughout
 from telecom_truth import draw_cube
 
-from experiments.design.evidence import question_of, simulated_evidence
+from experiments.design.evidence import question_of
+from experiments.design.simulated import simulated_evidence
 from experiments.metrics.estimates import Reading
 from experiments.simulate.telecom import ARMS, WORLDS, world
 from experiments.stats.intervals import jackknife_covariance
-from experiments.stats.power import ALONE, Rule, power_of, size_for
-from experiments.stats.shares import even_follow_up
+from experiments.stats.power import Rule, even_follow_up, power_of
 
 pytestmark = pytest.mark.slow
 

@@ -97,6 +97,8 @@ def demo(args: argparse.Namespace) -> None:
         stages = ("1-lost", "2-design", "3-readout") if not readouts else ("3-readout",)
         for stage in stages:
             told = {"sheet": sheet.as_posix(), **_spoken(args)}
+            if stage == "2-design":
+                told |= _lost_before(sheet.as_posix(), args.reports)
             _run(stage, told, reports=args.reports, experiment=plan.experiment, sheet=sheet)
         readouts.append(args.reports / plan.experiment / "3-readout" / "readout.json")
     _compare(readouts, args.reports, fresh=False, changes=_spoken(args))
@@ -113,13 +115,14 @@ def check(args: argparse.Namespace) -> None:
     from experiments.readout.readout import read_cube
     from experiments.report.wording.accounts import account as account_of
     from experiments.report.wording.checks import worded
-    from experiments.sheet.offer_checks import fits
+    from experiments.report.wording.offers import offer_warning
+    from experiments.sheet.offer_checks import check_offers
     from experiments.sheet.sheet import read_sheet
 
     sheet, folder = read_sheet(args.sheet)
     print(f"{args.sheet}: a correct sheet. {sheet.question}")
-    for warning in fits(sheet.every_offer, second_value=None, currency=sheet.currency):
-        print(f"  warn: {warning}")
+    for warning in check_offers(sheet.every_offer, second_value=None):
+        print(f"  warn: {warning.facts['offer']}: {' '.join(offer_warning(warning, currency=sheet.currency))}")
     with connect() as con:
         for name, source in sheet.tables.items():
             if name in MADE and not (folder / source.file).is_file():
@@ -246,13 +249,17 @@ def design(args: argparse.Namespace) -> None:
     if args.lock:
         from datetime import UTC, datetime
 
-        from experiments.design.design import read_design
+        from experiments.common.language import speaking
+        from experiments.design.design import Design
+        from experiments.report.wording.design import risk
         from experiments.sheet.locked_plan import lock
+        from experiments.sheet.sheet import language_of
 
-        planned = read_design(args.reports / _experiment(args.sheet) / "2-design" / "design.json")
-        stops = [] if args.anyway else [risk for risk in planned.risks if risk.state == "stop"]
-        if stops:
-            print(*(f"  {risk.name}: {risk.reason} {risk.todo}" for risk in stops), sep="\n")  # in the page's language
+        planned = Design.load(args.reports / _experiment(args.sheet) / "2-design" / "design.json")
+        if planned.stops and not args.anyway:
+            with speaking(str(_changes(args, before="sheet").get("language", language_of(args.sheet)))):  # as the page
+                for name, reason, todo in (risk(planned, stop) for stop in planned.stops):
+                    print(f"  {name}: {reason} {todo}")
             raise WinbackError("The plan is not locked. Change the sheet as said, or lock it all the same: --anyway.")
         plan, file = lock(args.sheet, cohort=_cohort(args), customers=planned.customers, today=datetime.now(UTC).date())
         if planned.plan is None:
@@ -390,6 +397,29 @@ def _cohort(args: argparse.Namespace) -> Path:
     return folder / "cohort.parquet"
 
 
+def _lost_before(sheet: str, reports: Path) -> dict[str, object]:
+    """Return the parameter of 2-design that names a finished 1-lost, made from what it would be made from now."""
+    from dataclasses import replace
+
+    from experiments.common.run_records import RECORD, Run
+    from experiments.runner.notebooks import order
+    from experiments.sheet.locked_plan import FILE, inputs_of
+
+    out = reports / _experiment(sheet) / "1-lost"
+    try:
+        before = Run.read(out / RECORD)
+    except WinbackError:
+        return {}
+    now = order("1-lost", {"sheet": sheet}, out=out, inputs=inputs_of(sheet)).run
+
+    def made_from(run: Run) -> Run:  # neither the locked plan nor the language changes who is lost
+        inputs = {name: sha256 for name, sha256 in run.inputs.items() if Path(name).name != FILE}
+        return replace(run, inputs=inputs, parameters=run.parameters | {"language": None})
+
+    same = made_from(before).is_made_from_the_same_as(made_from(now)) and not before.changed_files()
+    return {"cohort": (out / "lost.json").as_posix()} if same else {}
+
+
 def _experiment(sheet: str) -> str:
     from experiments.sheet.sheet import read_sheet
 
@@ -398,7 +428,8 @@ def _experiment(sheet: str) -> str:
 
 def _stage(stage: str, args: argparse.Namespace) -> None:
     """Run the notebook of a stage on a sheet, with the parameters of the command line."""
-    parameters = {"sheet": args.sheet, **_changes(args, before="sheet")}
+    lost = _lost_before(args.sheet, args.reports) if stage == "2-design" else {}
+    parameters = {"sheet": args.sheet, **lost, **_changes(args, before="sheet")}
     _run(stage, parameters, reports=args.reports, fresh=args.fresh, experiment=_experiment(args.sheet),
          sheet=Path(args.sheet))  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What is known of customers before a test: by a past test, by the simulated telecom, or by stated rates."""
+"""What is known of customers before a test, by a past test, the simulated telecom or stated rates; what they cost."""
 
 from __future__ import annotations
 
@@ -11,27 +11,82 @@ import numpy as np
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.estimate import Estimate
-from experiments.common.formatting import listed
-from experiments.common.language import later, say
-from experiments.design.evidence import (
-    NUMBERS,
-    Evidence,
-    calibrate,
-    diluted_evidence,
-    evidence_of,
-    question_of,
-    simulated_evidence,
-)
-from experiments.design.outlays import Course, fixed_a_head, stated_cost, without_fixed
+from experiments.design.evidence import NUMBERS, Evidence, diluted_evidence, evidence_of, question_of
+from experiments.design.simulated import calibrate, simulated_evidence
 from experiments.metrics.cube import make_cube
 from experiments.metrics.objectives import terms_of
+from experiments.sheet.offers import NO_END, Costs, Offer, costs_of, fixed_of
 from experiments.sheet.sheet import Sheet, changed, read_sheet
 from experiments.simulate.telecom import CONTACT_COST, TAILORED
 from experiments.stats.meta_analysis import prior_of, read_pooled
-from experiments.stats.shares import Group, Pair, Question, ask, even_follow_up, inflation, share_group
+from experiments.stats.power import Group, Pair, Question, ask, even_follow_up, inflation, share_group
 
 POOLED = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}  # objective: metric of readouts
 GAP = 0.04  # between offers of whom nobody knows more: the Harvard Business Review case, 45 against 41 % accepted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How the customers of an arm are expected to go; numbers of one assigned customer, money in currency."""
+
+    returned: float  # share
+    active: tuple[float, ...] | None = None  # share active in a month, the fullest first; None: all who returned stay
+    value: float = 0.0  # what a customer brings up to the horizon
+    monthly: float | None = None  # what a returned one brings a month; None: nobody knows
+
+    def promoted(self, months: int) -> float:
+        """Return the months of a promotion that a customer takes.
+
+        The fullest months stand for the first of each customer, as if all returned at once: 2.25 of six months where
+        the simulated telecom's discount has 2.26.
+        """
+        return self.returned * months if self.active is None else sum(self.active[:months])
+
+    def paid(self, months: int) -> float:
+        """Return the value of which a percentage for so many months is taken; where nobody knows a month, all."""
+        if months == NO_END or self.monthly is None:
+            return self.value
+        return min(self.value, self.monthly * self.promoted(months))
+
+
+def stated_cost(sheet: Sheet, name: str, course: Course, *, full: bool = False) -> float:
+    """Return what a customer of an arm costs by the sheet, in currency: the contact, and all else of who returned.
+
+    A percentage is of what customers pay: of the value over the margin's share. `full`: whatever the take-up. Of the
+    offers that an arm may choose, the dearest.
+    """
+
+    def cost(costs: Costs) -> float:
+        gifts = course.returned * costs.gift + sum(part * course.promoted(months) for part, months in costs.monthly)
+        paid = sum(part * course.paid(months) for part, months in costs.price_shares) / sheet.margin_share
+        minor: int = 10**sheet.decimals
+        return (costs.attempt + gifts) / minor + costs.value_share * course.value + paid
+
+    return cost(costs_of(name, sheet.every_offer, factors=None, decimals=sheet.decimals, full=full, dearest=cost))
+
+
+def fixed_a_head(sheet: Sheet, name: str, customers: int) -> float:
+    """Return what is paid once for an arm, spread over its customers."""
+    return 0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)) / customers
+
+
+def without_fixed(sheet: Sheet) -> Sheet:
+    """Return a sheet whose offers cost nothing that is paid once."""
+
+    def running(offer: Offer) -> Offer:
+        return offer.model_copy(update={"fixed": 0} | ({"worth": 0} if offer.given_per == "campaign" else {}))
+
+    homes = {"arms": sheet.arms, "catalogue": sheet.catalogue}
+    return sheet.model_copy(update={home: {name: running(offer) for name, offer in offers.items()}
+                                    for home, offers in homes.items()})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where it is known from: a past test, the simulated telecom, the rates of the sheet, or a guess."""
+
+    kind: str  # past, simulated, rates, guess; said: as an earlier version wrote it
+    name: str = ""  # of the past test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +94,7 @@ class Known:
     """What is known of a customer's outcomes: evidence of every number, or shares returned alone."""
 
     sheet: Sheet
-    source: str
+    source: Source
     evidence: Evidence | None = None
     groups: tuple[Group, ...] = ()
     expected: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # objective: arm: by pooled tests
@@ -107,12 +162,11 @@ def known_before(sheet: Sheet, folder: Path, *, counts: Mapping[str, int], expec
     if rules.past is not None:
         found, source = _past(sheet, folder / rules.past, counts)
     elif rules.accepted:
-        found, source = _simulated(sheet, counts), say("the simulated telecom, calibrated to the rates of the sheet")
+        found, source = _simulated(sheet, counts), Source(kind="simulated")
     else:
         rates = rules.rates or _guess(sheet, expected_returned)
         groups = tuple(share_group(name, rate, followed=_followed(sheet)) for name, rate in rates.items())
-        said = later("the rates of the sheet") if rules.rates else later("a guess: nothing is known before this test")
-        return Known(sheet=sheet, source=say(said), groups=groups)
+        return Known(sheet=sheet, source=Source(kind="rates" if rules.rates else "guess"), groups=groups)
     if rules.reached < 1:
         contact = {name: float(offer.contact) for name, offer in sheet.arms.items()}
         found = diluted_evidence(found, reached=rules.reached, contact=max(contact.values()))
@@ -131,8 +185,8 @@ def _expected(sheet: Sheet, folder: Path) -> dict[str, dict[str, Estimate]]:
         found[objective] = {name: prior_of(folder / sheet.design.pooled, like, metric)
                             for name, like in names.items() if like in of}  # fmt: skip
     if not any(found.values()):
-        raise WinbackError(f"{sheet.design.pooled} knows none of the offers {listed(sheet.offers)}. Say which each is "
-                           "like: `design: {like: {...}}`.")  # fmt: skip
+        raise WinbackError(f"{sheet.design.pooled} knows none of the offers {', '.join(sheet.offers)}. Say which each "
+                           "is like: `design: {like: {...}}`.")  # fmt: skip
     return found
 
 
@@ -150,16 +204,17 @@ def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:
     return dict(zip(pair, (expected_returned, lower), strict=False))
 
 
-def _past(sheet: Sheet, path: Path, counts: Mapping[str, int]) -> tuple[Evidence, str]:
+def _past(sheet: Sheet, path: Path, counts: Mapping[str, int]) -> tuple[Evidence, Source]:
     past, home = read_sheet(path)
     if past.currency != sheet.currency:
         raise WinbackError(f"The past test {past.experiment!r} is in {past.currency}, this one in {sheet.currency}. "
                            "Name a past test in the same currency.")  # fmt: skip
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
-    source = say("the customers of the test {experiment}", experiment=past.experiment)
     found = evidence_of(make_cube(past, home), without_fixed(past))
-    return _as_planned(found, sheet, stated=partial(stated_cost, past), counts=counts), source
+    return _as_planned(found, sheet, stated=partial(stated_cost, past), counts=counts), Source(
+        kind="past", name=past.experiment
+    )
 
 
 def _simulated(sheet: Sheet, counts: Mapping[str, int]) -> Evidence:

@@ -1,37 +1,34 @@
-"""What a test of so many customers can tell: every difference, tests of other sizes, and a sentence."""
+"""What a test of so many customers can tell: every difference, tests of other sizes, and what is asked of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 
 from experiments.common.errors import WinbackError
-from experiments.common.formatting import listed, share
-from experiments.common.language import later, say
-from experiments.design.limits import GRID, Asked, Limits, curve
-from experiments.design.outlays import Course, fixed_a_head, stated_cost
-from experiments.design.prior import Known
+from experiments.common.estimate import Estimate
+from experiments.common.finding import Fact, Finding
+from experiments.design.prior import Course, Known, fixed_a_head, stated_cost
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.sheet.offers import fixed_of
 from experiments.sheet.sheet import Sheet
-from experiments.stats.power import Rule, detectable, divided, optimal_shares, power_of, totals_for
-from experiments.stats.shares import FEWEST, Question
+from experiments.stats.power import (
+    FEWEST,
+    Question,
+    Rule,
+    detectable,
+    divided,
+    fractions,
+    optimal_shares,
+    power_of,
+    totals_for,
+)
 
-MOST = {  # objective: what it is to be the best offer
-    "profit": later("which offer earns most"),
-    "roi": later("which offer earns most on its cost"),
-    "returned": later("which offer brings most back"),
-    "months": later("which offer keeps customers longest"),
-    "market_share": later("which offer keeps most customers to the horizon"),
-    "profit_and_share": later("which offer is worth most"),
-}
-EVERY = later("every offer from doing nothing")
-NAME_A_SOURCE = later("Name a past test (`design: {past: sheet.yml}`), or state `accepted:` rates.")
-STATE_ALL = later("State the rate of every arm (`design: {rates: ...}`).")
+GRID = tuple(round(10 ** (2 + step / 4)) for step in range(17))  # customers of the smallest arm: 100 to 1,000,000
 ROUNDING = 1e-6  # of a customer, above a whole one
 
 
@@ -48,6 +45,7 @@ class PlannedArm:
     expected_cost: float
     worst_cost: float  # if everybody accepts and stays through every promotion
     fixed: float  # once
+    prior: Estimate | None = None  # the effect on the objective that tests so far let expect of the next one
 
     @property
     def expected(self) -> float:
@@ -87,12 +85,76 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
-    """What the test should tell, and nobody knows the size of."""
+class Largest:
+    """The largest test that the limits allow."""
 
-    tells: str
-    reason: str
-    cure: str
+    customers: dict[str, int]  # arm: how many
+    bound: str  # the limit that binds: customers, budget or calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What there is for a test: customers, money in currency, and calls. None: no limit.
+
+    `costs`: of an assigned customer of each arm, expected; `fixed`: once. `calls`: attempts an assigned customer of
+    each arm takes. An arm not named costs nothing and is not called: the holdout.
+    """
+
+    customers: int
+    budget: float | None = None
+    calls_a_week: float | None = None
+    weeks: float | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
+    calls: Mapping[str, float] = field(default_factory=dict)
+    fixed: float = 0.0
+
+    def cost(self, customers: Mapping[str, float]) -> float:
+        """Return what a test of so many customers costs. Unit: currency."""
+        return self.fixed + sum(size * self.costs.get(arm, 0.0) for arm, size in customers.items())
+
+    def duration(self, customers: Mapping[str, float]) -> float | None:
+        """Return the weeks that the calls of a test take; None without a call capacity."""
+        if self.calls_a_week is None:
+            return None
+        calls = sum(size * self.calls.get(arm, 0.0) for arm, size in customers.items())
+        return calls / self.calls_a_week if self.calls_a_week > 0 else math.inf if calls else 0.0
+
+    def largest(self, shares: Mapping[str, float]) -> Largest:
+        """Return the largest test of these shares within the customers, the budget and the calls there are."""
+        part = dict(zip(shares, map(float, fractions(tuple(shares), shares)), strict=True))
+        each, calls = self.cost(part) - self.fixed, sum(part[arm] * self.calls.get(arm, 0.0) for arm in part)
+        totals = {"customers": float(self.customers)}
+        if self.budget is not None and (each > 0 or self.budget < self.fixed):
+            totals["budget"] = max(0.0, self.budget - self.fixed) / each if each > 0 else 0.0
+        if self.calls_a_week is not None and self.weeks is not None and calls > 0:
+            totals["calls"] = self.calls_a_week * self.weeks / calls
+        bound = min(totals, key=lambda name: totals[name])
+        customers = {arm: math.floor(totals[bound] * share + 1e-9) for arm, share in part.items()}
+        return Largest(customers=customers, bound=bound)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Something a test should tell, and the customers of each arm that takes.
+
+    `key`: offer, one from doing nothing; returned, two shares; best, which offer; every, each from doing nothing.
+    """
+
+    key: str
+    needs: Mapping[str, int] | None  # None: arms are taken to be equal, which no size tells apart
+    unknown: str = ""  # why nobody knows what it takes: no_source of money and months, no_rates of some arms
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    def answered(self, customers: Mapping[str, int]) -> bool:
+        """Tell whether so many customers of each arm are enough."""
+        return self.needs is not None and all(customers.get(arm, 0) >= n for arm, n in self.needs.items())
+
+    def finding(self, customers: Mapping[str, int]) -> Finding:
+        """Return whether so many customers tell it, with the fact `needs`: customers in the smallest arm."""
+        case = self.unknown or ("equal" if self.needs is None else "")
+        needs = {} if self.needs is None else {"needs": min(self.needs.values())}
+        state = "pass" if self.answered(customers) else "stop"
+        return Finding(key=self.key, state=state, case=case, facts={**self.facts, **needs})  # type: ignore[arg-type]
 
 
 def counts_of(sheet: Sheet, customers: int) -> dict[str, int]:
@@ -131,28 +193,6 @@ class Sizing:
         return tuple(dict.fromkeys((self.sheet.objective, "returned")))
 
     @property
-    def _goal(self) -> str:
-        """What the test is made for, after "you can tell"."""
-        sheet = self.sheet
-        if len(sheet.offers) == 1:
-            return say("{offer} from doing nothing", offer=self._label(sheet.offers[0]))
-        ranked = sheet.design.compare == "offers"
-        return say(MOST[sheet.objective] if ranked else EVERY)
-
-    @property
-    def unknown(self) -> Unknown | None:
-        """What decides, where nobody knows how much it varies or what to hope of an offer; else None."""
-        if self.known.evidence is None and self.sheet.objective != "returned":
-            reason = say("Which size tells {most} nobody knows before a first test.", most=self._goal)
-            return Unknown(tells=self._goal, reason=reason, cure=say(NAME_A_SOURCE))
-        silent = [self._label(name) for name in self.sheet.offers if name not in self.known.rates]
-        if not silent:
-            return None
-        reason = say("Which size tells {most} nobody knows: no rate is stated of {offers}.", most=self._goal,
-                     offers=listed(silent))  # fmt: skip
-        return Unknown(tells=self._goal, reason=reason, cure=say(STATE_ALL))
-
-    @property
     def returned(self) -> Question:
         """The question whether arms bring back different shares."""
         question = self.ask("returned")
@@ -162,7 +202,7 @@ class Sizing:
             raise WinbackError("`compare: holdout` is asked of a test without a holdout. Name the arm that gets "
                                "nothing, `holdout:`, or write `compare: offers`.")  # fmt: skip
         if len(self.sheet.arms) > 1:
-            raise WinbackError(f"`rates:` names {listed(list(self.known.rates))} alone: there is nothing to compare. "
+            raise WinbackError(f"`rates:` names {', '.join(self.known.rates)} alone: there is nothing to compare. "
                                "State the share hoped to return of every arm.")  # fmt: skip
         raise WinbackError("The test has one arm only: there is nothing to compare. Add an offer or a holdout.")
 
@@ -201,6 +241,7 @@ class Sizing:
                 expected_cost=self._expected(name),
                 worst_cost=stated_cost(sheet, name, everybody, full=True),
                 fixed=0.0 if name == sheet.holdout else float(fixed_of(name, sheet.every_offer)),
+                prior=self.known.expected.get(sheet.objective, {}).get(name),
             )
             for name, offer in sheet.arms.items()
         )
@@ -268,63 +309,79 @@ class Sizing:
         return [None if math.isinf(total) else divided(total, question, shares=shares) for total in totals]
 
     def asked(self) -> list[Asked]:
-        """Return what the test should tell, the easiest first: an effect, returns, the best offer."""
-        objective, whole = self.sheet.objective, self.unknown is None and len(self.sheet.offers) > 1
-        against, found = self.sheet.design.compare == "holdout", []
-        gains = self.ask(objective, holdout=True)
+        """Return what the test should tell, the easiest first: an effect, returns, the goal; what is unknown last."""
+        unknown = self._unknown()
+        found = [*self._asked_gain(), self._asked_returned(), *(() if unknown else self._asked_goal())]
+        if not any(one.needs for one in found):
+            raise WinbackError("All arms are taken to be equal: no number of customers tells them apart. Write "
+                               "different `rates:`, or the smallest difference that matters.")  # fmt: skip
+        return [*found, *([unknown] if unknown else [])]
+
+    def _unknown(self) -> Asked | None:
+        """Return the goal, where nobody knows how much it varies or what to hope of an offer; else None."""
+        key, facts = self._goal()
+        if self.known.evidence is None and self.sheet.objective != "returned":
+            return Asked(key=key, needs=None, unknown="no_source", facts=facts)
+        silent = tuple(self._label(name) for name in self.sheet.offers if name not in self.known.rates)
+        return Asked(key=key, needs=None, unknown="no_rates", facts={**facts, "silent": silent}) if silent else None
+
+    def _goal(self) -> tuple[str, dict[str, Fact]]:
+        """Return key and facts of what the test is made for."""
+        if len(self.sheet.offers) == 1:
+            return "offer", {"offer": self._label(self.sheet.offers[0])}
+        return ("best" if self.sheet.design.compare == "offers" else "every"), {}
+
+    def _asked_gain(self) -> Iterator[Asked]:
+        """Yield the question whether the best offer differs from doing nothing."""
+        gains = self.ask(self.sheet.objective, holdout=True)
         if gains is not None:
             sign = np.array([1 if contrast.second == self.sheet.holdout else -1 for contrast in gains.contrasts])
             best = int(np.argmax(sign * gains.effects))
             offer = gains.contrasts[best].first if sign[best] > 0 else gains.contrasts[best].second
-            found.append((say("{offer} from doing nothing", offer=self._label(offer)), gains, [best]))
-        returned = self.returned
-        widest = int(np.argmax(returned.effects))
-        high, low = (self.known.rates[getattr(returned.contrasts[widest], end)] for end in ("first", "second"))
-        returns = say("{high} from {low} returned", high=_percent(high), low=_percent(low))
-        found.append((returns, returned, [widest]))
-        if whole and against and gains is not None:
-            found.append((self._goal, gains, list(range(len(gains.contrasts)))))
-        ranking = self.ask(objective, holdout=False) if whole and not against else None
-        if ranking is not None:
-            firsts = [contrast.first for contrast in ranking.contrasts]
+            yield Asked(key="offer", needs=self._most(gains, [best]), facts={"offer": self._label(offer)})
+
+    def _asked_returned(self) -> Asked:
+        """Return the question whether the arms of the widest hoped difference bring back different shares."""
+        question = self.returned
+        widest = int(np.argmax(question.effects))
+        high, low = (self.known.rates[getattr(question.contrasts[widest], end)] for end in ("first", "second"))
+        return Asked(key="returned", needs=self._most(question, [widest]), facts={"high": high, "low": low})
+
+    def _asked_goal(self) -> Iterator[Asked]:
+        """Yield the question of which the test is made: every offer from doing nothing, or the best from the others."""
+        against = self.sheet.design.compare == "holdout"
+        question = self.ask(self.sheet.objective, holdout=against)
+        if len(self.sheet.offers) == 1 or question is None:
+            return
+        places = list(range(len(question.contrasts)))
+        if not against:
+            firsts = [contrast.first for contrast in question.contrasts]
             top = max(set(firsts), key=lambda name: (firsts.count(name), name))
-            beside = [place for place, one in enumerate(ranking.contrasts) if top in (one.first, one.second)]
-            found.append((self._goal, ranking, beside))
-        asked = []
-        for tells, question, places in found:
-            needed = self._needed(question)
-            wanted = [needs for place in places if (needs := needed[place])]
-            told = len(wanted) == len(places)
-            asked.append(Asked(tells=tells, needs=max(wanted, key=lambda needs: sum(needs.values())) if told else None))
-        if not any(one.needs for one in asked):
-            raise WinbackError("All arms are taken to be equal: no number of customers tells them apart. Write "
-                               "different `rates:`, or the smallest difference that matters.")  # fmt: skip
-        return asked
+            places = [place for place, one in enumerate(question.contrasts) if top in (one.first, one.second)]
+        yield Asked(key=self._goal()[0], needs=self._most(question, places))
+
+    def _most(self, question: Question, places: list[int]) -> dict[str, int] | None:
+        """Return the customers of each arm that the hardest of some differences takes; None: one is of equal arms."""
+        needed = self._needed(question)
+        wanted = [needs for place in places if (needs := needed[place])]
+        return max(wanted, key=lambda needs: sum(needs.values())) if len(wanted) == len(places) else None
 
     def sizes(self, limits: Limits) -> tuple[Size, ...]:
         """Return what tests of other sizes can tell: the planned one among them."""
-        counts, smallest = self.counts, min(self.counts.values())
-        each = sum(counts.values()) / smallest
-        totals = sorted({sum(counts.values()), *(round(each * size) for size in GRID)})
-        returned = self.returned
+        planned, smallest = sum(self.counts.values()), min(self.counts.values())
+        each, returned = planned / smallest, self.returned
         objective = None if self.sheet.objective == "returned" else self.ask(self.sheet.objective)
+        found = []
+        for total in sorted({planned, *(round(each * size) for size in GRID)}):
+            sizes = {arm: count * total / planned for arm, count in self.counts.items()}
+            decides = None if objective is None else self._smallest(objective, total)
+            found.append(Size(customers=total, smallest=round(total / each), cost=limits.cost(sizes),
+                              weeks=limits.duration(sizes), returned=self._smallest(returned, total),
+                              objective=decides))  # fmt: skip
+        return tuple(found)
 
-        def points(question: Question) -> list[tuple[float, ...]]:
-            shares = {arm: counts[arm] for arm in question.arms}
-            part = sum(shares.values()) / sum(counts.values())
-            found = curve(question, shares=shares, totals=[round(part * total) for total in totals], power=self.power,
-                          rule=self.rule)  # fmt: skip
-            return [point.detectable for point in found]
-
-        told = points(returned)
-        decides = [None] * len(totals) if objective is None else [min(point) for point in points(objective)]
-        return tuple(
-            Size(customers=total, smallest=round(total / each), cost=limits.cost(sizes),
-                 weeks=limits.duration(sizes), returned=min(shares), objective=worth)
-            for total, shares, worth in zip(totals, told, decides, strict=True)
-            for sizes in [{arm: count * total / sum(counts.values()) for arm, count in counts.items()}]
-        )  # fmt: skip
-
-
-def _percent(rate: float) -> str:
-    return share(rate, digits=0 if math.isclose(100 * rate, round(100 * rate), abs_tol=1e-6) else 1)
+    def _smallest(self, question: Question, total: int) -> float:
+        """Return the smallest difference that a test of so many customers in all, of the planned shares, tells."""
+        shares = {arm: self.counts[arm] for arm in question.arms}
+        part = sum(shares.values()) / sum(self.counts.values())
+        return min(detectable(question, round(part * total), power=self.power, shares=shares, rule=self.rule))

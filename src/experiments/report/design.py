@@ -17,11 +17,12 @@ from experiments.common.formatting import (
     points,
     share,
 )
-from experiments.common.language import later, plural, say
+from experiments.common.language import later, plural, rendered, say
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.report import html, shared
 from experiments.report.figures import design as figures
 from experiments.report.html import Html
+from experiments.report.wording import design as words
 
 if TYPE_CHECKING:
     from experiments.design.design import Design
@@ -45,20 +46,22 @@ LARGEST = {
 }
 
 
-def question(design: Design) -> Html:
+@rendered
+def question(design: Design, *, language: str | None = None) -> Html:
     """Return the title of the page and what the test asks."""
     return html.heading(say("What can the test tell, and what does it cost?"), shared.asked(design.question))
 
 
-def verdict(design: Design) -> Html:
+@rendered
+def verdict(design: Design, *, language: str | None = None) -> Html:
     """Return what the planned test can tell and what it costs."""
     told = sum(design.answers)
-    stops = [risk.name for risk in design.risks if risk.state == "stop"]
+    stops = [words.risk(design, risk)[0] for risk in design.stops]
     word = say("Enough for {told} of {all} questions", told=told, all=len(design.asked))
     word = say("Large enough") if design.decides else word
     word = say("Not as it stands: {risks}", risks=listed(stops).lower()) if stops else word
     tone = "stop" if stops else "go" if design.decides else "wait"
-    card = html.verdict(design.said, word=word, tone=tone, detail=design.too_small)
+    card = html.verdict(words.sentence(design), word=word, tone=tone, detail=words.too_small(design))
     return card + html.facts(_facts(design))
 
 
@@ -78,7 +81,7 @@ def _facts(design: Design) -> list[tuple[str, str, str]]:
         found.append((say("Tells apart"), points(now.returned), say("or more of customers returned")))
     if design.calendar:
         last = design.calendar[-1]
-        found.append((last.what, day(last.day, short=True), say("the last day of the calendar")))
+        found.append((words.event(design, last), day(last.day, short=True), say("the last day of the calendar")))
     return found
 
 
@@ -95,7 +98,8 @@ def _goal(objective: str) -> str:
     return say(OBJECTIVES[objective].goal)
 
 
-def told(design: Design) -> Html:
+@rendered
+def told(design: Design, *, language: str | None = None) -> Html:
     """Return what the test can tell: every difference, and the curve of what tests of other sizes can."""
     import pandas as pd
 
@@ -109,7 +113,7 @@ def told(design: Design) -> Html:
     index = [say("{one} less {other}", one=one.first, other=one.second) for one in design.differences]
     frame = pd.DataFrame(rows, columns=columns, index=index)
     frame.index.name = say("Pair")
-    known = say("Hoped differences and their noise come from {source}.", source=design.source)
+    known = say("Hoped differences and their noise come from {source}.", source=words.source(design.source))
     smallest = say("Smallest: told with a chance of {power} at level {level}{rule}.", rule=_rule(design),
                    power=share(design.power, digits=0), level=share(design.level, digits=0))  # fmt: skip
     table = html.table(frame, caption=say("Pair by pair"), notes=[f"{known} {smallest}"])
@@ -125,7 +129,8 @@ def _amount(one: Difference, value: float, design: Design) -> str:
     return amount(value, one.unit, currency=design.currency)
 
 
-def arms(design: Design) -> Html:
+@rendered
+def arms(design: Design, *, language: str | None = None) -> Html:
     """Return the arms, their sizes and costs."""
     import pandas as pd
 
@@ -149,7 +154,8 @@ def arms(design: Design) -> Html:
     return html.section(say("Arms and budget"), table)
 
 
-def sizes(design: Design) -> Html:
+@rendered
+def sizes(design: Design, *, language: str | None = None) -> Html:
     """Return what tests of other sizes cost, take and tell."""
     import pandas as pd
 
@@ -178,7 +184,8 @@ def sizes(design: Design) -> Html:
     return html.section(say("Larger or smaller?"), table, open=False)
 
 
-def calendar(design: Design) -> Html:
+@rendered
+def calendar(design: Design, *, language: str | None = None) -> Html:
     """Return the days of the test."""
     if not design.calendar:
         return html.section(
@@ -187,8 +194,12 @@ def calendar(design: Design) -> Html:
     start = design.calendar[0].day
     clock = say("the clock of every customer starts at the assignment")
     days = [
-        (event.what, day(event.day, short=True), _after((event.day - start).days) if event.day > start else clock)
-        for event in design.calendar
+        (
+            words.event(design, one),
+            day(one.day, short=True),
+            _after((one.day - start).days) if one.day > start else clock,
+        )
+        for one in design.calendar
     ]
     return html.section(say("Calendar"), html.facts(days))
 
@@ -197,13 +208,16 @@ def _after(days: int) -> str:
     return plural("{n} week after the first contact", "{n} weeks after the first contact", round(days / 7))
 
 
-def risks(design: Design) -> Html:
+@rendered
+def risks(design: Design, *, language: str | None = None) -> Html:
     """Return what can go wrong, the worst first."""
-    items = [(risk.name, risk.state, risk.reason, risk.todo) for risk in design.risks]
+    told = [(risk.state, *words.risk(design, risk)) for risk in design.risks]
+    items = [(name, state, reason, todo) for state, name, reason, todo in told]
     return html.section(say("What can go wrong"), html.check_list(items, words=STATES))
 
 
-def method(design: Design) -> Html:
+@rendered
+def method(design: Design, *, language: str | None = None) -> Html:
     """Return how the sizes were computed, and what is locked."""
     plan = design.plan
     locked = say("not locked")
@@ -212,7 +226,7 @@ def method(design: Design) -> Html:
     rows = {
         say("Plan"): locked,
         say("Known before"): say("Means and covariances of one customer of each arm come from {source}.",
-                                 source=design.source),
+                                 source=words.source(design.source)),
         say("Sizes"): say(
             "Two-sided tests of differences between arms, as the readout makes them: the covariance of the "
             "differences is the sum over arms of the noise of one customer over the customers of the arm; the noise "

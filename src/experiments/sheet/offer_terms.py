@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from experiments.common.formatting import money
-from experiments.sheet.offer_kinds import KINDS
-from experiments.sheet.offers import Offer, chosen
+from experiments.sheet.offers import KINDS, Offer, chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -373,7 +373,7 @@ class Sheet(BaseModel):
 
     def _refuse_shares(self) -> None:
         """Refuse arms that nobody would be assigned to, and fractions that do not sum to 1."""
-        from experiments.stats.shares import fractions
+        from experiments.stats.power import fractions
 
         try:
             fractions(tuple(self.arms), {name: offer.share for name, offer in self.arms.items()})

@@ -9,6 +9,7 @@ from experiments.common.formatting import amount, count, share
 from experiments.common.language import plural, say
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.report.plots import BEST, COLOURS, LINE, QUIET, Picture, axis, both, canvas, title
+from experiments.report.wording.design import source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,7 @@ def tell_apart(design: Design) -> Picture:
         alt=f"{curve} {beside}",
         caption=say("Power {power}, level {level}; known from {source}. Dashed: differences hoped for, each with the "
                     "customers it takes.", power=share(design.power, digits=0), level=share(design.level, digits=0),
-                    source=design.source),
+                    source=source(design.source)),
     )  # fmt: skip
 
 

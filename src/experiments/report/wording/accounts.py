@@ -83,6 +83,8 @@ def deviation(of: Deviation) -> str:
     """Return what is not as planned, such as "horizon_months 12 instead of 24"."""
     if of.setting == ASSIGNED:
         return say("{n} customers assigned instead of {planned}", n=int(of.now), planned=int(of.planned))
+    if not (of.planned or of.now):  # a sentence of an earlier version
+        return of.setting
     if not of.planned:
         return say("{setting} was added", setting=of.setting)
     if not of.now:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from experiments.data.tables import complete, connect
-from experiments.lost.audit import signs_of
+from experiments.lost.look import Look
 from experiments.lost.results import ALARM_ABOVE, NORMAL_BELOW, PRIORITIES, PRIORITY, Estimate, Month, Pace, pace_of
 from experiments.sheet.sheet import Audit, Cause, Limit, Lost, Sheet
 from experiments.stats.intervals import normal_quantile
@@ -18,7 +18,7 @@ from experiments.stats.intervals import normal_quantile
 def months_of(*counts):
     """Return months with (at risk, lost)."""
     return [
-        Month(month=f"{2020 + k // 12}-{k % 12 + 1:02d}", at_risk=n, lost=d, bought=n)
+        Month(month=f"{2020 + k // 12}-{k % 12 + 1:02d}", at_risk=n, lost=d)
         for k, (n, d) in enumerate(counts)
     ]
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.common.estimate import Estimate
 from experiments.common.formatting import behind, count, interval, large, listed, month, month_name, share, told
 from experiments.common.language import later, plural, say
-from experiments.lost.results import ALARM_ABOVE, FLAGS, NORMAL_BELOW, PRIORITIES, YEAR, Cell, Cohort, Group, Reason
+from experiments.lost.results import (
+    ALARM_ABOVE,
+    NORMAL_BELOW,
+    PRIORITIES,
+    YEAR,
+    Cohort,
+    CustomerGroup,
+    MatrixCell,
+    Reason,
+)
 from experiments.report.plots import (
     BEST,
     COLOURS,
@@ -30,6 +39,7 @@ from experiments.report.plots import (
     canvas,
     title,
 )
+from experiments.report.wording import lost as wording
 from experiments.stats.intervals import proportion
 
 if TYPE_CHECKING:
@@ -293,7 +303,7 @@ def _about_months(cohort: Cohort, marked: Sequence[Mark], *, young: int) -> str:
 
 def waterfall(cohort: Cohort) -> Picture:
     """Show how many of the lost can be contacted, and why the others cannot."""
-    taken = [(say(FLAGS[step.name]), step.customers, step.left) for step in cohort.steps if step.customers]
+    taken = [(say(wording.FLAGS[step.name]), step.customers, step.left) for step in cohort.steps if step.customers]
     rows = [(say("Lost"), cohort.lost, 0), *taken, (say("Can be contacted now"), cohort.contactable, 0)]
     paint = [COLOURS[0], *[QUIET] * len(taken), BEST]
 
@@ -349,7 +359,7 @@ def matrix(cohort: Cohort) -> Picture:
         return figure
 
     words = []
-    for name, label in PRIORITIES.items():
+    for name, label in wording.PRIORITIES.items():
         of_class = [cell for cell in cohort.matrix if cell.priority == name]
         worth = large(sum(cell.worth for cell in of_class), cohort.currency)
         words.append(say("{label}: {n} lost, {worth} a year", label=say(label),
@@ -371,17 +381,17 @@ def _either(text: str) -> str:
     return say(text) if len(text) > 1 else text
 
 
-def _cell(ax: Axes, cell: Cell, *, at: tuple[int, int], cohort: Cohort, narrow: bool) -> None:
+def _cell(ax: Axes, cell: MatrixCell, *, at: tuple[int, int], cohort: Cohort, narrow: bool) -> None:
     from matplotlib.patches import Rectangle
 
     ground, ink = CLASSES[cell.priority]
     (x, y), half = at, 0.485
     ax.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=ground, edgecolor="#b9c4ca", lw=0.8))
-    place = list(PRIORITIES).index(cell.priority) + 1
+    place = PRIORITIES.index(cell.priority) + 1
     worth = plain(large(cell.worth, cohort.currency))
     lost = later("{lost} lost") if narrow else later("{lost} of {customers} lost")
     lines = (
-        (f"{place} {say(PRIORITIES[cell.priority])}", "bold"),
+        (f"{place} {say(wording.PRIORITIES[cell.priority])}", "bold"),
         (say(lost, lost=cell.lost, customers=cell.customers), "normal"),
         (worth.removesuffix(behind(cohort.currency)) if narrow else say("{worth} a year", worth=worth), "normal"),
     )
@@ -438,7 +448,7 @@ def whose(reason: Reason) -> str:
 # ---- where
 
 
-def spread(cohort: Cohort, groups: Sequence[Group]) -> Picture:
+def spread(cohort: Cohort, groups: Sequence[CustomerGroup]) -> Picture:
     """Show the share lost of every manager with its interval, the highest first, against the whole company."""
     rows, mean = sorted(groups, key=lambda group: -(group.ratio.value or 0.0)), cohort.lost_share.value or 0.0
     unlike = {group.name for group in rows if differs(group, mean, of=len(rows))}
@@ -473,13 +483,13 @@ def spread(cohort: Cohort, groups: Sequence[Group]) -> Picture:
     )  # fmt: skip
 
 
-def differs(group: Group, mean: float, *, of: int) -> bool:
+def differs(group: CustomerGroup, mean: float, *, of: int) -> bool:
     """Tell whether a group's share differs from the whole company's though `of` groups are looked at (Bonferroni)."""
     bounds = proportion(group.lost, group.customers, level=1 - (1 - group.ratio.level) / of)
     return bounds.low is not None and bounds.high is not None and not bounds.low <= mean <= bounds.high
 
 
-def _honest(cohort: Cohort, rows: Sequence[Group], unlike: Collection[str]) -> str:
+def _honest(cohort: Cohort, rows: Sequence[CustomerGroup], unlike: Collection[str]) -> str:
     found = (
         say("Dark: {n} whose share differs from the company's even when all {all} are looked at at once.",
             n=len(unlike), all=len(rows))

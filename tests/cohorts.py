@@ -5,6 +5,7 @@ from datetime import date
 
 from experiments.common.estimate import Estimate
 from experiments.common.finding import Finding
+from experiments.data.tables import Account, noted
 from experiments.lost.results import (
     FLAGS,
     PRIORITY,
@@ -223,7 +224,8 @@ def cohort(**changes):
             Lesson(segment="service", offer="Upgrade", gain=gain_of(-20.0), cost=44.0),
         )),
         "signs": SIGNS,
-        "accounts": ("purchases: kept all 61,204 rows", "customers: kept 12,531 of 12,540 rows"),
+        "accounts": (Account(table="purchases", rows=61_204, kept=61_204),
+                     Account(table="customers", rows=12_540, kept=12_531, why=(noted("nobody_known", n=9),))),
     }  # fmt: skip
     return Cohort(**about | changes)
 
@@ -282,7 +284,7 @@ def hostile(**changes):
             Finding(key="said", state=sign.state, facts={"name": "Sign", "said": EVIL, "cure": EVIL}) for sign in SIGNS
         ),
         "settings": Lost(as_of=date(2025, 5, 1), by="line", each={EVIL: Limit(silent_days=9, times=2.0)}),
-        "accounts": (EVIL,),
+        "accounts": (Account(table=EVIL),),
         "rules": (LostRule(name="silence", fired=LOST, alone=LOST),),
         "learned": Learned(source=EVIL, lessons=(replace(KNOWN_LESSON, segment=EVIL, offer=EVIL),)),
         "trials": (SilenceTrial(limit=None, used=True, judged=9, lost=5, watched=5, returned=1, returned_revenue=1.0),),

@@ -11,6 +11,7 @@ from experiments import find_lost, read_out
 from experiments.campaign.assign import assign_test
 from experiments.campaign.ledger import open_ledger
 from experiments.common.errors import WinbackError
+from experiments.report.wording.accounts import account as said_of
 from experiments.sheet.locked_plan import lock, read_plan
 
 DAY = date(2024, 1, 2)
@@ -145,7 +146,7 @@ def test_who_had_a_chance_is_in_no_second_test(company, names):
     lock(second, cohort=cohort, today=DAY)
     done = assign(second, cohort)
     assert taken.isdisjoint(row[0] for row in rows_of(done.file))
-    assert "they had their chance in spring (1,500)" in str(done.accounts[-1])
+    assert "they had their chance in spring (1,500)" in said_of(done.accounts[-1])
     third, cohort = company("winter", customers=1500)
     lock(third, cohort=cohort, today=DAY)
     with pytest.raises(WinbackError, match=names("1,500 customers", "chance left", "spring (1,500)", "autumn (1,000)")):
@@ -234,7 +235,7 @@ def test_whom_a_contact_reached_before_the_lock_is_not_assigned_and_that_is_told
                            "FROM {people} WHERE n < 20")  # fmt: skip
     plan, _ = lock(sheet, cohort=cohort, today=DAY)
     done = assign(sheet, cohort, new_ledger=True)
-    told = str(done.accounts[0])
+    told = said_of(done.accounts[0])
     assert "4 left out: a contact reached them before 2024-01-02" in told  # of 8 reached, 4 on the day itself
     assert len(rows_of(done.file)) == plan.customers == done.accounts[0].kept
     # What happens after the lock changes nothing of a draw.

@@ -19,6 +19,7 @@ from experiments.campaign.ledger import open_ledger
 from experiments.common.errors import WinbackError
 from experiments.data.randomise import assign
 from experiments.data.tables import connect
+from experiments.report.wording.accounts import account as said_of
 
 DAY = dt.date(2026, 3, 1)
 NASTY = ["007", "7", " 7", "Ü", "o'clock", 'say "x"', "a,b", "a;b", "tab\t", "line\nend", "cr\rend", "\\N", "\\.",
@@ -95,7 +96,7 @@ def test_who_is_left_out_of_what_is_assignable_is_told(ledger, con):
     book(ledger, "ab")
     book(ledger, "c", "autumn", holdout=None)
     put(con, "abcd", table="pool")
-    told = str(ledger.assignable("pool"))
+    told = said_of(ledger.assignable("pool"))
     assert told == "to_assign: kept 1 of 4 rows; 3 left out: they had their chance in spring (2), autumn (1)"
 
 

@@ -7,10 +7,13 @@ import sys
 
 import duckdb
 import pytest
+from pydantic import TypeAdapter
 
 from experiments.common.errors import WinbackError
 from experiments.common.formatting import money_decimals
-from experiments.data.tables import Account, Source, connect, literal, quote, read
+from experiments.common.language import speaking
+from experiments.data.tables import Account, Source, connect, literal, noted, quote, read, upgraded_account
+from experiments.report.wording.accounts import account as said_of
 
 OUTCOMES = "customer_id,returned,value\na,1,1.50\nb,0,0\n"
 PARQUET = "SELECT 'a' AS customer_id, {} AS returned, {} AS value UNION ALL SELECT 'b', {}, {}"
@@ -56,7 +59,7 @@ def door(tmp_path):
 def test_the_same_rows_come_from_every_kind_of_file(door, content, name):
     account, rows = door(content, name=name)
     assert rows == [("a", True, 150), ("b", False, 0)]
-    assert str(account) == "outcomes: kept all 2 rows"
+    assert said_of(account) == "outcomes: kept all 2 rows"
 
 
 def test_a_duckdb_file_is_read_by_the_name_of_its_table(door, tmp_path):
@@ -148,7 +151,7 @@ def test_an_empty_cell_is_filled_only_where_the_sheet_says_so_and_that_is_told(d
         door(content)
     account, rows = door(content, fill={"value": "29.38"})
     assert rows == [("a", True, 2938), ("b", False, 0), ("c", True, 2938)]
-    assert str(account) == "outcomes: kept all 3 rows; 2 empty value filled with 29.38"
+    assert said_of(account) == "outcomes: kept all 3 rows; 2 empty value filled with 29.38"
 
 
 def test_a_text_that_means_missing_is_missing(door, names):
@@ -161,7 +164,7 @@ def test_a_text_that_means_missing_is_missing(door, names):
 
 def test_a_missing_value_that_was_filled_is_counted_as_filled(door):
     account, _ = door("customer_id,returned,value\na,1,-999\nb,0,\n", missing=["-999"], fill={"value": "5"})
-    assert str(account) == "outcomes: kept all 2 rows; 2 empty value filled with 5"
+    assert said_of(account) == "outcomes: kept all 2 rows; 2 empty value filled with 5"
 
 
 def test_a_number_that_means_missing_is_missing_in_parquet_too(door):
@@ -341,9 +344,26 @@ def test_the_engine_draws_no_progress_bar_into_a_notebook():
 
 
 def test_an_account_tells_where_every_row_went():
-    account = Account(table="contacts", rows=966, kept=940, why="no such customer")
-    assert str(account) == "contacts: kept 940 of 966 rows; 26 left out: no such customer"
-    assert str(Account(table="contacts", rows=1_000, kept=1_000)) == "contacts: kept all 1,000 rows"
+    account = Account(table="contacts", rows=966, kept=940, why=(noted("not_in_test"),))
+    assert said_of(account) == "contacts: kept 940 of 966 rows; 26 left out: no such customer in this test"
+    assert said_of(Account(table="contacts", rows=1_000, kept=1_000)) == "contacts: kept all 1,000 rows"
+
+
+def test_an_account_is_facts_and_its_sentence_follows_the_language():
+    account = Account(table="contacts", rows=1_966, kept=940, why=(noted("after", n=1_026, day="2026-03-01"),))
+    with speaking("fr"):
+        told = " ".join(said_of(account).split())  # without spaces that may not break
+    assert told == "contacts: 940 lignes gardées sur 1 966 ; 1 026 écartées : 1 026 après le 2026-03-01"
+    assert said_of(account) == "contacts: kept 940 of 1,966 rows; 1,026 left out: 1,026 after 2026-03-01"
+
+
+def test_an_account_comes_back_from_json_and_one_of_an_earlier_version_is_shown_as_it_stands():
+    kind = TypeAdapter(Account)
+    notes = (noted("filled", n=2, column="value", text="5"), noted("future", n=1))
+    account = Account(table="outcomes", rows=3, kept=2, notes=notes, last=dt.date(2026, 3, 1))
+    assert kind.validate_json(kind.dump_json(account)) == account
+    old = kind.validate_python(upgraded_account("contacts: kept 940 of 966 rows; 26 left out: no such customer"))
+    assert said_of(old) == "contacts: kept 940 of 966 rows; 26 left out: no such customer"
 
 
 def test_names_and_texts_cannot_break_out_of_their_quotes():

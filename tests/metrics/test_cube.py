@@ -15,6 +15,7 @@ from experiments.common.errors import WinbackError
 from experiments.data.randomise import BUCKETS
 from experiments.metrics.cube import Cube, leave_one_out, make_cube
 from experiments.readout.readout import changed, read_out
+from experiments.report.wording.accounts import account as said_of
 from experiments.sheet.sheet import Sheet
 
 
@@ -151,7 +152,7 @@ def test_a_promotion_costs_only_in_its_months_from_the_first_purchase_and_only_f
 
 def test_every_purchase_is_accounted_for(toy):
     cube = make_cube(*toy())
-    assignments, purchases, contacts = map(str, cube.accounts)
+    assignments, purchases, contacts = map(said_of, cube.accounts)
     assert (assignments, contacts) == ("assignments: kept all 6 rows", "contacts: kept all 4 rows")
     assert purchases == (
         "purchases: kept 9 of 14 rows; 5 left out: 1 of customers outside the test, 1 before the assignment, "
@@ -263,12 +264,12 @@ def test_costs_found_in_the_results_are_added(by_hand):
 def test_a_customer_without_a_result_counts_as_not_returned_and_that_is_told(by_hand):
     cube = make_cube(*by_hand(assignments=HALVES, outcomes=outcomes(ANSWERS[:30])))
     assert by_arm(cube, "followed") == {"hold": [20], "A": [20]}
-    assert "10 assigned customers have no outcome" in str(cube.accounts[1])
+    assert "10 assigned customers have no outcome" in said_of(cube.accounts[1])
 
 
 def test_results_of_strangers_are_left_out_and_counted(by_hand):
     cube = make_cube(*by_hand(assignments=HALVES, outcomes=outcomes([*ANSWERS, ("x", 1, 5), ("y", 1, 5)])))
-    assert str(cube.accounts[1]) == "outcomes: kept 40 of 42 rows; 2 left out: no such assigned customer"
+    assert said_of(cube.accounts[1]) == "outcomes: kept 40 of 42 rows; 2 left out: no such assigned customer"
 
 
 # Costs that depend on who said yes need to know who said yes.
@@ -435,7 +436,7 @@ def test_only_the_customers_of_this_experiment_count(by_hand, names):
     )
     cube = make_cube(*by_hand(assignments=both, outcomes=outcomes(ANSWERS)))
     assert by_arm(cube, "assigned") == {"hold": 15, "A": 15}
-    assert str(cube.accounts[0]) == "assignments: kept 30 of 40 rows; 10 left out: other experiments"
+    assert said_of(cube.accounts[0]) == "assignments: kept 30 of 40 rows; 10 left out: other experiments"
     with pytest.raises(WinbackError, match=names("assignments", "'toy'", "experiment:")):
         make_cube(*by_hand(assignments=both.replace("toy", "new"), outcomes=outcomes(ANSWERS)))
 
@@ -459,7 +460,7 @@ def test_an_empty_margin_is_not_taken_for_zero_in_silence(toy, names):
     except WinbackError as error:
         assert "margin" in str(error)  # noqa: PT017  either answer is honest
     else:
-        assert any("margin" in str(account) for account in cube.accounts)
+        assert any("margin" in said_of(account) for account in cube.accounts)
 
 
 @pytest.mark.parametrize("bucket", ["", "-1", "200"], ids=["empty", "below zero", "too large"])
@@ -505,7 +506,7 @@ def test_contacts_that_do_not_say_who_accepted_are_refused(toy, names):
 def test_contacts_of_strangers_are_left_out_and_counted(toy):
     cube = make_cube(*toy(contacts=CONTACTS + "stranger,2026-03-12,yes,2026-03-12\n"))
     assert by_arm(cube, "accepted") == {"hold": 0, "A": 2}
-    assert str(cube.accounts[-1]) == "contacts: kept 4 of 5 rows; 1 left out: no such customer in this test"
+    assert said_of(cube.accounts[-1]) == "contacts: kept 4 of 5 rows; 1 left out: no such customer in this test"
 
 
 def test_contacts_of_another_experiment_are_not_counted(toy):
@@ -515,7 +516,7 @@ def test_contacts_of_another_experiment_are_not_counted(toy):
     )
     cube = make_cube(*toy(contacts=both))
     assert by_arm(cube, "attempts") == {"hold": 0, "A": 4}
-    assert "kept 4 of 6 rows" in str(cube.accounts[-1])
+    assert "kept 4 of 6 rows" in said_of(cube.accounts[-1])
 
 
 def test_a_cube_is_frozen(toy):

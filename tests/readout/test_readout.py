@@ -21,6 +21,7 @@ from experiments.readout.drivers import find_drivers
 from experiments.readout.readout import changed, read_cube, read_out, read_readout
 from experiments.readout.verdict import rank
 from experiments.report import readout as report
+from experiments.report.wording.accounts import account as said_of
 from experiments.simulate.telecom import WORLDS, simulate, truth
 from experiments.stats.intervals import normal_quantile, t_quantile
 
@@ -336,7 +337,7 @@ def test_the_donor_test_read_against_equal_shares_stops_with_a_clear_message(don
 
 
 def test_the_two_missing_gifts_are_filled_and_told(donors):
-    assert any("2 empty value filled with 29.38" in account for account in donors.accounts)
+    assert any("2 empty value filled with 29.38" in said_of(account) for account in donors.accounts)
 
 
 def test_results_without_dates_have_no_lifetime_and_say_why(donors):

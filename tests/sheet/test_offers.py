@@ -226,7 +226,7 @@ def test_a_plan_locked_before_there_were_kinds_is_not_a_deviation(tmp_path):
     settings["arms"] = {arm: {name: about[name] for name in old} for arm, about in settings["arms"].items()}
     plan = Plan(experiment="toy", locked_on=date(2026, 1, 1), customers=9, cohort_customers=9, cohort_sha256="",
                 sheet=settings)  # fmt: skip
-    assert deviations(plan, sheet) == []
+    assert deviations(plan, sheet) == ()
     settings["arms"]["A"]["gift"] = "49"
     assert len(deviations(plan, sheet)) == 1
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.language import speaking
 from experiments.readout.readout import changed
+from experiments.report.wording.accounts import deviation
+from experiments.sheet.locked_plan import FILE, deviations, differences, read_plan
 from experiments.sheet.offers import Costs, Offer, costs_of, durations
 from experiments.sheet.sheet import Sheet, read_sheet
 
@@ -308,3 +311,55 @@ def test_an_error_names_the_nearest_word_or_all_of_them():
     assert did_you_mean("lifetme", ["lifetime", "payoff"]) == "Did you mean 'lifetime'?"
     assert did_you_mean("zzz", ["lifetime", "payoff"]) == "Use one of: 'lifetime', 'payoff'."
     assert did_you_mean("zzz", []) == "Use one of: (none)."
+
+
+OLD_PLAN = """\
+# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.
+experiment: toy
+locked_on: '2026-01-05'
+customers: 600
+cohort_customers: 640
+cohort_sha256: abababababababababababababababababababababababababababababababab
+sheet:
+  experiment: toy
+  horizon_months: 24
+  holdout: none
+  arms:
+    none: {share: 1.0}
+    gift: {share: 1.0, gift: '50'}
+  tables:
+    purchases: {file: p.csv}
+sha256: 81eb409c9d288344b22bafa1842f17e2402e1c479cb3a9c15c9d2b3baae53e30
+"""
+
+
+def test_a_plan_of_an_earlier_version_is_read_and_settings_that_came_since_are_no_deviation(written, tmp_path):
+    (tmp_path / FILE).write_text(OLD_PLAN)
+    plan = read_plan(tmp_path, "toy")
+    assert (plan.customers, plan.registered().offers) == (600, ("gift",))
+    sheet, _ = written("""
+experiment: toy
+horizon_months: 12
+holdout: none
+read_date: 2026-06-01
+arms:
+  none: {share: 1}
+  gift: {share: 1, kind: gift, worth: 40, label: A gift}
+tables:
+  purchases: {file: p.csv}
+""")
+    found = deviations(plan, sheet, assigned=1_599)
+    assert [(one.setting, one.planned, one.now) for one in found if not one.setting.startswith("arms")] == [
+        ("horizon_months", "24", "12"), ("read_date", "None", "2026-06-01"), ("assigned", "600", "1599"),
+    ]  # fmt: skip
+    assert "horizon_months 12 instead of 24" in map(deviation, found)
+    assert deviation(found[-1]) == "1,599 customers assigned instead of 600"
+    with speaking("ru"):
+        assert "распределено клиентов" in deviation(found[-1])
+
+
+def test_a_setting_that_came_or_went_is_named_whole():
+    now, then = {"arms": {"gift": {"worth": 1, "label": "A"}}}, {"arms": {"gift": {"worth": 2, "fixed": 3}}}
+    found = [deviation(one) for one in differences(now, then)]
+    assert found == ["arms.gift.worth 1 instead of 2", "arms.gift.label was added", "arms.gift.fixed was taken out"]
+    assert found == [str(one) for one in differences(now, then)]

@@ -80,9 +80,10 @@ def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
 def _draw(con: duckdb.DuckDBPyConnection, sheet: Sheet, plan: Plan, account: Account) -> None:
     """Take the planned number of customers, by chance, and put them into arms: the table `assigned`."""
     if account.kept < plan.customers:
+        had = ", ".join(f"{name} ({number:,})" for why in account.why for name, number in why.facts.items())
         raise WinbackError(f"The plan is for {plan.customers:,} customers, but only {account.kept:,} of "
-                           f"{account.rows:,} have their chance left: {account.why}. Lock a smaller plan under "
-                           "another name.")  # fmt: skip
+                           f"{account.rows:,} have their chance left: they had their chance in {had}. Lock a smaller "
+                           "plan under another name.")  # fmt: skip
     order = f"ORDER BY md5(concat('{sheet.seed}:sample:', customer_id)), customer_id LIMIT {plan.customers}"
     some = order if plan.customers < account.kept else ""  # to take all of them needs no order
     con.execute(f"CREATE TEMP TABLE to_assign AS SELECT * FROM open_candidates {some}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from experiments.campaign.ledger_store import HOME, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
-from experiments.data.tables import Account, columns_of, connect, statements
+from experiments.data.tables import Account, columns_of, connect, noted, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -174,8 +174,8 @@ class Ledger:
             self._con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {table} AS c "
                               f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {same})")  # fmt: skip
             ((kept,),) = self._con_rows(f"SELECT count(*) FROM {into}")
-        had = ", ".join(f"{name} ({number:,})" for name, number in why)
-        return Account(table=into, rows=rows, kept=kept, why=f"they had their chance in {had}")
+        had = noted("had_chance", **dict(why))  # experiment: customers
+        return Account(table=into, rows=rows, kept=kept, why=(had,))
 
     def assigned(self, experiment: str, *, into: str = "booked") -> Booking:
         """Make the temporary table `into` of an experiment's customers, as booked, with the day of a release."""

@@ -111,6 +111,7 @@ def check(args: argparse.Namespace) -> None:
     from experiments.lost.find import MADE
     from experiments.metrics.cube import make_cube
     from experiments.readout.readout import read_cube
+    from experiments.report.wording.accounts import account as account_of
     from experiments.sheet.offer_checks import fits
     from experiments.sheet.sheet import read_sheet
 
@@ -123,18 +124,18 @@ def check(args: argparse.Namespace) -> None:
             if name in MADE and not (folder / source.file).is_file():
                 print(f"  {name}: not there yet; the test makes it")
             else:
-                print(f"  {read(con, name, source, folder=folder, decimals=sheet.decimals)}")
+                print(f"  {account_of(read(con, name, source, folder=folder, decimals=sheet.decimals))}")
     if sheet.lost and "purchases" in sheet.tables:
         from experiments.lost.find import find_lost
 
         print("The look at the lost customers will use:")
-        for told in find_lost(sheet, folder).accounts:
-            print(f"  {told}")
+        for account in find_lost(sheet, folder).accounts:
+            print(f"  {account_of(account)}")
     if sheet.arms and "assignments" in sheet.tables and (folder / sheet.tables["assignments"].file).is_file():
         print("The readout will use:")
         readout = read_cube(make_cube(sheet, folder), sheet)
         for account in readout.accounts:
-            print(f"  {account}")
+            print(f"  {account_of(account)}")
         for found in readout.checks:
             if found.state != "pass":
                 print(f"  {found.state}: {found.name}. {found.reason} {found.todo}")
@@ -263,10 +264,11 @@ def assign(args: argparse.Namespace) -> None:
     from datetime import UTC, datetime
 
     from experiments.campaign.assign import assign_test
+    from experiments.report.wording.accounts import account as account_of
 
     done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
     for account in done.accounts:
-        print(account)
+        print(account_of(account))
     for arm, customers, share in done.arms:
         print(f"  {arm}: {customers:,} customers, planned {100 * share:.1f} %")
     print(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.language import later, say
+from experiments.common.finding import Fact, Finding
 from experiments.data.columns import CURES, Cell, literal, quote, readable, typed, without_missing
 
 if TYPE_CHECKING:
@@ -59,23 +59,27 @@ class Source(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Where the rows of a table went."""
+    """Where the rows of a table went, in facts; `report.wording.accounts` makes its sentence.
+
+    Without `rows` it counts nothing: its notes are about the table.
+    """
 
     table: str
-    rows: int
-    kept: int
-    why: str = ""
-    note: str = ""  # what else happened to the rows that were kept
+    rows: int = 0
+    kept: int = 0
+    why: tuple[Finding, ...] = ()  # what the rows left out have in common
+    notes: tuple[Finding, ...] = ()  # what else is to know of the rows that were kept
     last: date | None = None  # latest day of its rows
 
-    def __str__(self) -> str:
-        note = f"; {self.note}" if self.note else ""
-        if self.kept == self.rows:
-            return f"{self.table}: " + say("kept all {n} rows", n=self.rows) + note
-        left = self.rows - self.kept
-        told = say("kept {kept} of {rows} rows; {left} left out: {why}", kept=self.kept, rows=self.rows, left=left,
-                   why=self.why)  # fmt: skip
-        return f"{self.table}: {told}{note}"
+
+def noted(key: str, /, **facts: Fact) -> Finding:
+    """Return why rows were left out, or what else is to know of them: part of an account."""
+    return Finding(key=key, state="pass", facts=facts)
+
+
+def upgraded_account(sentence: str) -> dict[str, object]:
+    """Return, as JSON, an account that a program of format 1 wrote as a sentence: it is shown as it stands."""
+    return {"table": "", "notes": [{"key": "said", "state": "pass", "facts": {"said": sentence}}]}
 
 
 @contextmanager
@@ -159,12 +163,12 @@ def read(
         }  # fmt: skip
         fills = {column: _fill(con, name, source, column=column, decimals=decimals) for column in source.fill}
         required = {column for column in kept if contract[column].endswith("!") or column in needed} - set(fills)
-        rows, last, note = _check(con, name, source, cells=cells, names=kept, required=required)
+        rows, last, notes = _check(con, name, source, cells=cells, names=kept, required=required)
     except duckdb.Error as error:
         raise WinbackError(_unreadable(name, source, error)) from None
     select = ", ".join(f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in cells.items())
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
-    return Account(table=name, rows=rows, kept=rows, note=note, last=last)
+    return Account(table=name, rows=rows, kept=rows, notes=notes, last=last)
 
 
 TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "money": "BIGINT", "cost": "BIGINT", "flag": "BOOLEAN",
@@ -304,7 +308,7 @@ def _check(
     cells: Mapping[str, Cell],
     names: Mapping[str, str],
     required: Collection[str],
-) -> tuple[int, date | None, str]:
+) -> tuple[int, date | None, tuple[Finding, ...]]:
     """Refuse cells that do not fit their contract; return the rows, the latest day and what was filled in."""
     kinds = {column: CONTRACTS[name][column].rstrip("!") for column in cells}
     wrong, counts = {}, []
@@ -333,8 +337,7 @@ def _check(
                 f"{kinds[column]}, {example}. {CURES[kinds[column]]}"
             )
     filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
-    told = later("{n} empty {column} filled with {text}")
-    return rows, latest, "; ".join(say(told, n=number, column=column, text=text) for (column, text), number in filled)
+    return rows, latest, tuple(noted("filled", n=number, column=column, text=text) for (column, text), number in filled)
 
 
 def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:

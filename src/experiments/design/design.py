@@ -17,7 +17,8 @@ from experiments.design.prior import Known, known_before
 from experiments.design.sizing import NAME_A_SOURCE, Difference, PlannedArm, Size, Sizing, Unknown, counts_of, fewest
 from experiments.lost.results import Cohort
 from experiments.metrics.objectives import OBJECTIVES
-from experiments.sheet.locked_plan import deviations, read_plan
+from experiments.readout.readout import deviation_said
+from experiments.sheet.locked_plan import Deviation, deviations, read_plan
 from experiments.sheet.offer_checks import fits
 from experiments.sheet.offers import costs_of
 from experiments.sheet.sheet import Sheet, read_sheet
@@ -50,7 +51,7 @@ class Locked:
 
     sha256: str
     locked_on: date
-    deviations: tuple[str, ...]
+    deviations: tuple[Deviation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,7 @@ def _plan(sheet: Sheet, folder: Path) -> Locked | None:
     plan = read_plan(folder, sheet.experiment)
     if plan is None:
         return None
-    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=tuple(deviations(plan, sheet)))
+    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=deviations(plan, sheet))
 
 
 def _calendar(sheet: Sheet, design: Design) -> tuple[Event, ...]:
@@ -431,7 +432,7 @@ def _plan_risk(design: Design) -> Risk:
                     todo=say("Lock it before anybody is assigned: `winback design <sheet> --lock`."))  # fmt: skip
     if plan.deviations:
         reason = say("The sheet is not as locked on {day}: {settings}.", day=date_told(plan.locked_on),
-                     settings="; ".join(plan.deviations))  # fmt: skip
+                     settings="; ".join(map(deviation_said, plan.deviations)))  # fmt: skip
         return Risk(name=name, state="stop", reason=reason, todo=say("Put it back, or choose another name."))
     reason = say("Locked on {day}, sha256 {hash}….", day=date_told(plan.locked_on), hash=plan.sha256[:12])
     return Risk(name=name, state="pass", reason=reason)

@@ -13,7 +13,7 @@ from math import ceil, inf
 from pathlib import Path
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.language import later, say
+from experiments.common.finding import Finding
 from experiments.data.columns import literal
 from experiments.data.tables import (
     CONTRACTS,
@@ -21,6 +21,7 @@ from experiments.data.tables import (
     columns_of,
     complete,
     connect,
+    noted,
     read,
     refuse_duplicates,
     same_ids,
@@ -159,9 +160,9 @@ def _used(look: Look, account: Account) -> Account:
     late = f"""coalesce("at" > DATE '{look.rule.as_of}', FALSE)""" if "at" in columns else "FALSE"
     left, strange = look.con.execute(f"SELECT count(CASE WHEN {late} OR {stranger} THEN 1 END), count(CASE WHEN "
                                      f"{stranger} THEN 1 END) FROM full_{table} AS t").fetchall()[0]  # fmt: skip
-    why = [say("{n} after {day}", n=left - strange, day=str(look.rule.as_of))] if left > strange else []
-    why += [say("{n} of nobody who bought or is in customers", n=strange)] if strange else []
-    return replace(account, kept=account.rows - left, why=", ".join(why))
+    why = [noted("after", n=left - strange, day=str(look.rule.as_of))] if left > strange else []
+    why += [noted("nobody_known", n=strange)] if strange else []
+    return replace(account, kept=account.rows - left, why=tuple(why))
 
 
 def _fold(look: Look, account: Account) -> Account:
@@ -185,14 +186,9 @@ def _fold(look: Look, account: Account) -> Account:
     large = account.rows > MANY
     if not days and not large:
         return told
-    seen = later("{n} on a day with another of the same customer: one occasion, all the money")
-    if large:
-        seen = later("among one customer in {sample} {n} on a day with another of the same customer: one occasion, all "
-                     "the money")  # fmt: skip
-    if not days:
-        seen = later("one customer in {sample} was looked at for days with several purchases: there are none")
-    same = say(seen, n=more or 0, sample=SAMPLE)
-    return replace(told, note="; ".join(filter(None, (told.note, same))))
+    same = Finding(key="same_day", state="pass", case="none" if not days else "sample" if large else "all",
+                   facts={"n": more or 0, "sample": SAMPLE})  # fmt: skip
+    return replace(told, notes=(*told.notes, same))
 
 
 def _accounted(look: Look, account: Account) -> Account:
@@ -212,15 +208,12 @@ def _accounted(look: Look, account: Account) -> Account:
     if not rule.contractual and len(fixed) == len(limits) and silent > max(fixed):
         raise WinbackError(f"The last purchase up to {day} is of {last}, {silent} days before: all would be lost. "
                            f"Choose the day to which the data reach: `lost: {{as_of: {last}}}`.")  # fmt: skip
-    on = {"day": str(day), "start": str(rule.start)}
-    why = [say("{n} before {start}", n=early, **on)] if early else []
-    why += [say("{n} after {day}, which only tell who came back", n=late, **on)] if late else []
-    notes = [account.note] if account.note else []
-    notes += [say("{n} of 0 or less are refunds: no purchase, but their money counts", n=refunds)] if refunds else []
-    notes += [say("{n} lie in the future: check the dates", n=future)] if future else []
-    stale = later("the last is {n} days before {day}: if the data end there, silence is overstated by as much")
-    notes += [say(stale, n=silent, **on)] if silent > STALE else []
-    return replace(account, kept=before, why=", ".join(why), note="; ".join(notes))
+    why = [noted("before_start", n=early, start=str(rule.start))] if early else []
+    why += [noted("after_only_returns", n=late, day=str(day))] if late else []
+    notes = [noted("refunds", n=refunds)] if refunds else []
+    notes += [noted("future", n=future)] if future else []
+    notes += [noted("stale", n=silent, day=str(day))] if silent > STALE else []
+    return replace(account, kept=before, why=tuple(why), notes=(*account.notes, *notes))
 
 
 def _part(look: Look, place: int, count: int) -> str:

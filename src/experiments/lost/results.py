@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from experiments.common.estimate import Estimate
 from experiments.common.finding import Finding
 from experiments.common.results import Result
+from experiments.data.tables import Account, upgraded_account
 from experiments.readout.lessons import Learned, upgraded_lesson
 from experiments.sheet.sheet import Limit, Lost
 from experiments.stats.intervals import normal_quantile, wilson
@@ -299,7 +300,7 @@ class Cohort(Result):
     efforts: tuple[Effort, ...]  # empty: nobody wrote hours down
     learned: Learned | None
     signs: tuple[Finding, ...]  # the seven signs that a company manages its losses; nobody answered: warn
-    accounts: tuple[str, ...]
+    accounts: tuple[Account, ...]
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each group of customers: kind and name, how many are lost, money in currency.
@@ -335,4 +336,8 @@ class Cohort(Result):
              "facts": {"name": sign["name"], "said": sign["reason"], "cure": sign["todo"]}}
             for sign in content["signs"]
         ]  # fmt: skip
-        return content | {"sheet": "", "settings": None, "signs": signs}
+        accounts = list(map(upgraded_account, content["accounts"]))
+        return content | {"sheet": "", "settings": None, "signs": signs, "accounts": accounts}
+
+
+read_cohort = Cohort.load

@@ -8,9 +8,8 @@ from datetime import date
 
 from experiments.common.errors import WinbackError
 from experiments.common.finding import Finding, State
-from experiments.common.language import later, say
 from experiments.data.columns import literal
-from experiments.data.tables import Account
+from experiments.data.tables import Account, noted
 from experiments.lost.look import Look, Row
 from experiments.lost.results import (
     FLAGS,
@@ -96,7 +95,7 @@ def summarise(look: Look, *, sheet: str, learned: Learned | None, accounts: Sequ
         efforts=_efforts(look),
         learned=learned,
         signs=signs_of(look, lost=lost, known=known),
-        accounts=(*map(str, accounts), *_oddities(look, totals["too_early"])),
+        accounts=(*accounts, *_oddities(look, totals["too_early"])),
     )
 
 
@@ -382,19 +381,16 @@ def _answer(answer: bool | None) -> State:  # noqa: FBT001  of the sheet
 # ---- where each row went
 
 
-def _oddities(look: Look, too_early: int | None) -> Iterable[str]:
+def _oddities(look: Look, too_early: int) -> Iterable[Account]:
     """Yield what is odd about customers, though nothing is left out for it."""
     if too_early:
-        early = later("{n} bought before their `since`; their first purchase counts")
-        yield f"customers: {say(early, n=int(too_early))}"
+        yield Account(table="customers", notes=(noted("bought_before_since", n=int(too_early)),))
     strangers, never = look.con.execute(
         "SELECT count(*) - count(c.customer_id), (SELECT count(*) FROM full_customers AS f WHERE NOT EXISTS "
         "(SELECT 1 FROM history AS h WHERE h.customer_id = f.customer_id)) FROM history AS h "
         "LEFT JOIN full_customers AS c ON h.customer_id = c.customer_id"
     ).fetchall()[0]
     if "customers" in look.sheet.tables and strangers:
-        unknown = later("{n} who bought are not in the table customers; nothing more is known of them")
-        yield f"purchases: {say(unknown, n=strangers)}"
+        yield Account(table="purchases", notes=(noted("not_in_customers", n=strangers),))
     if never:
-        silent = later("{n} never bought up to {day}; they count only where a rule calls them lost")
-        yield f"customers: {say(silent, n=never, day=str(look.rule.as_of))}"
+        yield Account(table="customers", notes=(noted("never_bought", n=never, day=str(look.rule.as_of)),))

@@ -5,7 +5,7 @@ Every estimate is a function of these sums: arm x stratum x bucket x month since
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.language import later, say
 from experiments.data.columns import literal
 from experiments.data.randomise import BUCKETS
-from experiments.data.tables import Account, columns_of, connect, read, refuse_duplicates, same_ids, sql, statements
+from experiments.data.tables import (
+    Account,
+    columns_of,
+    connect,
+    noted,
+    read,
+    refuse_duplicates,
+    same_ids,
+    sql,
+    statements,
+)
 from experiments.sheet.offers import NO_END, durations, percentages
 from experiments.sheet.sheet import SEPARATOR, Sheet
 
@@ -216,10 +225,9 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
     cells = {name: _spread(shape, sums, name) for name in sums if name != "lane"}
     total = _spread(shape, assigned, "assigned")
     known, silent = int(sums["known"].sum()), int(total.sum() - sums["known"].sum())
-    count = later("{n} assigned customers have no outcome and count as not returned, value 0")
-    unknown = say(count, n=silent) if silent else ""
-    account = Account(table="outcomes", rows=outcomes.rows, kept=known, why=say("no such assigned customer"),
-                      note="; ".join(filter(None, (outcomes.note, unknown))))  # fmt: skip
+    unknown = (noted("no_outcome", n=silent),) if silent else ()
+    account = Account(table="outcomes", rows=outcomes.rows, kept=known, why=(noted("not_assigned"),),
+                      notes=(*outcomes.notes, *unknown))  # fmt: skip
     return Cube(
         arms=tuple(sheet.arms),
         strata=strata,
@@ -272,7 +280,9 @@ def _assigned(
     )
     refuse_duplicates(con, "assigned")
     accounts = [
-        Account(table="assignments", rows=account.rows, kept=kept, why=say("other experiments"), note=account.note)
+        Account(
+            table="assignments", rows=account.rows, kept=kept, why=(noted("other_experiments"),), notes=account.notes
+        )
     ]
     return _cells(con, sheet), accounts
 
@@ -341,8 +351,8 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
         if rows == assigned:  # else somebody was contacted twice, and stands there twice
             break
     kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
-    return Account(table="contacts", rows=account.rows, kept=int(kept), why=say("no such customer in this test"),
-                   note=account.note)  # fmt: skip
+    return Account(table="contacts", rows=account.rows, kept=int(kept), why=(noted("not_in_test"),),
+                   notes=account.notes)  # fmt: skip
 
 
 def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Rows:
@@ -391,18 +401,8 @@ def _active(lives: Rows, shape: tuple[int, ...], *, upto: int | None = None) -> 
 
 
 def _purchases_account(purchases: Account, values: Rows, months: int) -> Account:
-    counts = {name: int(values["purchases"][test].sum()) for name, test in (
-        ("before", values["month"] < 0), ("after", values["month"] >= months))}  # fmt: skip
-    matched = int(values["purchases"].sum())
-    return Account(
-        table="purchases",
-        rows=purchases.rows,
-        kept=matched - sum(counts.values()),
-        why=say(
-            "{outside} of customers outside the test, {before} before the assignment, {after} after the last whole "
-            "month of follow-up or the horizon",
-            outside=purchases.rows - matched,
-            **counts,
-        ),
-        note=purchases.note,
-    )
+    """Return where the purchases went: outside the test, before it, after its last month."""
+    count, month = values["purchases"], values["month"]
+    matched, before, after = (int(rows.sum()) for rows in (count, count[month < 0], count[month >= months]))
+    why = noted("purchases_outside", outside=purchases.rows - matched, before=before, after=after)
+    return replace(purchases, kept=matched - before - after, why=(why,))

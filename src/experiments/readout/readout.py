@@ -12,6 +12,7 @@ from experiments.common.estimate import Estimate
 from experiments.common.formatting import date_told, interval, told
 from experiments.common.language import later, say
 from experiments.common.results import keep, kept
+from experiments.data.tables import Account
 from experiments.metrics import objectives, retention
 from experiments.metrics.cube import Cube, make_cube
 from experiments.metrics.estimates import Reading
@@ -19,7 +20,7 @@ from experiments.readout import secondary
 from experiments.readout.checks import CHECKS, Check
 from experiments.readout.secondary import Comparison, Lives, Targeting
 from experiments.readout.verdict import Ranking, Verdict, faces, rank, verdict
-from experiments.sheet.locked_plan import Plan, deviations, differences, read_plan, settings_of
+from experiments.sheet.locked_plan import ASSIGNED, Deviation, Plan, deviations, differences, read_plan, settings_of
 from experiments.sheet.sheet import Sheet, changed, read_sheet
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Readout:
     targeting: Targeting | None
     checks: tuple[Check, ...]
     verdict: Verdict
-    accounts: tuple[str, ...]
+    accounts: tuple[Account, ...]
 
     @property
     def offers(self) -> tuple[Arm, ...]:
@@ -151,7 +152,7 @@ def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) 
         targeting=None if interim else secondary.targeting(reading),
         checks=checks,
         verdict=said,
-        accounts=tuple(map(str, cube.accounts)),
+        accounts=cube.accounts,
     )
 
 
@@ -211,8 +212,21 @@ def _deviations(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) ->
         same = say("Read with the settings registered in the {where}.", where=where)
         return (Check(name=name, state="pass", reason=same),)
     todo = say("Decide by the settings registered before the test; take this page as an exploration.")
-    reason = say("Not as planned in the {where}: {settings}.", where=where, settings="; ".join(other))
+    reason = say(
+        "Not as planned in the {where}: {settings}.", where=where, settings="; ".join(map(deviation_said, other))
+    )
     return (Check(name=name, state="warn", reason=reason, todo=todo),)
+
+
+def deviation_said(of: Deviation) -> str:
+    """Say what is not as planned. Moves to report.wording.accounts.deviation with the sentences of the readout."""
+    if of.setting == ASSIGNED:
+        return say(later("{n} customers assigned instead of {planned}"), n=int(of.now), planned=int(of.planned))
+    if not of.planned:
+        return say("{setting} was added", setting=of.setting)
+    if not of.now:
+        return say("{setting} was taken out", setting=of.setting)
+    return say("{setting} {now} instead of {then}", setting=of.setting, now=of.now, then=of.planned)
 
 
 DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock

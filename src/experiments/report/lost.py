@@ -332,4 +332,4 @@ def method(cohort: Cohort, *, language: str | None = None) -> Html:
 @rendered
 def provenance(cohort: Cohort, *, language: str | None = None) -> Html:
     """Return where the numbers come from, and where each row went."""
-    return shared.provenance(cohort.accounts, cohort.sheet)
+    return shared.provenance(cohort.accounts, cohort.sheet or NO_NUMBER)

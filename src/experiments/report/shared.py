@@ -9,10 +9,12 @@ from pathlib import Path
 from experiments.common.estimate import Estimate
 from experiments.common.formatting import NO_NUMBER, interval, told
 from experiments.common.language import say
+from experiments.data.tables import Account
 from experiments.readout.readout import Arm
 from experiments.report import html
 from experiments.report.html import Html
 from experiments.report.plots import Picture
+from experiments.report.wording import accounts as wording
 from experiments.sheet.sheet import QUESTION
 
 
@@ -40,10 +42,10 @@ def metric(arm: Arm, name: str, currency: str) -> str:
     return f"{told(arm.estimates[name], currency=currency)}\n{interval(arm.estimates[name], currency=currency)}"
 
 
-def provenance(accounts: Sequence[str], sheet: str | Path) -> Html:
+def provenance(accounts: Sequence[Account], sheet: str | Path) -> Html:
     """Return where the numbers come from, and where each row went."""
     rows = {
-        say("Rows"): "; ".join(accounts),
+        say("Rows"): "; ".join(map(wording.account, accounts)),
         say("Sheet"): Path(sheet).as_posix(),
         say("Version"): f"winback-experiments {version('winback-experiments')}",
         say("Inputs and parameters"): say(

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.language import later, say
 from experiments.common.results import write_text
 from experiments.data.columns import literal, quote
-from experiments.data.tables import Account, columns_of, complete, connect, read
+from experiments.data.tables import Account, columns_of, complete, connect, noted, read
 from experiments.sheet.offers import Offer
 from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, read_sheet
 
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE = "plan.yml"
+ASSIGNED = "assigned"  # the setting of a deviation that is no setting of the sheet
 FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
-ADDED = later("{setting} was added")
-TAKEN = later("{setting} was taken out")
-CHANGED = later("{setting} {now} instead of {then}")
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
 
 
@@ -56,6 +53,20 @@ class Plan:
         return Sheet.model_validate(self.sheet)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """A setting that is not as it was planned; `report.wording.accounts` makes its sentence."""
+
+    setting: str  # by its whole name, such as arms.discount.gift; ASSIGNED: customers in the test
+    planned: str  # as the plan writes it; empty: the plan has no such setting
+    now: str  # empty: the sheet has it no more
+
+    def __str__(self) -> str:
+        if not (self.planned and self.now):
+            return f"{self.setting} was {'added' if self.now else 'taken out'}"
+        return f"{self.setting} {self.now} instead of {self.planned}"
+
+
 def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
     """Freeze a sheet and its cohort into plan.yml beside the sheet; return the plan and its file.
 
@@ -65,11 +76,15 @@ def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today
     content, folder = read_sheet(sheet)
     content.need_arms()
     before, path = read_plan(folder, content.experiment), folder / FILE
-    found = _candidates(content, folder, cohort, day=before.locked_on if before else today)
+    day = before.locked_on if before else today
+    found = _candidates(content, folder, cohort, day=day)
     contactable = found.kept
     wanted = customers or content.customers or contactable
     if not len(content.arms) <= wanted <= contactable:
-        why = f" ({found.rows - found.kept:,} cannot: {found.why})" if found.kept < found.rows else ""
+        reached = (
+            f" ({found.rows - found.kept:,} cannot: a contact reached them before {day}, and a customer has one chance)"
+        )
+        why = reached if found.kept < found.rows else ""
         raise WinbackError(f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
                            f"of {cohort.name} can be contacted{why}. Set `customers:` between the two.")  # fmt: skip
     plan = Plan(
@@ -81,7 +96,7 @@ def lock(sheet: str | Path, *, cohort: Path, customers: int | None = None, today
         sheet=settings_of(content),
     )
     if before is not None:
-        other = deviations(before, content)
+        other = [str(deviation) for deviation in deviations(before, content)]
         other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
         other += [] if before.customers == wanted else [f"{wanted:,} customers instead of {before.customers:,}"]
         if other:
@@ -112,38 +127,37 @@ def read_plan(folder: Path, experiment: str) -> Plan | None:
     return plan if plan.experiment == experiment else None
 
 
-def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> list[str]:
-    """Return what is not as planned, in words: settings of the sheet, and customers more or fewer."""
+def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> tuple[Deviation, ...]:
+    """Return what is not as planned: settings of the sheet, and customers assigned, more or fewer."""
     other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
-    if assigned is not None and assigned != plan.customers:
-        instead = later("{n} customers assigned instead of {planned}")
-        other.append(say(instead, n=assigned, planned=plan.customers))
-    return other
+    if assigned is None or assigned == plan.customers:
+        return other
+    return (*other, Deviation(setting=ASSIGNED, planned=str(plan.customers), now=str(assigned)))
 
 
 def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
     """Raise WinbackError where the sheet is not as it was locked."""
     if other := deviations(plan, sheet):
-        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(other)}. Put it back, or plan "
-                           "a test of another name.")  # fmt: skip
+        raise WinbackError(f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
+                           "back, or plan a test of another name.")  # fmt: skip
 
 
-def differences(now: dict[str, Any], then: dict[str, Any]) -> list[str]:
-    """Return the settings that differ, in words, but for those that may come after the lock."""
+def differences(now: dict[str, Any], planned: dict[str, Any]) -> tuple[Deviation, ...]:
+    """Return the settings that differ, but for those that may come after the lock."""
     locked = {name: value for name, value in now.items() if name not in FREE}
-    return list(_unlike(locked, {name: then.get(name) for name in locked}))
+    return tuple(_unlike(locked, {name: planned.get(name) for name in locked}))
 
 
-def _unlike(now: Mapping[str, Any], then: Mapping[str, Any], within: str = "") -> Iterator[str]:
+def _unlike(now: Mapping[str, Any], planned: Mapping[str, Any], within: str = "") -> Iterator[Deviation]:
     """Yield what differs between two nested settings, each by its whole name, such as arms.discount.gift."""
-    for name in dict.fromkeys([*now, *then]):
-        new, old, setting = now.get(name), then.get(name), f"{within}{name}"
+    for name in dict.fromkeys([*now, *planned]):
+        new, old, setting = now.get(name), planned.get(name), f"{within}{name}"
         if isinstance(new, dict) and isinstance(old, dict):
             yield from _unlike(new, old, f"{setting}.")
-        elif name not in then or name not in now:
-            yield say(ADDED if name in now else TAKEN, setting=setting)
+        elif name not in planned or name not in now:
+            yield Deviation(setting=setting, planned=str(planned.get(name, "")), now=str(now.get(name, "")))
         elif new != old:
-            yield say(CHANGED, setting=setting, now=str(new), then=str(old))
+            yield Deviation(setting=setting, planned=str(old), now=str(new))
 
 
 def settings_of(sheet: Sheet) -> dict[str, Any]:
@@ -184,8 +198,8 @@ def make_candidates(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, folder: Pat
     con.execute(f"CREATE TEMP VIEW candidates AS SELECT customer_id, {stratum_of(sheet.strata)} AS stratum FROM cohort")
     ((rows,),) = con.execute("SELECT count(*) FROM contactable").fetchall()
     ((kept,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
-    return Account(table="candidates", rows=rows, kept=kept, why=f"a contact reached them before {day}, and a customer "
-                   "has one chance")  # fmt: skip
+    return Account(table="candidates", rows=rows, kept=kept,
+                   why=(noted("contacted_before", day=day.isoformat()),))  # fmt: skip
 
 
 def _refuse_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, cohort: Path) -> None:

@@ -3,33 +3,43 @@
 from dataclasses import replace
 from datetime import date
 
+from experiments.common.estimate import Estimate
+from experiments.common.finding import Finding
 from experiments.data.tables import Account, noted
 from experiments.lost.results import (
     FLAGS,
     PRIORITY,
     Accuracy,
-    Cell,
     Change,
     Cohort,
+    CustomerGroup,
     Effort,
-    Group,
+    LostRule,
+    MatrixCell,
     Month,
     Opinion,
     Priority,
     Reason,
-    Rule,
-    Sign,
-    Step,
-    Trial,
+    SilenceTrial,
     Triangle,
+    WaterfallStep,
     pace_of,
 )
 from experiments.readout.lessons import Learned, Lesson
+from experiments.sheet.sheet import Limit, Lost
 from experiments.stats.intervals import proportion
 
 LEVEL = 0.95
-SIGNS = ("Reasons are written down", "Refusals are written down", "Callers have a script", "The head knows the reasons",
-         "A regular look at the lost", "ABC and XYZ are known", "A written way to win back")  # fmt: skip
+SETTINGS = Lost(as_of=date(2025, 5, 1), nps=6)  # 4/3 of the own interval, 90 days where it is not known
+SIGNS = (
+    Finding(key="reasons", state="pass", facts={"known": 0.71}),
+    Finding(key="refusals", state="stop", facts={"refused": 120, "why": 40}),
+    Finding(key="script", state="pass"),
+    Finding(key="head_knows", state="warn"),
+    Finding(key="regular", state="warn"),
+    Finding(key="ranked", state="pass"),
+    Finding(key="technology", state="stop"),
+)
 
 
 def month_of(place, first=2022 * 12):
@@ -42,19 +52,18 @@ def months_of(count, *, at_risk=8000, rate=0.03):
     found = []
     for place in range(count):
         lost = round(at_risk * rate * (1 + 0.25 * ((place * 7) % 5 - 2) / 2 + 0.4 * (place > count / 2)))
-        found.append(Month(month=month_of(place), at_risk=at_risk, lost=lost, bought=at_risk // 2))
+        found.append(Month(month=month_of(place), at_risk=at_risk, lost=lost))
         at_risk += round(at_risk * 0.03) - lost
     return tuple(found)
 
 
 def group(name, customers, lost, *, worth=300.0, returned=0.04):
-    return Group(
+    return CustomerGroup(
         name=name,
         customers=customers,
         lost=lost,
         ratio=proportion(lost, customers, level=LEVEL),
         contactable=round(0.7 * lost),
-        revenue=2.4 * worth * lost,
         worth=worth * lost,
         watched=lost,
         returned=None if returned is None else round(returned * lost),
@@ -101,9 +110,14 @@ CHANGES = (
     Change(at=date(2024, 3, 18), what="Two managers left"),
 )
 LOST, CUSTOMERS = 4210, 12_400
-OWN = "4/3 of the own interval; with fewer than 3 purchases 90 days"
-PARAMETERS = (0.62, 41.0, 0.31, 2.2)  # r, alpha, a, b
-KNOWN_LESSON = Lesson(segment="price", offer="Discount", p_return=0.43, second_value=840.0, cost=51.0)
+PARAMETERS = {"r": 0.62, "alpha": 41.0, "a": 0.31, "b": 2.2}
+
+
+def gain_of(value):
+    return Estimate(value=value, low=0.8 * value, high=1.2 * value, level=LEVEL, n=900, unit="money")
+
+
+KNOWN_LESSON = Lesson(segment="price", offer="Discount", gain=gain_of(310.2), cost=51.0)
 STEPS = (("natural", 210), ("deliberate", 90), ("loss_making", 260), ("do_not_contact", 180), ("unreachable", 310),
          ("not_fixed", 240))  # fmt: skip
 
@@ -113,16 +127,17 @@ def steps_of(lost, out):
     for name in FLAGS:
         taken = dict(out).get(name, 0)
         left -= taken
-        found.append(Step(name=name, customers=taken, left=left))
+        found.append(WaterfallStep(name=name, customers=taken, left=left))
     return tuple(found)
 
 
 def matrix_of(customers=CUSTOMERS, lost=LOST):
     shares = (0.03, 0.05, 0.02, 0.06, 0.1, 0.08, 0.09, 0.2, 0.37)
     return tuple(
-        Cell(abc=abc, xyz=xyz, customers=round(part * customers), lost=round(part * lost), worth=part * lost * worth)
+        MatrixCell(abc=abc, xyz=xyz, customers=round(part * customers), lost=round(part * lost),
+                   worth=part * lost * worth)
         for (abc, xyz), part, worth in zip(PRIORITY, shares, (1900, 1500, 1200, 420, 380, 300, 90, 70, 40), strict=True)
-    )
+    )  # fmt: skip
 
 
 def lone(customers):
@@ -136,10 +151,11 @@ def cohort(**changes):
     steps = steps_of(LOST, STEPS)
     about = {
         "experiment": "telecom",
-        "question": "Whom did we lose, and whom should we win back?",
         "currency": "USD",
         "as_of": date(2025, 5, 1),
         "start": None,
+        "sheet": "data/telecom/sheet.yml",
+        "settings": SETTINGS,
         "level": LEVEL,
         "last_day": date(2025, 12, 31),
         "customers": CUSTOMERS,
@@ -154,10 +170,9 @@ def cohort(**changes):
         "worth_lost": 1_227_480.0,
         "missed": 1_904_220.0,
         "rules": (
-            Rule(name="silence", told="no purchase for more than 4/3 of the customer's own interval, 30 days at least; "
-                 "90 days with fewer than 3 purchases", fired=3880, alone=3610),
-            Rule(name="cancelled", told="cancelled the contract", fired=420, alone=190),
-            Rule(name="nps", told="would recommend with 6 of 10 at most", fired=260, alone=120),
+            LostRule(name="silence", fired=3880, alone=3610),
+            LostRule(name="cancelled", fired=420, alone=190),
+            LostRule(name="nps", fired=260, alone=120),
         ),
         "steps": steps,
         "months": months,
@@ -180,17 +195,17 @@ def cohort(**changes):
         "reasons": REASONS,
         "without_reason": 1210,
         "trials": (
-            Trial(told="no purchase for more than 60 days", used=False, judged=12_000, lost=5810, watched=5810,
+            SilenceTrial(limit=Limit(silent_days=60), used=False, judged=12_000, lost=5810, watched=5810,
                   returned=1320, returned_revenue=402_000.0),
-            Trial(told="no purchase for more than 90 days", used=False, judged=12_000, lost=4720, watched=4720,
+            SilenceTrial(limit=Limit(silent_days=90), used=False, judged=12_000, lost=4720, watched=4720,
                   returned=610, returned_revenue=164_000.0),
-            Trial(told=f"no purchase for more than {OWN}", used=True, judged=12_000, lost=4210, watched=4210,
+            SilenceTrial(limit=None, used=True, judged=12_000, lost=4210, watched=4210,
                   returned=180, returned_revenue=40_100.0),
         ),
         "accuracy": Accuracy(known=3900, precision=proportion(3580, LOST, level=LEVEL),
                              recall=proportion(3580, 3900, level=LEVEL), late_days=47.0),
         "opinion": Opinion(lost_alive=610, lost_gone=3600, kept_alive=7390, kept_gone=800, lost_mean=0.21,
-                           kept_mean=0.84, parameters=PARAMETERS),
+                           kept_mean=0.84, **PARAMETERS),
         "matrix": matrix_of(),
         "priorities": (
             Priority(name="first", lost=337, contactable=240, worth=401_200.0, expected=96_300.0, hopeless=3),
@@ -204,15 +219,11 @@ def cohort(**changes):
             Effort(abc="C", customers=8180, hours=0.47, profit=0.08, loses=2210),
         ),
         "learned": Learned(source="telecom-2023", lessons=(
+            Lesson(segment="", offer="Discount", gain=gain_of(278.0), cost=50.0, p_return=0.41, second_value=800.0),
             KNOWN_LESSON,
-            Lesson(segment="service", offer="Upgrade", p_return=0.39, second_value=910.0, cost=44.0),
-            Lesson(segment="", offer="Discount", p_return=0.41, second_value=800.0, cost=50.0),
+            Lesson(segment="service", offer="Upgrade", gain=gain_of(-20.0), cost=44.0),
         )),
-        "signs": tuple(
-            Sign(name=name, state=("pass", "warn", "stop")[place % 3], reason="As the sheet says.",
-                 todo="" if place % 3 == 0 else "Write it down.")
-            for place, name in enumerate(SIGNS)
-        ),
+        "signs": SIGNS,
         "accounts": (Account(table="purchases", rows=61_204, kept=61_204),
                      Account(table="customers", rows=12_540, kept=12_531, why=(noted("nobody_known", n=9),))),
     }  # fmt: skip
@@ -238,7 +249,7 @@ def nobody_lost(**changes):
         "revenue_lost": 0.0,
         "worth_lost": 0.0,
         "missed": 0.0,
-        "rules": (Rule(name="silence", told="no purchase for more than 90 days", fired=0, alone=0),),
+        "rules": (LostRule(name="silence", fired=0, alone=0),),
         "steps": steps_of(0, ()),
         "months": months,
         "pace": pace_of(months, level=LEVEL),
@@ -246,11 +257,11 @@ def nobody_lost(**changes):
         "groups": {"manager": tuple(lone(6200)), "stage": (group("regular", CUSTOMERS, 0, returned=0),)},
         "reasons": (),
         "without_reason": 0,
-        "trials": (Trial(told="no purchase for more than 90 days", used=True, judged=CUSTOMERS, lost=0, watched=0,
+        "trials": (SilenceTrial(limit=None, used=True, judged=CUSTOMERS, lost=0, watched=0,
                   returned=0, returned_revenue=0.0),),
         "accuracy": None,
         "opinion": Opinion(lost_alive=0, lost_gone=0, kept_alive=12_000, kept_gone=400, lost_mean=float("nan"),
-                           kept_mean=0.9, parameters=PARAMETERS),
+                           kept_mean=0.9, **PARAMETERS),
         "matrix": tuple(replace(cell, lost=0, worth=0.0) for cell in matrix_of()),
         "priorities": (),
     }  # fmt: skip
@@ -269,10 +280,13 @@ def hostile(**changes):
         "groups": groups,
         "reasons": tuple(replace(row, name=f"{row.name} {EVIL}", sources=((EVIL, 9),)) for row in REASONS),
         "changes": tuple(replace(change, what=f"{EVIL} {place}") for place, change in enumerate(CHANGES)),
-        "signs": tuple(replace(sign, reason=EVIL, todo=EVIL) for sign in cohort().signs),
+        "signs": tuple(
+            Finding(key="said", state=sign.state, facts={"name": "Sign", "said": EVIL, "cure": EVIL}) for sign in SIGNS
+        ),
+        "settings": Lost(as_of=date(2025, 5, 1), by="line", each={EVIL: Limit(silent_days=9, times=2.0)}),
         "accounts": (Account(table=EVIL),),
-        "rules": (Rule(name="silence", told=EVIL, fired=LOST, alone=LOST),),
+        "rules": (LostRule(name="silence", fired=LOST, alone=LOST),),
         "learned": Learned(source=EVIL, lessons=(replace(KNOWN_LESSON, segment=EVIL, offer=EVIL),)),
-        "trials": (Trial(told=EVIL, used=True, judged=9, lost=5, watched=5, returned=1, returned_revenue=10.0),),
+        "trials": (SilenceTrial(limit=None, used=True, judged=9, lost=5, watched=5, returned=1, returned_revenue=1.0),),
     }  # fmt: skip
     return cohort(**about | changes)

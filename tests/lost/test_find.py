@@ -3,7 +3,6 @@
 import calendar
 import datetime as dt
 import json
-import re
 import tempfile
 from functools import partial
 from itertools import pairwise
@@ -21,11 +20,12 @@ from experiments.data.tables import connect
 from experiments.lost import find as finder
 from experiments.lost import summary
 from experiments.lost.find import find_lost
-from experiments.lost.results import FLAGS, PRIORITY, STAGES, Change, read_cohort
+from experiments.lost.results import FLAGS, PRIORITY, RULES, STAGES, Change, Cohort
 from experiments.readout.lessons import learned_from
 from experiments.readout.readout import read_out, read_readout
+from experiments.report.wording import lost as wording
 from experiments.report.wording.accounts import account as said_of
-from experiments.sheet.sheet import Lost, Sheet, read_sheet
+from experiments.sheet.sheet import Limit, Lost, Sheet, read_sheet
 from experiments.stats.intervals import proportion
 
 FLAG_COLUMNS = ("unreachable", "important", "do_not_contact", "natural_loss", "deliberate_loss")
@@ -115,8 +115,8 @@ def test_own_intervals_in_the_real_shop_are_those_of_the_reference(shop, times, 
     assert (used.judged, used.lost, used.returned) == tuple(wanted.values())
     assert found.lost == wanted["lost"]
     # The same rule as one of the others beside a rule of silence.
-    others = {trial.told: trial for trial in look(silent_days=90, interval="median").trials if not trial.used}
-    (other,) = (trial for told, trial in others.items() if f"than {times:.3g} times" in told)
+    others = look(silent_days=90, interval="median").trials[1:]
+    (other,) = (trial for trial in others if trial.limit == Limit(times=times))
     assert (other.judged, other.lost, other.returned) == tuple(wanted.values())
 
 
@@ -175,7 +175,6 @@ def folded(purchases, *, start, day):
     found = found.join(by["gap"].agg(mean="mean", median="median"))
     months = by["month"].agg(first_month="min", last_month="max", months="nunique")
     found["regularity"] = months["months"] / (months["last_month"] - months["first_month"] + 1)
-    found["bought"] = by["month"].agg(set)
     return found.rename(columns={"amount": "revenue"})
 
 
@@ -313,16 +312,15 @@ def month_of(days):
 
 
 def months_wanted(people, rule):
-    """Return (month, at risk, lost, bought) of every whole month, and {start: (customers, staying)}."""
+    """Return (month, at risk, lost) of every whole month, and {start: (customers, staying)}."""
     began, left, day = month_of(people["began"]), month_of(people["lost_at"]), rule.as_of
     last = day.year * 12 + day.month - (day.day < calendar.monthrange(day.year, day.month)[1])
     oldest = max(began.min(), day.year * 12 + day.month - 60)  # five years, which a customer's history remembers
     label = {month: f"{(month - 1) // 12}-{(month - 1) % 12 + 1:02d}" for month in range(oldest, last + 1)}
     months = [
-        (name, int(((began <= month) & ~(left < month)).sum()), int((left == month).sum()),
-         sum(isinstance(days, set) and month in days for days in people["bought"]))
+        (name, int(((began <= month) & ~(left < month)).sum()), int((left == month).sum()))
         for month, name in label.items()
-    ]  # fmt: skip
+    ]
     triangle = {
         name: (int((began == start).sum()),
                tuple(int(((began == start) & ~(left <= month)).sum()) for month in range(start, last + 1)))
@@ -332,13 +330,13 @@ def months_wanted(people, rule):
 
 
 def groups_wanted(people, column, *, knows_later):
-    """Return customers, lost, contactable, revenue and worth of the lost, who returned; nothing if nobody knows."""
+    """Return customers, lost, contactable, worth of the lost, who returned; nothing if nobody knows."""
     if people[column].isna().all():
         return None
     found = {}
     for name, group in people.fillna({column: "unknown"}).groupby(column):
         lost = group[group["lost"]]
-        found[name] = (len(group), len(lost), int((group["step"] == "contactable").sum()), lost["revenue"].sum() / 100,
+        found[name] = (len(group), len(lost), int((group["step"] == "contactable").sum()),
                        lost["worth"].sum() / 100,
                        int(lost["again"].notna().sum()) if knows_later else None)  # fmt: skip
     return found
@@ -366,11 +364,11 @@ def assert_agrees(found, rows, tables, rule, **settings):
         left -= (lost["step"] == step.name).sum()
         assert (step.name, step.customers, step.left) == (step.name, (lost["step"] == step.name).sum(), left)
     months, triangle = months_wanted(people, rule)
-    assert [(month.month, month.at_risk, month.lost, month.bought) for month in found.months] == months
+    assert [(month.month, month.at_risk, month.lost) for month in found.months] == months
     rows_of_triangle = zip(found.triangle.customers, found.triangle.staying, strict=True)
     assert dict(zip(found.triangle.starts, rows_of_triangle, strict=True)) == triangle
     for column in summary.GROUPS:
-        told = {group.name: (group.customers, group.lost, group.contactable, group.revenue, group.worth, group.returned)
+        told = {group.name: (group.customers, group.lost, group.contactable, group.worth, group.returned)
                 for group in found.groups.get(column, ())} or None  # fmt: skip
         assert (column, told) == (column, groups_wanted(people, column, knows_later=later))
     for cell in found.matrix:
@@ -404,17 +402,16 @@ def assert_reasons(found, lost, why):
 
 def assert_trials(found, people, rule, *, later):
     buyers = people[people["purchases"] > 0]
-    limits = {trial.told: trial for trial in found.trials}
-    assert len(limits) == len(found.trials)
+    assert [trial.limit is None for trial in found.trials] == [trial.used for trial in found.trials]
+    assert len({trial.limit for trial in found.trials}) == len(found.trials)
     for trial in found.trials:
-        few = re.search(r"than ([\d.]+) times", trial.told)
         if trial.used:
             allowed = buyers["allowed"]
-        elif few:
-            times = {"1.33": 4 / 3}.get(few[1]) or float(few[1])
-            allowed = (times * buyers[rule.interval]).where(buyers["purchases"] >= rule.minimum_purchases)
+        elif trial.limit.times:
+            own = trial.limit.times * buyers[rule.interval]
+            allowed = own.where(buyers["purchases"] >= rule.minimum_purchases)
         else:
-            allowed = pd.Series(float(re.search(r"than (\d+) days", trial.told)[1]), buyers.index)
+            allowed = pd.Series(float(trial.limit.silent_days), buyers.index)
         gone = buyers[buyers["silent"] > allowed]
         wanted = (allowed.notna().sum(), len(gone), gone["again"].notna().sum(), gone["again"].sum() / 100)
         assert (trial.judged, trial.lost) == wanted[:2]
@@ -595,7 +592,7 @@ def test_a_second_implementation_finds_the_same_in_a_simulated_telecom(small_tel
     found = find_lost(sheet, small_telecom, out=tmp_path)
     assert_agrees(found, rows_of(tmp_path), telecom_frames, sheet.lost, hour_cost=2000)
     assert found.lost > 4000
-    assert {rule.name for rule in found.rules if rule.fired} == set(summary.RULES)
+    assert {rule.name for rule in found.rules if rule.fired} == set(RULES)
     assert all(step.customers for step in found.steps if step.name != "not_fixed" or sheet.lost.fixed_first)
 
 
@@ -722,7 +719,7 @@ def test_silence_of_61_days_is_more_than_60_and_of_60_is_not(company):
     assert list(rows) == ["a"]
     assert rows["a"]["silence_at"] == rows["a"]["lost_at"] == dt.date(2024, 3, 31)
     assert fired(found) == {"silence": (1, 1)}
-    assert "more than 60 days" in found.rules[0].told
+    assert "more than 60 days" in wording.rule(found.rules[0], found.settings)
 
 
 def test_who_bought_too_seldom_is_judged_by_the_fallback_or_not_at_all(company):
@@ -755,7 +752,7 @@ def test_every_line_has_its_own_limit(company):
     )
     assert list(rows) == ["tv"]
     assert rows["tv"]["silence_at"] == dt.date(2024, 3, 31)
-    assert "it's tv: no purchase for more than 20 days" in found.rules[0].told
+    assert "it's tv: no purchase for more than 20 days" in wording.rule(found.rules[0], found.settings)
     assert {group.name: group.customers for group in found.groups["line"]} == {"it's tv": 1, "net": 1, "unknown": 2}
 
 
@@ -1092,6 +1089,7 @@ def test_a_past_test_gives_what_each_customer_may_bring(company, past_test):
     # Lift .2, cost 5, value gained 20, so the net is 15 and one more return is worth (15 + 5) / .2 = 100.
     (lesson,) = found.learned.lessons
     assert (lesson.segment, lesson.offer, found.learned.source) == ("", "A", "toy")
+    assert lesson.gain.value == pytest.approx(15)
     assert (lesson.p_return, lesson.second_value, lesson.cost) == pytest.approx((0.2, 100, 5))
     # In proportion to worth; the contactable are worth (300 + 90) / 2 = 195 on average. In cents.
     wanted = {"a": 2000 * 300 / 195 - 500, "b": 2000 * 90 / 195 - 500, "c": 2000 * 30 / 195 - 500}
@@ -1130,10 +1128,8 @@ def test_by_reason_the_best_offer_of_the_past_test_is_expected(by_reason):
     lessons = {lesson.segment: lesson for lesson in found.learned.lessons}
     assert set(lessons) == {"", *table.segments} == {"", "price", "service"}
     for segment in table.segments:
-        gain, lesson = table.cell(segment, "A").shrunk.value, lessons[segment]
-        assert (lesson.offer, lesson.p_return) == ("A", pytest.approx(0.2))
-        assert lesson.p_return * lesson.second_value - lesson.cost == pytest.approx(gain)
-    assert lessons["price"].second_value > lessons["service"].second_value
+        assert (lessons[segment].offer, lessons[segment].gain) == ("A", table.cell(segment, "A").shrunk)
+    assert lessons["price"].gain.value > lessons["service"].gain.value
     assert sum(row["expected"] for row in rows) / 100 == pytest.approx(sum(row.expected for row in found.priorities))
     assert sum(row["expected"] <= 0 for row in rows) == sum(row.hopeless for row in found.priorities)
 
@@ -1143,7 +1139,7 @@ def test_the_customers_of_a_reason_bring_together_what_the_past_test_gained_ther
     _, found, rows = by_reason
     for lesson in found.learned.lessons:
         here = [row["expected"] / 100 for row in rows if (row["reason"] or "") == lesson.segment]
-        assert np.mean(here) == pytest.approx(lesson.p_return * lesson.second_value - lesson.cost, abs=0.01)
+        assert np.mean(here) == pytest.approx(lesson.gain.value, abs=0.01)
 
 
 def test_a_past_test_in_another_currency_is_refused(company, past_test, names):
@@ -1480,13 +1476,13 @@ def test_a_cohort_read_again_is_equal_to_the_last_digit(shops, company, tmp_path
     empty = company(purchases=bought(a="2024-03-30"))[0]
     for found in (shops()[0], empty):
         found.write(tmp_path / "lost.json")
-        again = read_cohort(tmp_path / "lost.json")
+        again = Cohort.load(tmp_path / "lost.json")
         assert again == found
         again.write(tmp_path / "again.json")
         assert (tmp_path / "again.json").read_bytes() == (tmp_path / "lost.json").read_bytes()
     (tmp_path / "other.json").write_text('{"experiment": "toy"}')
     for name in ("other.json", "none.json"):
-        refused(partial(read_cohort, tmp_path / name), names, name, "winback lost")
+        refused(partial(Cohort.load, tmp_path / name), names, name, "winback lost")
 
 
 def test_a_look_that_fails_leaves_the_old_file(company, tmp_path):

@@ -1,6 +1,7 @@
 """How fast customers are lost, and the words for it: against hand calculations, Greenwood's formula and laws."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,18 +10,17 @@ from hypothesis import strategies as st
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from experiments.data.tables import complete, connect
-from experiments.lost.audit import signs_of
+from experiments.lost.look import Look
 from experiments.lost.results import ALARM_ABOVE, NORMAL_BELOW, PRIORITIES, PRIORITY, Estimate, Month, Pace, pace_of
+from experiments.lost.summary import signs_of
+from experiments.report.wording import lost as wording
 from experiments.sheet.sheet import Audit, Cause, Limit, Lost, Sheet
 from experiments.stats.intervals import normal_quantile
 
 
 def months_of(*counts):
     """Return months with (at risk, lost)."""
-    return [
-        Month(month=f"{2020 + k // 12}-{k % 12 + 1:02d}", at_risk=n, lost=d, bought=n)
-        for k, (n, d) in enumerate(counts)
-    ]
+    return [Month(month=f"{2020 + k // 12}-{k % 12 + 1:02d}", at_risk=n, lost=d) for k, (n, d) in enumerate(counts)]
 
 
 def leaving(start, losses):
@@ -180,28 +180,30 @@ def test_a_part_of_the_customers_has_its_own_settings_before_those_for_everybody
 # The seven signs.
 @pytest.fixture
 def signs():
-    """Return a function that gives the signs by name, from (refused_at, refusal) rows and the sheet's answers."""
+    """Return a function that gives the signs by key, from (refused_at, refusal) rows and the sheet's answers."""
 
     def look(*refusals, lost=10, without_reason=0, **answers):
-        sheet = Sheet(experiment="toy", lost=Lost(as_of="2024-01-31", audit=Audit(**answers)),
-                      tables={"purchases": {"file": "p.csv"}})  # fmt: skip
+        rule = Lost(as_of="2024-01-31", audit=Audit(**answers))
+        sheet = Sheet(experiment="toy", lost=rule, tables={"purchases": {"file": "p.csv"}})
         with connect() as con:
             con.execute("CREATE TABLE purchases (customer_id VARCHAR)")
             con.execute("CREATE TABLE contacts (customer_id VARCHAR, refused_at DATE, refusal VARCHAR)")
             for row in refusals:
                 con.execute("INSERT INTO contacts VALUES ('c', ?, ?)", row)
             complete(con, "contacts", like="purchases", known=True)
-            return {sign.name: sign for sign in signs_of(con, sheet, lost=lost, without_reason=without_reason)}
+            seen = Look(con=con, sheet=sheet, rule=rule, folder=Path())
+            return {sign.key: sign for sign in signs_of(seen, lost=lost, known=lost - without_reason)}
 
     return look
 
 
 @pytest.mark.parametrize(("without", "state"), [(0, "pass"), (5, "pass"), (6, "stop"), (10, "stop")])
 def test_reasons_are_reported_where_half_of_the_lost_have_one(signs, without, state):
-    sign = signs(without_reason=without)["Reasons are reported"]
-    assert sign.state == state
-    assert f"{100 - 10 * without} %" in sign.reason
-    assert bool(sign.todo) == (state == "stop")
+    found = signs(without_reason=without)["reasons"]
+    name, reason, todo = wording.sign(found)
+    assert (name, found.state) == ("Reasons are reported", state)
+    assert f"{100 - 10 * without} %" in reason
+    assert bool(todo) == (state == "stop")
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,8 @@ def test_reasons_are_reported_where_half_of_the_lost_have_one(signs, without, st
     ],
 )
 def test_refusals_are_recorded_where_half_say_why(signs, refusals, state, told):
-    sign = signs(*refusals)["Refusals are recorded"]
-    assert (sign.state, told in sign.reason) == (state, True)
+    found = signs(*refusals)["refusals"]
+    assert (found.state, told in wording.sign(found)[1]) == (state, True)
 
 
 @pytest.mark.parametrize(
@@ -224,9 +226,9 @@ def test_refusals_are_recorded_where_half_say_why(signs, refusals, state, told):
      ("regular", "Lost customers are looked at regularly"), ("technology", "There is a way to win customers back")],
 )  # fmt: skip
 def test_what_no_table_tells_is_asked_in_the_sheet(signs, setting, name):
-    assert signs(**{setting: True})[name].state == "pass"
-    no, nobody = signs(**{setting: False})[name], signs()[name]
-    assert (no.state, nobody.state) == ("stop", "warn")
-    assert no.todo
-    assert f"{setting}: yes or no" in nobody.todo
+    yes, no, nobody = signs(**{setting: True})[setting], signs(**{setting: False})[setting], signs()[setting]
+    assert (yes.state, no.state, nobody.state) == ("pass", "stop", "warn")
+    assert wording.sign(yes) == (name, "So the sheet says.", "")
+    assert wording.sign(no)[2]
+    assert f"{setting}: yes or no" in wording.sign(nobody)[2]
     assert len(signs()) == 7

@@ -300,8 +300,8 @@ def pieces_of_readout(readout):
 def pieces_of_lost(cohort):
     page = lost_page
     one = (page.question, page.verdict, page.by_month, page.contactable, page.priorities, page.reasons, page.places,
-           page.leaving, page.rule, page.signs)  # fmt: skip
-    return [str(part(cohort)) for part in one] + [str(page.method(cohort, SHEET)), str(page.provenance(cohort, SHEET))]
+           page.leaving, page.rule, page.signs, page.method, page.provenance)  # fmt: skip
+    return [str(part(cohort)) for part in one]
 
 
 def english(page, code):

@@ -1,17 +1,16 @@
 """Who is lost, since when and by which rule: the cohort a test starts with.
 
 The engine folds purchases to one row a customer and judges it (`sql/lost.sql`). No customer leaves the engine but
-into cohort.parquet; `tally` reads the sums. Section 6 of the design.
+into cohort.parquet; `summarise` reads the sums. Section 6 of the design.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from math import ceil, inf
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.finding import Finding
@@ -26,17 +25,14 @@ from experiments.data.tables import (
     read,
     refuse_duplicates,
     same_ids,
-    statements,
     write_parquet,
 )
+from experiments.lost.look import Look
 from experiments.lost.results import PRIORITY, Cohort
-from experiments.lost.summary import tally
+from experiments.lost.summary import summarise
 from experiments.readout.lessons import Learned, learned_from
 from experiments.readout.readout import read_readout
 from experiments.sheet.sheet import Limit, Lost, Sheet, changed, read_sheet
-
-if TYPE_CHECKING:
-    import duckdb
 
 OPTIONAL = ("customers", "reasons", "inquiries", "changes", "contacts", "known_lost", "assignments")
 MADE = ("assignments", "contacts")  # of a test: there is none before it begins
@@ -55,37 +51,6 @@ NEVER = 2**31 - 1  # inquiries nobody makes: the rule is off
 BYTES = {"each_row": 12, "each_block": 110, "medians": 180}  # of memory that folding takes for each purchase, at most
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A look at the customers of a company on a day."""
-
-    con: duckdb.DuckDBPyConnection
-    sheet: Sheet
-    rule: Lost
-    folder: Path
-    steps: dict[str, str]
-
-    def text(self, step: str, **values: object) -> str:
-        """Return one step of lost.sql; values are our own or checked, never foreign text."""
-        month = self.rule.as_of.year * 12 + self.rule.as_of.month
-        return self.steps[step].format(as_of=self.rule.as_of.isoformat(), month=month, **values)
-
-    @property
-    def margin(self) -> str:
-        """SQL of a customer's margin: of the purchases, or the sheet's share of revenue, in millionths."""
-        if "margin" in columns_of(self.con, "purchases") or self.sheet.margin_share == 1:
-            return "coalesce(h.margin, 0)"
-        millionths = round(1_000_000 * self.sheet.margin_share)
-        whole = "CAST(coalesce(h.margin, 0) AS DECIMAL(38, 0))"
-        return f"CAST(floor(CAST({whole} * {millionths} AS DOUBLE) / 1000000) AS BIGINT)"
-
-    @property
-    def hour_cost(self) -> int:
-        """Minor units for an hour of work; 0 unless the sheet says."""
-        units: int = 10**self.sheet.decimals
-        return round((self.rule.hour_cost or 0) * units)
-
-
 def find_lost(
     sheet: str | Path | Sheet, folder: Path | None = None, *, out: str | Path | None = None, **changes: object
 ) -> Cohort:
@@ -95,18 +60,18 @@ def find_lost(
     sheet's. With `out` the lost customers go to `<out>/cohort.parquet`, one row each. Raises WinbackError for tables
     that do not fit, and for a day at which the data cannot tell who is lost.
     """
+    path = "" if isinstance(sheet, Sheet) else Path(sheet).as_posix()
     if not isinstance(sheet, Sheet):
         sheet, folder = read_sheet(sheet)
     with connect() as con:
-        rule = _rule(sheet, changes)
-        sheet = sheet.model_copy(update={"lost": rule})
-        look = Look(con=con, sheet=sheet, rule=rule, folder=folder or Path(), steps=statements("lost"))
+        look = Look(con=con, sheet=sheet, rule=_rule(sheet, changes), folder=folder or Path())
         accounts = _read(look)
+        look = replace(look, last_day=accounts[0].last)
         accounts[0] = _fold(look, accounts[0])
         learned = _learn(look)
         _judge(look, learned)
         accounts = [_used(look, account) for account in accounts]
-        found = tally(look.con, sheet=sheet, rule=look.rule, steps=look.steps, learned=learned, accounts=accounts)
+        found = summarise(look, sheet=path, learned=learned, accounts=accounts)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
             write_parquet(con, "cohort", Path(out) / "cohort.parquet")
@@ -114,7 +79,7 @@ def find_lost(
 
 
 def _rule(sheet: Sheet, changes: dict[str, object]) -> Lost:
-    """Return the sheet's rules with the changes; a day is needed."""
+    """Return the sheet's rules with the changes, each limit of a part of the customers whole; a day is needed."""
     wanted = {name: value for name, value in changes.items() if value is not None}
     if sheet.lost is None and "as_of" not in wanted:
         raise WinbackError("The sheet does not say on which day to look. Add `lost: {as_of: 2026-01-31}`.")
@@ -122,7 +87,7 @@ def _rule(sheet: Sheet, changes: dict[str, object]) -> Lost:
     rule = changed(sheet, {"lost": base | wanted}).lost
     if rule is None or "purchases" not in sheet.tables:
         raise WinbackError("The sheet names no table `purchases`, so nobody knows who fell silent. Add it.")
-    return rule
+    return rule.model_copy(update={"each": {value: rule.limit_of(value) for value in rule.each}})
 
 
 def _read(look: Look) -> list[Account]:
@@ -268,49 +233,52 @@ def _parts(look: Look, rows: int, how: str) -> int:
 
 def _judge(look: Look, learned: Learned | None) -> None:
     """Make the table `judged`, one row a customer, and the view `cohort` of the lost."""
-    con, rule = look.con, look.rule
-    con.execute(look.text("offered", holdout=literal(look.sheet.holdout or "")))
-    con.execute(look.text("again"))
-    con.execute(look.text("asking", asked=rule.asked or NEVER))
-    con.execute(look.text("stated"))
-    con.execute(look.text("why"))
-    cuts = con.execute(look.text("cuts", a=rule.abc[0], b=rule.abc[1])).fetchall()[0]
-    gap = (
-        "m.gap"
-        if rule.interval == "median"
-        else (
-            "CASE WHEN h.purchases > 1 THEN CAST(date_diff('day', h.first, h.last) AS DOUBLE) / (h.purchases - 1) END"
-        )
-    )
+    rule = look.rule
+    look.make("offered", holdout=literal(look.sheet.holdout or ""))
+    look.make("again")
+    look.make("asking", asked=rule.asked or NEVER)
+    look.make("stated")
+    look.make("why")
+    cuts = look.rows("cuts", a=rule.abc[0], b=rule.abc[1])[0]
+    mean = "CASE WHEN h.purchases > 1 THEN CAST(date_diff('day', h.first, h.last) AS DOUBLE) / (h.purchases - 1) END"
+    few = {"minimum_days": rule.minimum_days, "minimum_purchases": rule.minimum_purchases}
     limits = {name: _limit(rule, name) for name in ("silent_days", "times")}
-    con.execute(look.text("people", gap=gap, margin=look.margin, minimum_days=rule.minimum_days,
-                          minimum_purchases=rule.minimum_purchases, **limits))  # fmt: skip
-    con.execute(look.text("fired", silence=not rule.contractual, cancelled=rule.cancelled,
-                          nps=rule.nps is not None, nps_limit=rule.nps or 0, unreachable=rule.unreachable,
-                          conflict=rule.conflict))  # fmt: skip
+    look.make("people", gap="m.gap" if rule.interval == "median" else mean, margin=_margin(look), **few, **limits)
+    look.make("fired", silence=not rule.contractual, cancelled=rule.cancelled, nps=rule.nps is not None,
+              nps_limit=rule.nps or 0, unreachable=rule.unreachable, conflict=rule.conflict)  # fmt: skip
     classes = " ".join(f"WHEN '{abc}{xyz}' THEN '{name}'" for (abc, xyz), name in PRIORITY.items())
-    con.execute(look.text("judged", cut_a=cuts[0] or NEVER, cut_b=cuts[1] or NEVER, x=rule.xyz[0], y=rule.xyz[1],
-                          minimum_purchases=rule.minimum_purchases, hour_cost=look.hour_cost, classes=classes,
-                          fixed_first=rule.fixed_first))  # fmt: skip
-    con.execute(look.text("cohort", **_expected(look, learned)))
+    look.make("judged", cut_a=cuts["a"] or NEVER, cut_b=cuts["b"] or NEVER, x=rule.xyz[0], y=rule.xyz[1],
+              hour_cost=look.hour_cost, classes=classes, fixed_first=rule.fixed_first, **few)  # fmt: skip
+    look.make("cohort", **_expected(look, learned))
+
+
+def _margin(look: Look) -> str:
+    """Return the SQL of a customer's margin: of the purchases, or the sheet's share of revenue, in millionths."""
+    share = look.sheet.margin_share
+    if share == 1 or look.knows("purchases", "margin"):
+        return "coalesce(h.margin, 0)"
+    whole = "CAST(coalesce(h.margin, 0) AS DECIMAL(38, 0))"
+    return f"CAST(floor(CAST({whole} * {round(1_000_000 * share)} AS DOUBLE) / 1000000) AS BIGINT)"
 
 
 def _expected(look: Look, learned: Learned | None) -> dict[str, str]:
     """Return the SQL of P(return) x second value - cost, the value in proportion to the customer's own worth.
 
-    The gain by reason knows already what customers of that reason are worth, so the mean is that of the reason.
+    On average over the contactable of a reason that is the gain of the past test there, whatever the cost: the test
+    tells the cost of all its customers only, so that stands in for the one of the reason.
     """
     if learned is None:
         return {"expected": "CAST(NULL AS BIGINT)", "learned": ""}
-    minor, con = 10**look.sheet.decimals, look.con
     segments = ", ".join(literal(lesson.segment) for lesson in learned.lessons)
     segment = f"CASE WHEN reason IN ({segments}) THEN reason ELSE '' END"
-    means = dict(con.execute(f"SELECT {segment}, CAST(sum(worth) AS DOUBLE) / count(*) FROM judged "
-                             "WHERE step = 'contactable' GROUP BY 1").fetchall())  # fmt: skip
-    con.execute("CREATE TEMP TABLE learned (reason VARCHAR, per_worth DOUBLE, cost DOUBLE)")
+    rows = look.query(f"SELECT {segment} AS segment, CAST(sum(worth) AS DOUBLE) / count(*) AS mean FROM judged "
+                      "WHERE step = 'contactable' GROUP BY 1")  # fmt: skip
+    means = {row["segment"]: row["mean"] for row in rows}
+    look.con.execute("CREATE TEMP TABLE learned (reason VARCHAR, per_worth DOUBLE, cost DOUBLE)")
     for lesson in learned.lessons:
-        value = minor * lesson.p_return * lesson.second_value / (means.get(lesson.segment) or 1.0)
-        con.execute("INSERT INTO learned VALUES (?, ?, ?)", [lesson.segment, value, minor * lesson.cost])
+        value = ((lesson.gain.value or 0.0) + lesson.cost) / (means.get(lesson.segment) or 1.0)
+        row = [lesson.segment, look.minor * value, look.minor * lesson.cost]
+        look.con.execute("INSERT INTO learned VALUES (?, ?, ?)", row)
     return {
         "expected": "CAST(floor(l.per_worth * j.worth - l.cost) AS BIGINT)",
         "learned": f"JOIN learned AS l ON l.reason = {segment.replace('reason', 'j.reason')}",
@@ -335,11 +303,11 @@ def _learn(look: Look) -> Learned | None:
 def _limit(rule: Lost, name: str) -> str:
     """Return the SQL of a setting of the silence rule: one number, or one for each value of `by`."""
 
-    def told(limit: Limit) -> str:
+    def number(limit: Limit) -> str:
         value = getattr(limit, name)
         return "CAST(NULL AS DOUBLE)" if value is None else f"CAST({value!r} AS DOUBLE)"
 
     if not rule.by:
-        return told(rule.limit)
-    cases = " ".join(f"WHEN {literal(value)} THEN {told(rule.limit_of(value))}" for value in rule.each)
-    return f"CASE {rule.by} {cases} ELSE {told(rule.limit)} END"
+        return number(rule.limit)
+    cases = " ".join(f"WHEN {literal(value)} THEN {number(limit)}" for value, limit in rule.each.items())
+    return f"CASE {rule.by} {cases} ELSE {number(rule.limit)} END"

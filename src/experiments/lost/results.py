@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import exp, log, prod, sqrt
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from experiments.common.estimate import Estimate
-from experiments.common.language import later
-from experiments.common.results import keep, kept
-from experiments.data.tables import Account
-from experiments.readout.lessons import Learned
+from experiments.common.finding import Finding
+from experiments.common.results import Result
+from experiments.data.tables import Account, upgraded_account
+from experiments.readout.lessons import Learned, upgraded_lesson
+from experiments.sheet.sheet import Limit, Lost
 from experiments.stats.intervals import normal_quantile, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NORMAL_BELOW = 0.10  # share lost a year; 9-11 % is typical of good firms
 ALARM_ABOVE = 0.20  # share lost a year; above it the loss is an alarm
@@ -23,48 +26,31 @@ UNSETTLED = 3  # latest months in which some of those called lost by silence may
 
 Light = Literal["normal", "act", "alarm"]
 
-# The rules, in the order in which the page names them.
-RULES = {
-    "silence": later("Silent for too long"),
-    "cancelled": later("Cancelled the contract"),
-    "nps": later("Would not recommend"),
-    "asked": later("Asked, never ordered"),
-    "unreachable": later("Cannot be reached"),
-    "conflict": later("Unresolved complaint"),
-}
-# Why a lost customer is not contacted, in the order in which the waterfall takes them out.
-FLAGS = {
-    "natural": later("Moved, died or bankrupt"),
-    "deliberate": later("Let go on purpose"),
-    "loss_making": later("Cost more than they bring"),
-    "do_not_contact": later("Do not want to be contacted"),
-    "unreachable": later("Cannot be reached"),
-    "not_fixed": later("Cause not removed yet"),
-}
-PRIORITIES = {"first": later("First"), "must": later("Must"), "possible": later("If possible"),
-              "let_go": later("Let go")}  # fmt: skip
+# Codes, in the order in which the page names them; `report.wording.lost` has their words.
+RULES = ("silence", "cancelled", "nps", "asked", "unreachable", "conflict")
+FLAGS = ("natural", "deliberate", "loss_making", "do_not_contact", "unreachable", "not_fixed")  # who is not contacted
+PRIORITIES = ("first", "must", "possible", "let_go")
+STAGES = ("asked", "one", "two", "regular")  # how often a customer bought
 # Importance (A, B, C: share of revenue) x regularity (X, Y, Z): whom to win back first.
 PRIORITY = {
     ("A", "X"): "first", ("A", "Y"): "first", ("A", "Z"): "must",
     ("B", "X"): "must", ("B", "Y"): "possible", ("B", "Z"): "possible",
     ("C", "X"): "possible", ("C", "Y"): "let_go", ("C", "Z"): "let_go",
 }  # fmt: skip
-STAGES = {"asked": later("Asked, never bought"), "one": later("Bought once"), "two": later("Bought twice"),
-          "regular": later("Bought three times or more")}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """How many customers a rule calls lost, and how many no other rule does."""
+class LostRule:
+    """How many customers a rule calls lost, and how many no other rule does; its numbers are in the settings."""
 
-    name: str
-    told: str  # the rule with its numbers, in words
+    name: str  # of RULES
     fired: int
     alone: int
+    said: str = ""  # the rule in words, where a file of format 1 has nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class WaterfallStep:
     """One step of the waterfall from lost to contactable."""
 
     name: str  # of FLAGS
@@ -73,15 +59,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Customers of one manager, line, stage, complaint or class. Money in currency."""
+class CustomerGroup:
+    """Customers of one manager, line, stage, reason, complaint or referral. Money in currency."""
 
     name: str
     customers: int
     lost: int
     ratio: Estimate  # lost / customers
     contactable: int
-    revenue: float  # that the lost brought before
     worth: float  # that the lost brought a year
     watched: int  # of the lost, got no offer in a test
     returned: int | None  # of those watched, bought again after the day; nothing known: None
@@ -94,7 +79,6 @@ class Month:
     month: str  # 2023-05
     at_risk: int  # customers who began by its end and were not lost before it
     lost: int  # of them, in it
-    bought: int  # customers with a purchase in it
 
     @property
     def ratio(self) -> float:
@@ -114,8 +98,16 @@ class Pace:
     @property
     def light(self) -> Light:
         """The traffic light of the yearly share."""
-        share = self.yearly.value or 0.0
-        return "alarm" if share > ALARM_ABOVE else "act" if share > NORMAL_BELOW else "normal"
+        return light_of(self.yearly.value or 0.0)
+
+
+def light_of(yearly: float) -> Light:
+    """Return the traffic light of a share lost a year.
+
+    >>> light_of(0.10), light_of(0.15), light_of(0.21)
+    ('normal', 'act', 'alarm')
+    """
+    return "alarm" if yearly > ALARM_ABOVE else "act" if yearly > NORMAL_BELOW else "normal"
 
 
 def pace_of(months: Sequence[Month], *, level: float, unsettled: int = 0) -> Pace:
@@ -159,21 +151,22 @@ class Triangle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What another rule would say of the same customers, and how many of its lost bought again by themselves."""
+class SilenceTrial:
+    """What a rule of silence says of the same customers, and how many of its lost bought again by themselves."""
 
-    told: str
-    used: bool  # the sheet's own rule
+    limit: Limit | None  # how long customers may be silent; None: the rule in use
+    used: bool  # the rule in use
     judged: int  # customers the rule can judge
     lost: int
     watched: int  # of the lost, got no offer in a test
     returned: int | None  # of those watched
     returned_revenue: float | None
+    said: str = ""  # the rule in words, where a file of format 1 has nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """The rule against customers truly known to be lost."""
+    """The rules against customers truly known to be lost."""
 
     known: int  # truly lost among the customers judged
     precision: Estimate  # of those called lost, truly lost
@@ -183,7 +176,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
-    """A second opinion on the silence rule: the chance to be still a customer, P(alive)."""
+    """A second opinion on the silence rule: the chance to be still a customer, P(alive), by modified BG/NBD."""
 
     lost_alive: int  # called lost, P(alive) of one half or more
     lost_gone: int
@@ -191,7 +184,10 @@ class Opinion:
     kept_gone: int
     lost_mean: float  # mean P(alive) of those called lost
     kept_mean: float
-    parameters: tuple[float, float, float, float]  # r, alpha (weeks), a, b
+    r: float  # shape of the purchase rates
+    alpha: float  # their scale, weeks
+    a: float  # of the chance to leave after a purchase, beta(a, b)
+    b: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +210,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class MatrixCell:
     """One cell of the matrix: importance x regularity, over all customers."""
 
     abc: str
@@ -225,7 +221,7 @@ class Cell:
 
     @property
     def priority(self) -> str:
-        """Its class: a key of PRIORITIES."""
+        """Its class, of PRIORITIES."""
         return PRIORITY[self.abc, self.xyz]
 
 
@@ -253,16 +249,6 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
-    """One of the seven signs that a company does not manage its losses."""
-
-    name: str
-    state: str  # pass, warn, stop as of a check; nobody said: warn
-    reason: str
-    todo: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """Something the company changed."""
 
@@ -271,14 +257,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cohort:
+class Cohort(Result):
     """The lost customers of a company on a day. Money in currency; customers are only counted."""
 
+    what: ClassVar[str] = "cohort"
+    command: ClassVar[str] = "winback lost <sheet>"
+    page: ClassVar[str] = "lost"
+
     experiment: str
-    question: str
     currency: str
+    sheet: str  # its path; empty: none was read
     as_of: date
     start: date | None
+    settings: Lost | None  # the sheet's `lost:` as it was used, `each` with all of its limits; None: of format 1
     level: float
     last_day: date  # of any purchase: how far the data reach beyond `as_of`
     customers: int  # who ever bought, or whom a rule calls lost
@@ -292,30 +283,61 @@ class Cohort:
     worth: float  # of all customers, a year: purchase x purchases a year
     worth_lost: float  # of the lost, a year
     missed: float  # worth of the lost from their loss to the day
-    rules: tuple[Rule, ...]
-    steps: tuple[Step, ...]
+    rules: tuple[LostRule, ...]
+    steps: tuple[WaterfallStep, ...]
     months: tuple[Month, ...]  # whole months, oldest first
     pace: Pace
     triangle: Triangle
     changes: tuple[Change, ...]
-    groups: dict[str, tuple[Group, ...]]  # "manager", "line", "stage", "reason", "complaint", "referrer"
+    groups: dict[str, tuple[CustomerGroup, ...]]  # "manager", "line", "stage", "reason", "complaint", "referrer"
     reasons: tuple[Reason, ...]
     without_reason: int  # lost customers of whom nobody knows why
-    trials: tuple[Trial, ...]
+    trials: tuple[SilenceTrial, ...]
     accuracy: Accuracy | None  # None: nobody knows who is truly lost
     opinion: Opinion | None  # None: too few bought twice, or customers have contracts
-    matrix: tuple[Cell, ...]
+    matrix: tuple[MatrixCell, ...]
     priorities: tuple[Priority, ...]
     efforts: tuple[Effort, ...]  # empty: nobody wrote hours down
     learned: Learned | None
-    signs: tuple[Sign, ...]
+    signs: tuple[Finding, ...]  # the seven signs that a company manages its losses; nobody answered: warn
     accounts: tuple[Account, ...]
 
-    def write(self, path: str | Path) -> None:
-        """Write the figures as JSON, whole or not at all."""
-        keep(self, path)
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each group of customers: kind and name, how many are lost, money in currency.
+
+        Columns: kind, name, customers, lost, lost_share (0 to 1) with low, high and level, contactable, worth (a year),
+        watched, returned.
+        """
+        import pandas as pd
+
+        rows = [
+            {"kind": kind, "name": group.name, "customers": group.customers, "lost": group.lost,
+             "lost_share": group.ratio.value, "low": group.ratio.low, "high": group.ratio.high,
+             "level": group.ratio.level, "contactable": group.contactable, "worth": group.worth,
+             "watched": group.watched, "returned": group.returned}
+            for kind, groups in self.groups.items() for group in groups
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Return a lost.json of format 1 as this program writes it: its sentences stay as they stand."""
+        for row in (*content["rules"], *content["trials"]):
+            row["said"] = row.pop("told")
+        for trial in content["trials"]:
+            trial["limit"] = None
+        if content["opinion"]:
+            content["opinion"] |= dict(zip(("r", "alpha", "a", "b"), content["opinion"].pop("parameters"), strict=True))
+        if content["learned"]:
+            content["learned"]["lessons"] = [upgraded_lesson(lesson, level=content["level"])
+                                             for lesson in content["learned"]["lessons"]]  # fmt: skip
+        signs = [
+            {"key": "said", "state": sign["state"],
+             "facts": {"name": sign["name"], "said": sign["reason"], "cure": sign["todo"]}}
+            for sign in content["signs"]
+        ]  # fmt: skip
+        accounts = list(map(upgraded_account, content["accounts"]))
+        return content | {"sheet": "", "settings": None, "signs": signs, "accounts": accounts}
 
 
-def read_cohort(path: str | Path) -> Cohort:
-    """Return a cohort written by `Cohort.write`: equal to it, to the last digit."""
-    return kept(Cohort, path, what="cohort", command="winback lost <sheet>")
+read_cohort = Cohort.load

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from experiments.common.formatting import day, money, named, number, share
 from experiments.common.language import later, say
-from experiments.lost.results import ALARM_ABOVE, NORMAL_BELOW, RULES, YEAR, Cohort
+from experiments.lost.results import ALARM_ABOVE, NORMAL_BELOW, YEAR, Cohort
 from experiments.report.lost_tables import FEWEST, ROWS
+from experiments.report.wording import lost as wording
 from experiments.sheet.sheet import Lost
 
 OWN = {
@@ -14,38 +15,49 @@ OWN = {
 }
 
 
-def terms(cohort: Cohort, setting: Lost) -> dict[str, str]:
-    """Return the terms of the page with what they mean; `setting` is the sheet's `lost:`."""
-    return {**_lost(cohort, setting), **_pace(cohort), **_first(cohort, setting), **_sure(cohort)}
+def terms(cohort: Cohort) -> dict[str, str]:
+    """Return the terms of the page with what they mean; what a file of format 1 does not tell is left out."""
+    settings = cohort.settings
+    own, contactable, classes = ("", {}, {})
+    if settings:
+        own, contactable, classes = say(OWN[settings.interval]), _contactable(cohort, settings), _matrix(settings)
+    return {**_lost(cohort, own), **contactable, **_pace(cohort), **classes, **_first(cohort), **_sure(cohort)}
 
 
-def _lost(cohort: Cohort, setting: Lost) -> dict[str, str]:
-    rules = "; ".join(named(say(RULES[rule.name]), rule.told) for rule in cohort.rules)
-    hours = (
-        say("profit below the cost of the hours spent, {cost} an hour", cost=money(setting.hour_cost, cohort.currency))
-        if setting.hour_cost
-        else say("profit below zero (the sheet has no `hour_cost`, so hours cost nothing)")
+def _lost(cohort: Cohort, own: str) -> dict[str, str]:
+    """Return who is lost; `own` tells what the own interval of a customer is."""
+    rules = "; ".join(
+        named(say(wording.RULES[rule.name]), wording.rule(rule, cohort.settings)) for rule in cohort.rules
     )
-    fixed = say("; a cause the company can remove and has not yet removed") if setting.fixed_first else ""
     return {
         say("Customers"): say(
             "Everyone who bought up to {day}, and everyone a rule calls lost without a purchase. A purchase of 0 or "
             "less is a refund: its money counts, it is no purchase. Several purchases on a day are one.",
             day=day(cohort.as_of),
         ),
-        say("Lost"): say("Whoever one of the rules calls lost on that day. {rules}. {own}", rules=rules,
-                         own=say(OWN[setting.interval])),
+        say("Lost"): say("Whoever one of the rules calls lost on that day. {rules}. {own}", rules=rules, own=own),
         say("Day of the loss"): say(
             "The first day on which silence, the cancelled contract or the last unanswered inquiry made the customer "
             "lost; where the rule has no day, that of the last purchase. Whoever bought again up to the day of the "
             "look is not lost."
         ),
+    }
+
+
+def _contactable(cohort: Cohort, settings: Lost) -> dict[str, str]:
+    hours = say("profit below zero (the sheet has no `hour_cost`, so hours cost nothing)")
+    if settings.hour_cost:
+        cost = money(settings.hour_cost, cohort.currency)
+        hours = say("profit below the cost of the hours spent, {cost} an hour", cost=cost)
+    fixed = say("; a cause the company can remove and has not yet removed") if settings.fixed_first else ""
+    return {
         say("Can be contacted"): say(
             "Lost, and none of these: moved, died or bankrupt; let go on purpose; {hours}; do-not-contact; "
             "unreachable{fixed}.",
-            hours=hours, fixed=fixed,
-        ),
-    }  # fmt: skip
+            hours=hours,
+            fixed=fixed,
+        )
+    }
 
 
 def _pace(cohort: Cohort) -> dict[str, str]:
@@ -83,26 +95,34 @@ def _pace(cohort: Cohort) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _first(cohort: Cohort, setting: Lost) -> dict[str, str]:
-    a, b, x, y = (share(end, digits=0) for end in (*setting.abc, *setting.xyz))
-    found = {
+def _matrix(settings: Lost) -> dict[str, str]:
+    a, b, x, y = (share(end, digits=0) for end in (*settings.abc, *settings.xyz))
+    return {
         "A, B, C": say(
             "Customers in the order of their revenue: A, the first, bring {a} of it, with B {b}, C the rest.", a=a, b=b
         ),
         "X, Y, Z": say(
             "Share of the months from the first to the last purchase in which the customer bought: X {x} or more, Y "
             "{y} or more, Z less, and everyone with fewer than {purchases} purchase days.",
-            x=x, y=y, purchases=setting.minimum_purchases,
+            x=x,
+            y=y,
+            purchases=settings.minimum_purchases,
         ),
+    }
+
+
+def _first(cohort: Cohort) -> dict[str, str]:
+    found = {
         say("Classes"): say(
             "First: AX, AY. Must: AZ, BX. If possible: BY, BZ, CX. Let go: CY, CZ. Customers marked as important are "
             "“Must” at least."
-        ),
-    }  # fmt: skip
+        )
+    }
     if cohort.learned:
         found[say("Expected value")] = say(
-            "P(return) × second value − cost, by reason. P(return): lift of the best offer of the past test. Second "
-            "value: what one more return was worth there, in proportion to the customer's own money a year."
+            "P(return) × second value − cost. P(return): lift of the best offer of the past test. Second value: what "
+            "one more return was worth, in proportion to the customer's own money a year. Of one reason the test tells "
+            "what this makes on average, the gain there, not its parts: the cost is that of all customers of the test."
         )
     if cohort.efforts:
         found[say("Profit")] = say("As money a year, of the margin; without it, of the revenue × `margin_share`.")
@@ -125,11 +145,9 @@ def _sure(cohort: Cohort) -> dict[str, str]:
         ),
     }  # fmt: skip
     if cohort.accuracy:
-        found[say("Precision, recall")] = say(
-            "Truly lost, of those called lost; called lost, of those truly lost."
-        )  # fmt: skip
-    if cohort.opinion:
-        r, alpha, a, b = (number(value, digits=3) for value in cohort.opinion.parameters)
+        found[say("Precision, recall")] = say("Truly lost, of those called lost; called lost, of those truly lost.")
+    if one := cohort.opinion:
+        r, alpha, a, b = (number(value, digits=3) for value in (one.r, one.alpha, one.a, one.b))
         found["P(alive)"] = say(
             "Chance that the customer has not left for good, from number and days of the purchases: modified BG/NBD "
             "(Batislam, Denizel and Filiztekin 2007), in which one-time buyers may have left too; maximum likelihood, "

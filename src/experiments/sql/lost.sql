@@ -215,18 +215,11 @@ SELECT {month} - EXTRACT(YEAR FROM began) * 12 - EXTRACT(MONTH FROM began) AS be
        {month} - EXTRACT(YEAR FROM lost_at) * 12 - EXTRACT(MONTH FROM lost_at) AS lost, count(*) AS customers
 FROM judged GROUP BY 1, 2;
 
--- name: bought
--- Customers with a purchase in each of the last months.
-SELECT {columns} FROM judged;
-
 -- name: groups
-SELECT coalesce(CAST({column} AS VARCHAR), 'unknown') AS name, count(*) AS customers, {measures}
-FROM judged GROUP BY 1 ORDER BY 1;
-
--- name: measures
-sum(CASE WHEN lost THEN 1 ELSE 0 END) AS lost, sum(CASE WHEN step = 'contactable' THEN 1 ELSE 0 END) AS contactable,
-       sum(CASE WHEN lost THEN revenue ELSE 0 END) AS revenue, sum(CASE WHEN lost THEN worth ELSE 0 END) AS worth,
+SELECT coalesce(CAST({column} AS VARCHAR), 'unknown') AS name, count(*) AS customers, sum(CASE WHEN lost THEN 1 ELSE 0 END) AS lost,
+       sum(CASE WHEN step = 'contactable' THEN 1 ELSE 0 END) AS contactable, sum(CASE WHEN lost THEN worth ELSE 0 END) AS worth,
        sum(CASE WHEN lost AND watched THEN 1 ELSE 0 END) AS watched, sum(CASE WHEN lost AND again_at IS NOT NULL THEN 1 ELSE 0 END) AS returned
+FROM judged GROUP BY 1 ORDER BY 1;
 
 -- name: trial
 SELECT sum(CASE WHEN {limit} IS NOT NULL THEN 1 ELSE 0 END) AS judged, sum(CASE WHEN silent > {limit} THEN 1 ELSE 0 END) AS lost,

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from itertools import groupby
-from math import nan
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.common.estimate import Estimate
 from experiments.common.formatting import behind, count, interval, large, listed, month, month_name, share, told
 from experiments.common.language import later, plural, say
-from experiments.lost.results import ALARM_ABOVE, FLAGS, NORMAL_BELOW, PRIORITIES, YEAR, Cell, Cohort, Group, Reason
-from experiments.report.plots import (
-    BEST,
-    COLOURS,
-    INK,
-    LETTER,
-    LINE,
-    LOSS,
-    OUTSIDE,
-    QUIET,
-    End,
-    Picture,
-    apart,
-    axis,
-    both,
-    canvas,
-    title,
-)
+from experiments.lost.results import PRIORITIES, YEAR, Cohort, CustomerGroup, MatrixCell, Reason
+from experiments.report.figures.lost_months import by_month, marks, plain
+from experiments.report.plots import BEST, COLOURS, INK, QUIET, Picture, axis, both, canvas
+from experiments.report.wording import lost as wording
 from experiments.stats.intervals import proportion
 
 if TYPE_CHECKING:
@@ -37,15 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-FEWEST = 20  # customers at risk, below whom a month's share says nothing
+__all__ = ["by_month", "joined", "marks", "matrix", "plain", "reasons", "spread", "survival", "waterfall"]
+
 SMALL = 5  # customers, below whom those who began together are too few to follow
-MARKS = 8  # changes that are marked on the curve
-WORDS = 4  # changes up to which the marks are named, else numbered
 STARTS = 24  # rows of the triangle; more months are joined to quarters, then to years
 BARS = 10  # reasons with a bar
 LABEL = 20  # letters of a line of the name of a bar on a phone
-HEIGHT = 4.2  # inches of the curve
-WARN = "#7d5200"
 FAMILIES = {"company": COLOURS[0], "competitor": COLOURS[1], "customer": COLOURS[2]}
 # From first to let go, dark to light: the order can be seen without colours. Ground, words.
 CLASSES = {
@@ -59,256 +39,48 @@ REGULARITY = {"X": later("X: regular"), "Y": "Y", "Z": later("Z: seldom")}
 WHOSE = {"company": later("company"), "competitor": later("competitor"), "customer": later("customer")}
 
 
-def plain(text: str, *, at_most: int = 26) -> str:
-    r"""Return a text from the data as a picture can show it: one line, not too long, never a formula.
-
-    >>> print(plain("costs $5 or $6,\n they said, and so on"))
-    costs \$5 or \$6, they said…
-    """
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    short = line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
-    return short.replace("$", r"\$")
-
-
-# ---- the loss by month
-
-
-class Mark(NamedTuple):
-    """A change on the axis of months, where 0 is the middle of the first month."""
-
-    number: int
-    x: float
-    what: str
-
-
-def by_month(cohort: Cohort) -> Picture:
-    """Show the share of customers lost in each month, where it begins to be a reason to act, and what was changed."""
-    young, cohort = len(cohort.months), _from_first_loss(cohort)
-    young -= len(cohort.months)
-    shares, marked = _shares(cohort), marks(cohort)
-
-    def draw(*, narrow: bool) -> Figure:
-        figure = canvas(narrow=narrow, height=HEIGHT)
-        ax, places = figure.subplots(), range(len(shares))
-        ax.fill_between(places, _known(one.low for one in shares), _known(one.high for one in shares),
-                        color=COLOURS[0], alpha=0.16, lw=0)  # fmt: skip
-        values, settled = _known(one.value for one in shares), len(shares) - cohort.pace.unsettled
-        ax.plot(places[:settled], values[:settled], color=COLOURS[0], lw=2.2, marker="o", ms=3)
-        ax.plot(places[max(0, settled - 1) :], values[max(0, settled - 1) :], color=COLOURS[0], lw=1.6, ls=":")
-        ax.set(xlim=(-0.5, max(len(shares) - 0.5, 1)), ylim=(0, _roof(shares)))
-        _limits(ax, cohort, narrow=narrow)
-        _changes(ax, marked, narrow=narrow)
-        _ticks(ax, [month.month for month in cohort.months], narrow=narrow)
-        title(ax, say("Share of customers lost in each month"), narrow=narrow)
-        axis(ax, "share", which="y", ticks=5)
-        ax.set_yticks([tick for tick in ax.get_yticks() if tick <= _roof(shares)])
-        return figure
-
-    return both(draw, alt=_told_months(cohort, marked), caption=_about_months(cohort, marked, young=young))
-
-
-def _from_first_loss(cohort: Cohort) -> Cohort:
-    """Return the cohort without the months before its first loss: there the history is too young to lose anybody."""
-    begin = next((place for place, month in enumerate(cohort.months) if month.lost), 0)
-    return replace(cohort, months=cohort.months[begin:])
-
-
-def _known(bounds: Iterable[float | None]) -> list[float]:
-    """Return numbers with nan for what is not known, which nothing is drawn for."""
-    return [nan if bound is None else bound for bound in bounds]
-
-
-def _shares(cohort: Cohort) -> list[Estimate]:
-    """Return the share lost in every month; no value where too few customers were at risk."""
-    fewest = FEWEST if any(month.at_risk >= FEWEST for month in cohort.months) else 1
-    return [
-        proportion(month.lost, month.at_risk if month.at_risk >= fewest else 0, level=cohort.level)
-        for month in cohort.months
-    ]
-
-
-def _roof(shares: Sequence[Estimate]) -> float:
-    """Return the top of the axis: all of the line, and of the intervals what leaves the line readable."""
-    highest = max((one.value or 0.0 for one in shares), default=0.0)
-    bound = max((one.high or 0.0 for one in shares), default=0.0)
-    return 1.08 * max(min(bound, 1.6 * highest), 1.25 * _monthly(ALARM_ABOVE))
-
-
-def _monthly(yearly: float) -> float:
-    """Return the share a month that makes a share a year.
-
-    >>> round(_monthly(0.306), 3)
-    0.03
-    """
-    return 1.0 - float((1 - yearly) ** (1 / YEAR))
-
-
-def _limits(ax: Axes, cohort: Cohort, *, narrow: bool) -> None:
-    """Draw where the traffic light changes, and the pace of the last months; name them beside the axes."""
-    ends, (right, top) = [], (ax.get_xlim()[1], ax.get_ylim()[1])
-    for yearly, word, colour in ((ALARM_ABOVE, say("alarm"), LOSS), (NORMAL_BELOW, say("act"), WARN)):
-        ax.axhline(_monthly(yearly), color=colour, lw=1.2, ls="--", zorder=1)
-        label = word if narrow else say("{light}: over {share} a year", light=word, share=share(yearly, digits=0))
-        ends.append(End(_monthly(yearly), label, colour))
-    pace, until = cohort.pace.monthly.value, len(cohort.months) - cohort.pace.unsettled - 0.5
-    if pace is not None and pace <= top:
-        ax.plot([max(-0.5, until - cohort.pace.months), until], [pace, pace], color=INK, lw=1.6)
-        now = later("now {share}") if narrow else later("now: {share} a month")
-        ends.append(End(pace, say(now, share=share(pace)), INK))
-    for height, end in apart(ends, 0.075 * top):
-        ax.annotate(end.label, (right, height), xytext=(6, 0), textcoords="offset points", color=end.colour,
-                    va="center", fontweight="bold", fontsize=10, annotation_clip=False)  # fmt: skip
-
-
-def marks(cohort: Cohort) -> list[Mark]:
-    """Return the changes to mark on the curve, in their order: the last ones within its months."""
-    if not cohort.months:
-        return []
-    first, end = _number(cohort.months[0].month), len(cohort.months) - 0.5
-    placed = [
-        Mark(number, change.at.year * YEAR + change.at.month - first + (change.at.day - 1) / 31 - 0.5, change.what)
-        for number, change in enumerate(cohort.changes, 1)
-    ]
-    return [mark for mark in placed if abs(mark.x - (end - 0.5) / 2) <= (end + 0.5) / 2][-MARKS:]
-
-
-def _number(month: str) -> int:
-    """Return a month, such as 2023-05, as a number of months."""
-    return int(month[:4]) * YEAR + int(month[5:])
-
-
-def _changes(ax: Axes, marked: Sequence[Mark], *, narrow: bool) -> None:
-    """Draw a line for every change, with its words on a line of their own, or with its number."""
-    (left, right), top = ax.get_xlim(), ax.get_ylim()[1]
-    inch = (right - left) / (2 if narrow else 6)  # of the axis
-    words = len(marked) <= WORDS and not narrow
-    labels = _worded(marked, inch, ends=(left, right)) if words else _numbered(marked, inch)
-    for mark in marked:
-        ax.plot([mark.x, mark.x], [0, top], color=QUIET, lw=1, ls=":", zorder=1)
-    for x, label, side, level in labels:
-        if words:
-            pole = {"arrowstyle": "-", "color": QUIET, "lw": 0.7, "shrinkA": 0, "shrinkB": 0}
-            up = LINE * (level + 1)
-            ax.annotate("", (x, top), xytext=(0, up), textcoords="offset points", arrowprops=pole)
-        ax.annotate(label, (x, top), xytext=({"left": 3, "right": -3}.get(side, 0), LINE * level + 4), ha=side,
-                    va="bottom", textcoords="offset points", fontsize=10, fontweight="bold", zorder=5,
-                    bbox={"facecolor": "#ffffff", "edgecolor": "none", "pad": 0.5})  # fmt: skip
-    free = LINE * (1 + max((level for *_, level in labels), default=-1)) / (72 * (HEIGHT - OUTSIDE))
-    ax.set_ylim(0, top / (1 - free))
-
-
-Label = tuple[float, str, str, int]  # place, text, how it is aligned there, level above the axis
-
-
-def _worded(marked: Sequence[Mark], inch: float, *, ends: tuple[float, float]) -> list[Label]:
-    """Return the words of changes, each on a level of its own.
-
-    They stand left of their lines where there is room for all, rising to the right, so that no line crosses words;
-    else those in the first half stand right of their lines, above the others.
-    """
-    texts = [f"{mark.number} {plain(mark.what)}" for mark in marked]
-    room = all(mark.x - ends[0] >= LETTER * len(text) * inch for mark, text in zip(marked, texts, strict=True))
-    first = 0 if room else sum(1 for mark in marked if mark.x < sum(ends) / 2)
-    levels = [*reversed(range(len(marked) - first, len(marked))), *range(len(marked) - first)]
-    return [
-        (mark.x, text, "left" if place < first else "right", level)
-        for place, (mark, text, level) in enumerate(zip(marked, texts, levels, strict=True))
-    ]
-
-
-def _numbered(marked: Sequence[Mark], inch: float) -> list[Label]:
-    """Return the numbers of changes; one label for those whose numbers would meet.
-
-    >>> _numbered([Mark(1, 0.0, ""), Mark(2, 0.5, ""), Mark(3, 4.0, "")], 2.5)
-    [(0.25, '1–2', 'center', 0), (4.0, '3', 'center', 0)]
-    """
-    near = inch * (0.25 + LETTER * max((len(str(mark.number)) for mark in marked), default=0))
-    groups: list[list[Mark]] = []
-    for mark in marked:
-        if groups and mark.x - groups[-1][-1].x < near:
-            groups[-1].append(mark)
-        else:
-            groups.append([mark])
-    return [(sum(mark.x for mark in group) / len(group), _from_to(group), "center", 0) for group in groups]
-
-
-def _from_to(group: Sequence[Mark]) -> str:
-    return "–".join(dict.fromkeys((str(group[0].number), str(group[-1].number))))
-
-
-def _ticks(ax: Axes, months: Sequence[str], *, narrow: bool) -> None:
-    """Name months, the year below the first and each January; as many as there is room for."""
-    room = 5 if narrow else 12
-    step = next((step for step in (1, 2, 3, 6, 12, 24, 60) if len(months) / step <= room), 120)
-    wanted = [place for place, month in enumerate(months) if (_number(month) - 1) % step == 0] or [0]
-    labels: list[str] = []
-    for place in wanted:
-        here = int(months[place][5:])
-        labels.append(month_name(here) + (f"\n{months[place][:4]}" if not labels or here == 1 else ""))
-    ax.set_xticks(wanted, labels)
-
-
-def _told_months(cohort: Cohort, marked: Sequence[Mark]) -> str:
-    known = [month for month in cohort.months if month.at_risk]
-    if not known:
-        return say("A picture without a line: in no whole month was a customer at risk of being lost.")
-    worst, pace = max(known, key=lambda one: one.ratio), cohort.pace
-    changes = listed([f"{mark.number} {mark.what}" for mark in marked])
-    return plural(
-        "Line of the share of customers lost in each month from {first} to {last}: highest in {worst} with {most}, "
-        "over {n} month {pace} a month.",
-        "Line of the share of customers lost in each month from {first} to {last}: highest in {worst} with {most}, "
-        "over {n} months {pace} a month.",
-        pace.months, first=month(known[0].month), last=month(known[-1].month), worst=month(worst.month),
-        most=share(worst.ratio), pace=told(pace.monthly, currency=cohort.currency),
-    ) + (" " + say("Marked changes: {changes}.", changes=changes) if marked else "")  # fmt: skip
-
-
-def _about_months(cohort: Cohort, marked: Sequence[Mark], *, young: int) -> str:
-    few = sum(1 for one, month in zip(_shares(cohort), cohort.months, strict=True)
-              if one.value is None and month.at_risk)  # fmt: skip
-    late = cohort.pace.unsettled
-    numbers = later("; numbers: changes of the company")
-    numbers = later("; numbers: the last changes of the company") if len(marked) == MARKS else numbers
-    normal, alarm = (share(limit, digits=0) for limit in (NORMAL_BELOW, ALARM_ABOVE))
-    about = [say(
-        "Of those who were customers in the month. Light: {level} intervals; dashed: what makes {normal} and {alarm} a "
-        "year{numbers}.",
-        level=share(cohort.level, digits=0), normal=normal, alarm=alarm, numbers=say(numbers) if marked else "",
-    )]  # fmt: skip
-    if late:
-        about.append(plural("Dotted: the last {n} month, in which some are only late; the pace leaves them out.",
-                            "Dotted: the last {n} months, in which some are only late; the pace leaves them out.",
-                            late))  # fmt: skip
-    if young > 1:
-        about.append(plural("Left out: {n} month before the first loss.",
-                            "Left out: {n} months before the first loss.", young))  # fmt: skip
-    if few:
-        about.append(say("Months with fewer than {fewest} customers are not drawn ({n}).", fewest=FEWEST, n=few))
-    return " ".join(about)
-
-
 # ---- from lost to contactable
+
+
+class Bar(NamedTuple):
+    """A horizontal bar with words at its end."""
+
+    name: str
+    start: float
+    length: float
+    label: str
+    colour: str
+
+
+def _bars(
+    bars: Sequence[Bar], *, narrow: bool, each: float, room: float, weight: str = "normal"
+) -> tuple[Figure, Axes]:
+    """Draw bars from top to bottom: `each` inches high, `room` times the longest wide for the words at their ends."""
+    figure = canvas(narrow=narrow, height=each * len(bars) + 0.9)
+    ax = figure.subplots()
+    for place, bar in enumerate(bars):
+        end = bar.start + max(bar.length, 0.0)
+        ax.barh(place, bar.length, left=bar.start, height=0.6, color=bar.colour)
+        ax.annotate(bar.label, (end, place), xytext=(5, 0), textcoords="offset points", va="center", color=bar.colour,
+                    fontweight=weight)  # fmt: skip
+    ax.set_yticks(range(len(bars)), [bar.name for bar in bars], fontsize=9 if narrow else 11)
+    ax.invert_yaxis()
+    ax.set_xlim(0, room * (max((bar.start + bar.length for bar in bars), default=0.0) or 1.0))
+    return figure, ax
 
 
 def waterfall(cohort: Cohort) -> Picture:
     """Show how many of the lost can be contacted, and why the others cannot."""
-    taken = [(say(FLAGS[step.name]), step.customers, step.left) for step in cohort.steps if step.customers]
-    rows = [(say("Lost"), cohort.lost, 0), *taken, (say("Can be contacted now"), cohort.contactable, 0)]
-    paint = [COLOURS[0], *[QUIET] * len(taken), BEST]
+    taken = [(say(wording.FLAGS[step.name]), step.customers, step.left) for step in cohort.steps if step.customers]
 
     def draw(*, narrow: bool) -> Figure:
-        figure = canvas(narrow=narrow, height=0.42 * len(rows) + 0.9)
-        ax = figure.subplots()
-        for place, ((_, customers, left), colour) in enumerate(zip(rows, paint, strict=True)):
-            ax.barh(place, customers, left=left, height=0.62, color=colour)
-            label = f"− {count(customers)}" if colour == QUIET else count(customers)
-            ax.annotate(label, (left + customers, place), xytext=(5, 0), textcoords="offset points", va="center",
-                        color=colour, fontweight="bold")  # fmt: skip
-        names = [fill(name, LABEL) if narrow else name for name, *_ in rows]
-        ax.set_yticks(range(len(rows)), names, fontsize=9 if narrow else 11)
-        ax.invert_yaxis()
-        ax.set_xlim(0, max(cohort.lost, 1) * (1.45 if narrow else 1.12))
+        bars = [
+            Bar(say("Lost"), 0, cohort.lost, count(cohort.lost), COLOURS[0]),
+            *(Bar(name, left, customers, f"− {count(customers)}", QUIET) for name, customers, left in taken),
+            Bar(say("Can be contacted now"), 0, cohort.contactable, count(cohort.contactable), BEST),
+        ]
+        bars = [bar._replace(name=fill(bar.name, LABEL) if narrow else bar.name) for bar in bars]
+        figure, ax = _bars(bars, narrow=narrow, each=0.42, room=1.45 if narrow else 1.12, weight="bold")
         ax.set_title(say("Lost customers"))
         axis(ax, "count", ticks=2 if narrow else 5)
         return figure
@@ -349,7 +121,7 @@ def matrix(cohort: Cohort) -> Picture:
         return figure
 
     words = []
-    for name, label in PRIORITIES.items():
+    for name, label in wording.PRIORITIES.items():
         of_class = [cell for cell in cohort.matrix if cell.priority == name]
         worth = large(sum(cell.worth for cell in of_class), cohort.currency)
         words.append(say("{label}: {n} lost, {worth} a year", label=say(label),
@@ -371,17 +143,17 @@ def _either(text: str) -> str:
     return say(text) if len(text) > 1 else text
 
 
-def _cell(ax: Axes, cell: Cell, *, at: tuple[int, int], cohort: Cohort, narrow: bool) -> None:
+def _cell(ax: Axes, cell: MatrixCell, *, at: tuple[int, int], cohort: Cohort, narrow: bool) -> None:
     from matplotlib.patches import Rectangle
 
     ground, ink = CLASSES[cell.priority]
     (x, y), half = at, 0.485
     ax.add_patch(Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=ground, edgecolor="#b9c4ca", lw=0.8))
-    place = list(PRIORITIES).index(cell.priority) + 1
+    place = PRIORITIES.index(cell.priority) + 1
     worth = plain(large(cell.worth, cohort.currency))
     lost = later("{lost} lost") if narrow else later("{lost} of {customers} lost")
     lines = (
-        (f"{place} {say(PRIORITIES[cell.priority])}", "bold"),
+        (f"{place} {say(wording.PRIORITIES[cell.priority])}", "bold"),
         (say(lost, lost=cell.lost, customers=cell.customers), "normal"),
         (worth.removesuffix(behind(cohort.currency)) if narrow else say("{worth} a year", worth=worth), "normal"),
     )
@@ -399,19 +171,17 @@ def reasons(cohort: Cohort) -> Picture:
     rows = sorted(cohort.reasons, key=lambda reason: -reason.worth)[:BARS]
 
     def draw(*, narrow: bool) -> Figure:
-        figure = canvas(narrow=narrow, height=0.5 * len(rows) + 0.9)
-        ax = figure.subplots()
-        for place, reason in enumerate(rows):
-            colour = FAMILIES.get(reason.family, QUIET)
-            ax.barh(place, reason.worth, height=0.6, color=colour)
-            label, end = f"{plain(large(reason.worth, cohort.currency))}\n{whose(reason)}", max(reason.worth, 0.0)
-            ax.annotate(label, (end, place), xytext=(5, 0), textcoords="offset points", va="center", color=colour,
-                        fontsize=10)  # fmt: skip
-        names = [plain(reason.name, at_most=17 if narrow else 34) for reason in rows]
-        ax.set_yticks(range(len(rows)), names, fontsize=10 if narrow else 11)
-        ax.invert_yaxis()
-        most = max([reason.worth for reason in rows], default=0.0) or 1.0
-        ax.set_xlim(0, most * (1.75 if narrow else 1.2))
+        bars = [
+            Bar(
+                plain(reason.name, at_most=17 if narrow else 34),
+                0,
+                reason.worth,
+                f"{plain(large(reason.worth, cohort.currency))}\n{whose(reason)}",
+                FAMILIES.get(reason.family, QUIET),
+            )
+            for reason in rows
+        ]
+        figure, ax = _bars(bars, narrow=narrow, each=0.5, room=1.75 if narrow else 1.2)
         ax.set_title(say("Money lost a year"))
         ax.xaxis.set_visible(False)  # each bar has its number
         ax.spines["bottom"].set_visible(False)
@@ -438,7 +208,7 @@ def whose(reason: Reason) -> str:
 # ---- where
 
 
-def spread(cohort: Cohort, groups: Sequence[Group]) -> Picture:
+def spread(cohort: Cohort, groups: Sequence[CustomerGroup]) -> Picture:
     """Show the share lost of every manager with its interval, the highest first, against the whole company."""
     rows, mean = sorted(groups, key=lambda group: -(group.ratio.value or 0.0)), cohort.lost_share.value or 0.0
     unlike = {group.name for group in rows if differs(group, mean, of=len(rows))}
@@ -469,17 +239,17 @@ def spread(cohort: Cohort, groups: Sequence[Group]) -> Picture:
         draw,
         alt=say("Dots with intervals of the share lost by manager, all customers {share}: {rows}.", share=share(mean),
                 rows="; ".join(texts)),
-        caption=_honest(cohort, rows, unlike),
+        caption=_spread_caption(cohort, rows, unlike),
     )  # fmt: skip
 
 
-def differs(group: Group, mean: float, *, of: int) -> bool:
+def differs(group: CustomerGroup, mean: float, *, of: int) -> bool:
     """Tell whether a group's share differs from the whole company's though `of` groups are looked at (Bonferroni)."""
     bounds = proportion(group.lost, group.customers, level=1 - (1 - group.ratio.level) / of)
     return bounds.low is not None and bounds.high is not None and not bounds.low <= mean <= bounds.high
 
 
-def _honest(cohort: Cohort, rows: Sequence[Group], unlike: Collection[str]) -> str:
+def _spread_caption(cohort: Cohort, rows: Sequence[CustomerGroup], unlike: Collection[str]) -> str:
     found = (
         say("Dark: {n} whose share differs from the company's even when all {all} are looked at at once.",
             n=len(unlike), all=len(rows))
@@ -536,7 +306,7 @@ def survival(cohort: Cohort) -> Picture:
         bar.ax.grid(visible=False)
         return figure
 
-    return both(draw, alt=_told_survival(rows), caption=_about_survival(cohort, rows))
+    return both(draw, alt=_survival_alt(rows), caption=_survival_caption(cohort, rows))
 
 
 def _stride(width: int, *, narrow: bool) -> int:
@@ -588,7 +358,7 @@ def _year(month: str) -> str:
     return month[:4]
 
 
-def _told_survival(rows: Sequence[Start]) -> str:
+def _survival_alt(rows: Sequence[Start]) -> str:
     about = say("Heat map of the share of customers not lost, by when they began.")
     after = min(YEAR, max(len(row.staying) for row in rows) - 1)
     known = [(row.name, share(row.staying[after] / row.customers)) for row in rows if len(row.staying) > after]
@@ -606,7 +376,7 @@ def _told_survival(rows: Sequence[Start]) -> str:
     return f"{about} {more}"
 
 
-def _about_survival(cohort: Cohort, rows: Sequence[Start]) -> str:
+def _survival_caption(cohort: Cohort, rows: Sequence[Start]) -> str:
     rest = sum(cohort.triangle.customers) - sum(row.customers for row in rows)
     about = say(
         "Each row: customers who began together, and how many they were. Numbers: percent of them not lost so many "

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
+from experiments.common.estimate import Estimate
 from experiments.common.formatting import (
     MANY,
     NO_NUMBER,
@@ -20,15 +21,17 @@ from experiments.common.formatting import (
     share,
     told,
 )
-from experiments.common.language import later, numerals, plural, say
-from experiments.compare.pool import POOLED, SETTINGS, differences
+from experiments.common.language import later, numerals, plural, rendered, say
+from experiments.compare.pool import POOLED, SETTINGS, settings_of
 from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Readout, read_readout
-from experiments.readout.verdict import MONEY, headline
+from experiments.readout.verdict import MONEY
 from experiments.report import html, shared
 from experiments.report.figures import compare as figures
 from experiments.report.html import Html
+from experiments.report.tables import Table
+from experiments.report.wording.pooling import label_of, sentences, setting_label, setting_value, verdict_word
 from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
@@ -36,7 +39,8 @@ COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"),
           7: later("seven"), 8: later("eight"), 9: later("nine"), 10: later("ten")}  # fmt: skip
 
 
-def question() -> Html:
+@rendered
+def question(*, language: str | None = None) -> Html:
     """Return the title of the page and what it shows."""
     return html.heading(
         say("What do the experiments say together?"),
@@ -99,32 +103,34 @@ BACK = (
 )  # fmt: skip
 
 
-def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def verdict(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return what the tests say together, and the means behind it."""
     metric = leading(readouts, known)
     pooled = sorted((p for p in known.of(metric or "") if p.k > 1), key=lambda p: -(p.mean.value or 0.0))
     over = _over(len(known.experiments))
     if len(readouts) == 1:
-        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=_own_word(readouts[0]))
+        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=verdict_word(readouts[0]))
         return html.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
     if not metric or not pooled:
-        why = known.notes[0] if known.notes else say("No offer, by its name in the sheets, was in two of these tests.")
+        nobody = later("No offer, by its name in the sheets, was in two of these tests.")
+        why = sentences(known)[0] if known.notes else say(nobody)
         alone = say("Each test is shown by itself.")
         return html.verdict(f"{why} {alone}", word=say("Nothing can be pooled"), tone="wait", over=over)
     first = pooled[0]
     word, tone = _word(first, metric)
     detail = _detail(pooled, known)
     if metric not in MONEY and any(set(OBJECTIVES[one.objective].needs) & MONEY for one in readouts):
-        paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=first.label)
+        paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=label_of(first))
         word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
         detail = f"{_money_apart(readouts)} {detail}".rstrip()
     card = html.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
-    return card + html.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
+    return card + html.facts([(label_of(p), told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
 
 
 def _money_apart(readouts: Sequence[Readout]) -> str:
     """Return why the money of the tests cannot be pooled, and what each of them said on its own."""
-    differ = [say(SETTINGS[name][0]).lower() for name in POOLED["net"].alike
+    differ = [setting_label(name).lower() for name in POOLED["net"].alike
               if len({getattr(readout, name) for readout in readouts}) > 1]  # fmt: skip
     why = (
         say("Money cannot be pooled: the tests differ in {settings}.", settings=listed(differ))
@@ -133,20 +139,9 @@ def _money_apart(readouts: Sequence[Readout]) -> str:
     )
     tests: dict[str, list[str]] = {}
     for readout in readouts:
-        tests.setdefault(_own_word(readout), []).append(readout.experiment)
+        tests.setdefault(verdict_word(readout), []).append(readout.experiment)
     own = "; ".join(say("{word} ({tests})", word=word, tests=listed(names)) for word, names in tests.items())
     return f"{why} " + say("On their own: {verdicts}.", verdicts=own)
-
-
-def _own_word(readout: Readout) -> str:
-    """Return the verdict of a test in a few words, in the language of this page where that is not the test's."""
-    ranking, stopped = readout.ranking, any(check.state == "stop" for check in readout.checks)
-    if stopped or ranking is None or (ranking.equivalent and not ranking.tolerance):  # of a version that kept none
-        return say(readout.verdict.word)
-    return headline(
-        ranking, {arm.name: arm.label for arm in readout.arms}, objective=readout.objective, currency=readout.currency,
-        customers=sum(arm.assigned for arm in readout.arms),
-    )  # fmt: skip
 
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
@@ -158,18 +153,18 @@ def _word(first: Pooled, metric: str) -> tuple[str, str]:
         ahead = plural(
             "{offer} is ahead after {n} test: too few to foresee the next",
             "{offer} is ahead after {n} tests: too few to foresee the next", first.k, n=_word_of(first.k),
-            offer=first.label,
+            offer=label_of(first),
         )  # fmt: skip
         return ahead, "wait"
     if following.excludes_zero:
-        return say(again, offer=first.label), "go"
-    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=first.label), "wait"
+        return say(again, offer=label_of(first)), "go"
+    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=label_of(first)), "wait"
 
 
 def _sentence(first: Pooled, known: Knowledge) -> str:
     other = next((p for p in known.of("lift") if p.offer == first.offer and p.k == first.k), None)
     shown = {p.metric: p for p in (other, first) if p}.values()  # a page that leads with the lift says it once
-    told = {"offer": first.label, "did": listed([_did(p) for p in shown]), "n": _word_of(first.k)}
+    told = {"offer": label_of(first), "did": listed([_did(p) for p in shown]), "n": _word_of(first.k)}
     if first.next is None:
         return plural(
             "In {n} test {offer} {did}; what to expect next time takes a third test.",
@@ -220,7 +215,8 @@ def _word_of(n: int) -> str:
 
 
 # The sections
-def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def picture(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return the forest plot of the metric the page leads with."""
     metric, name = leading(readouts, known), say("What each test found, and all together")
     if metric is None:
@@ -230,28 +226,33 @@ def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
     return html.section(name, shared.picture(figures.forest(shown)))
 
 
-def table(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def table(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return the mean of every offer on every metric, and what to expect of the next test."""
-    import pandas as pd
-
     if not known.pooled:
         return Html("")
-    metrics, lead = [m for m in POOLED if known.of(m)], leading(readouts, known)
-    offers = {pooled.offer: pooled.label for pooled in known.pooled}
-    found = {(pooled.offer, pooled.metric): pooled for pooled in known.pooled}
-    rows = []
-    for offer in offers:
-        own = {m: found[offer, m] for m in metrics if (offer, m) in found}
-        ahead = own.get(lead or "")
-        following = _bounds(ahead) if ahead and ahead.next else say("not known yet")
-        means = [shared.value(own[m].mean, own[m].currency) if m in own else NO_NUMBER for m in metrics]
-        rows.append([str(max(pooled.k for pooled in own.values())), *means, *([following] if lead else [])])
-    columns = [say("Tests"), *(METRICS[m].label for m in metrics),
-               *([say("{metric}, next test", metric=METRICS[lead].label)] if lead else [])]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=columns, index=list(offers.values()))
-    frame.index.name = say("Offer")
-    shown = html.table(frame, caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
-    return html.section(say("What the offers have done so far"), shown)
+    lead, found = leading(readouts, known), {(pooled.offer, pooled.metric): pooled for pooled in known.pooled}
+    offers = list({pooled.offer: pooled for pooled in known.pooled}.values())  # any of those on an offer
+
+    def following(offer: Pooled) -> str:
+        ahead = found.get((offer.offer, lead or ""))
+        return _bounds(ahead) if ahead and ahead.next else say("not known yet")
+
+    def mean(offer: Pooled, metric: str) -> Estimate | None:
+        pooled = found.get((offer.offer, metric))
+        return pooled.mean if pooled else None
+
+    def currency(offer: Pooled) -> str:
+        pooled = found.get((offer.offer, "net"))
+        return pooled.currency if pooled else ""
+
+    shown = Table(offers, name=label_of, currency=currency)
+    shown.column(say("Tests"), lambda offer: max(p.k for p in known.pooled if p.offer == offer.offer))
+    shown.metrics([*POOLED], mean)
+    if lead:
+        shown.column(say("{metric}, next test", metric=METRICS[lead].label), following)
+    made = shown.html(caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
+    return html.section(say("What the offers have done so far"), made)
 
 
 def _table_notes(known: Knowledge) -> list[str]:
@@ -265,7 +266,8 @@ def _table_notes(known: Knowledge) -> list[str]:
     return [mean, wide]
 
 
-def agreement(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def agreement(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return in plain words whether the tests differ more than chance explains."""
     pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
     if not pooled:
@@ -287,7 +289,7 @@ def _agreement_words(pooled: Pooled) -> str:
     else:
         said = say("the tests differ no more than chance explains ({numbers}), though so few tests could hardly show "
                    "it.", numbers=numbers)  # fmt: skip
-    return named(pooled.label, said)
+    return named(label_of(pooled), said)
 
 
 def _p(value: float) -> str:
@@ -302,80 +304,73 @@ def _amount(pooled: Pooled, value: float) -> str:
 
 
 def _agreement_table(pooled: Sequence[Pooled]) -> Html:
-    import pandas as pd
-
-    found = {(p.label, p.metric): f"I² {share(p.i2 or 0.0, digits=0)}\n± {_amount(p, p.tau or 0.0)}, {_p(p.p or 0.0)}"
+    offers = list({p.offer: p for p in pooled}.values())
+    found = {(p.offer, p.metric): f"I² {share(p.i2 or 0.0, digits=0)}\n± {_amount(p, p.tau or 0.0)}, {_p(p.p or 0.0)}"
              for p in pooled}  # fmt: skip
-    labels, metrics = dict.fromkeys(p.label for p in pooled), [m for m in POOLED if any(p.metric == m for p in pooled)]
-    rows = [[found.get((label, metric), NO_NUMBER) for metric in metrics] for label in labels]
-    frame = pd.DataFrame(rows, columns=[METRICS[m].label for m in metrics], index=list(labels))
-    frame.index.name = say("Offer")
+    shown = Table(offers, name=label_of)
+    heads = {metric: METRICS[metric].label for metric in POOLED if any(p.metric == metric for p in pooled)}
+    shown.columns(heads, lambda offer, metric: found.get((offer.offer, metric), NO_NUMBER))
     note = say("I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
                "deviation), and p of no difference at all.")  # fmt: skip
-    return html.table(frame, caption=say("How much the tests differ"), notes=[note])
+    return shown.html(caption=say("How much the tests differ"), notes=[note])
 
 
-def within(readouts: Sequence[Readout]) -> Html:
+@rendered
+def within(readouts: Sequence[Readout], *, language: str | None = None) -> Html:
     """Return the offers within each test: its verdict and the main estimates."""
     return html.section(say("The offers within each test"), *map(_within, readouts))
 
 
 def _within(readout: Readout) -> Html:
-    import pandas as pd
-
-    metrics = [m for m in ("accepted", *POOLED) if any(m in arm.estimates for arm in readout.offers)]
     best = dict(zip(readout.ranking.offers, readout.ranking.p_best, strict=True)) if readout.ranking else {}
-    rows = [
-        [count(arm.assigned), *(shared.metric(arm, metric, readout.currency) for metric in metrics),
-         *([share(best[arm.name], digits=0) if arm.name in best else NO_NUMBER] if best else [])]
-        for arm in readout.offers
-    ]  # fmt: skip
-    columns = [say("Assigned"), *(METRICS[m].label for m in metrics), *([say("P(best)")] if best else [])]
-    frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in readout.offers])
-    frame.index.name = say("Offer")
+    shown = Table(readout.offers, name=lambda arm: arm.label, currency=readout.currency)
+    shown.column(say("Assigned"), lambda arm: count(arm.assigned))
+    shown.metrics(["accepted", *POOLED], lambda arm, metric: arm.estimates.get(metric))
+    if best:
+        shown.column(say("P(best)"), lambda arm: share(best[arm.name], digits=0) if arm.name in best else NO_NUMBER)
     test = readout.experiment
     if readout.dated:
         test = plural("{test}, {n} month", "{test}, {n} months", readout.horizon_months, test=test)
-    return html.table(frame, caption=named(test, _own_word(readout)))
+    return shown.html(caption=named(test, verdict_word(readout)))
 
 
-def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def shrinkage(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return the estimate of each test, drawn to the mean of all."""
-    import pandas as pd
-
     pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
     if not pooled:
         return Html("")
-    rows = [
-        [experiment, shared.value(alone, p.currency), share(weight, digits=0), shared.value(drawn, p.currency)]
-        for p in pooled
-        for experiment, alone, weight, drawn in zip(p.experiments, p.estimates, p.weights, p.shrunken, strict=True)
-    ]
-    columns = [say("Test"), say("Found"), say("Weight"), say("With what the others know")]
-    frame = pd.DataFrame(rows, columns=columns, index=[p.label for p in pooled for _ in p.experiments])
-    frame.index.name = say("Offer")
+    tests = [(p, place) for p in pooled for place in range(p.k)]
+    shown = Table(tests, name=lambda test: label_of(test[0]), currency=lambda test: test[0].currency)
+    shown.column(say("Test"), lambda test: test[0].experiments[test[1]])
+    shown.estimate(say("Found"), lambda test: test[0].estimates[test[1]])
+    shown.column(say("Weight"), lambda test: share(test[0].weights[test[1]], digits=0))
+    shown.estimate(say("With what the others know"), lambda test: test[0].shrunken[test[1]])
     borrows = later(
         "Each test borrows from the others as far as they differ by chance only: the better guess of its own truth."
     )
     caption = say("{metric} of each test", metric=METRICS[pooled[0].metric].label)
-    shown = html.table(frame, caption=caption, notes=[say(borrows)])
-    return html.section(say("Each test in the light of the others"), shown, open=False)
+    made = shown.html(caption=caption, notes=[say(borrows)])
+    return html.section(say("Each test in the light of the others"), made, open=False)
 
 
-def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def settings(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return how the tests were set, where they differ, and what was therefore not pooled."""
-    import pandas as pd
-
-    rows = dict(differences(readouts))
-    differ = [label.lower() for label, values in rows.items() if len(set(values)) > 1]
-    frame = pd.DataFrame(rows, index=[readout.experiment for readout in readouts])
-    frame.index.name = say("Test")
+    tests = [settings_of(readout) for readout in readouts]
+    differ = [
+        setting_label(name).lower() for name in SETTINGS if len({setting_value(name, test) for test in tests}) > 1
+    ]
     said = say("They differ in {settings}.", settings=listed(differ)) if differ else say("All are the same.")
-    shown, folded = html.table(frame, caption=say("Settings of the tests")), not (differ or known.notes)
-    return html.section(say("How the tests were set"), *known.notes, shown, intro=said, open=not folded)
+    shown = Table(readouts, head=say("Test"), name=lambda readout: readout.experiment)
+    heads = {name: setting_label(name) for name in SETTINGS}
+    shown.columns(heads, lambda readout, name: setting_value(name, settings_of(readout)))
+    made, notes = shown.html(caption=say("Settings of the tests")), sentences(known)
+    return html.section(say("How the tests were set"), *notes, made, intro=said, open=bool(differ or notes))
 
 
-def method(known: Knowledge) -> Html:
+@rendered
+def method(known: Knowledge, *, language: str | None = None) -> Html:
     """Return how the tests were put together."""
     level = share(known.level, digits=0)
     terms = {
@@ -408,7 +403,8 @@ def method(known: Knowledge) -> Html:
     return html.section(say("Method"), html.definitions(terms | shown), open=False)
 
 
-def provenance(paths: Sequence[str]) -> Html:
+@rendered
+def provenance(paths: Sequence[str], *, language: str | None = None) -> Html:
     """Return where the numbers come from."""
     rows = {
         say("Readouts"): "; ".join(Path(path).as_posix() for path in paths),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from experiments.common.estimate import Estimate
+
 INK, QUIET, GRID = "#18212f", "#5b6472", "#e3e6ea"
 BEST, LOSS = "#0d6440", "#8f1d22"
 COLOURS = ("#0b5a78", "#b4570b", "#6a3d9a", "#0d6440", "#a3215c", "#4d5b00", "#7a4b2b")
@@ -138,6 +140,33 @@ def axis(ax: Axes, unit: str, currency: str = "", *, which: str = "x", ticks: in
 def _digits(value: float) -> int:
     """Return the decimals of a number that has at most two."""
     return next((digits for digits in (0, 1) if round(value, digits) == round(value, 9)), 2)
+
+
+def points(
+    ax: Axes,
+    estimates: Sequence[Estimate | None],
+    *,
+    at: Sequence[float] | None = None,
+    colour: str | Sequence[str] = INK,
+    size: float = 7,
+    width: float = 2.2,
+    upright: bool = False,
+) -> None:
+    """Draw estimates as dots on their intervals, one a row; nothing where there is no value, no bar without bounds.
+
+    `at`: the place of each, by default 0, 1, 2, ...; `colour`: of all, or of each. `size` of a dot and `width` of a bar
+    in points. `upright`: the values stand on the y axis, the places on the x axis.
+    """
+    places = range(len(estimates)) if at is None else at
+    paint = [colour] * len(estimates) if isinstance(colour, str) else colour
+    for place, estimate, tint in zip(places, estimates, paint, strict=True):
+        if estimate is None or estimate.value is None:
+            continue
+        if estimate.low is not None and estimate.high is not None:
+            bar = ([estimate.low, estimate.high], [place, place])
+            ax.plot(*(reversed(bar) if upright else bar), color=tint, lw=width, solid_capstyle="butt")
+        dot = (estimate.value, place)
+        ax.plot(*(reversed(dot) if upright else dot), "o", color=tint, ms=size)
 
 
 def zero(ax: Axes) -> None:

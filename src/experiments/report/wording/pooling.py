@@ -129,10 +129,11 @@ def _by_value(name: str, tests: Mapping[str, Settings]) -> str:
     having: dict[str, list[str]] = {}
     for experiment, test in tests.items():
         having.setdefault(setting_value(name, test), []).append(experiment)
-    return ", ".join(
-        f"{plural('{n} test', '{n} tests', len(names)) if len(names) > NAMED else listed(names)} {value}"
-        for value, names in having.items()
-    )
+    shown = []
+    for value, names in having.items():
+        many = plural("{n} test", "{n} tests", len(names))
+        shown.append(f"{many if len(names) > NAMED else listed(names)} {value}")
+    return ", ".join(shown)
 
 
 def _unknown(facts: Mapping[str, Fact], _: Mapping[str, Settings]) -> str:

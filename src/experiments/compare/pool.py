@@ -83,9 +83,12 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
             pooled += [together] if together else []
             notes += [note] if note else []
     return Knowledge(
-        experiments=tuple(readout.experiment for readout in usable), level=level, pooled=tuple(pooled),
-        notes=(*notes, *_absent(usable)), settings={one.experiment: settings_of(one) for one in usable},
-    )  # fmt: skip
+        experiments=tuple(readout.experiment for readout in usable),
+        level=level,
+        pooled=tuple(pooled),
+        notes=(*notes, *_absent(usable)),
+        settings={one.experiment: settings_of(one) for one in usable},
+    )
 
 
 def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[Finding]]:
@@ -95,7 +98,7 @@ def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[Finding]]:
     for readout in readouts:
         stops = [check for check in readout.checks if check.state == "stop"]
         if stops:
-            facts = {"experiment": readout.experiment, "check": stops[0].name, "why": stops[0].reason}
+            facts = {"experiment": readout.experiment, "check": stops[0].name, "reason": stops[0].reason}
             notes.append(_note("stopped", facts))
         elif readout.experiment in {other.experiment for other in usable}:
             notes.append(_note("twice", {"experiment": readout.experiment}))

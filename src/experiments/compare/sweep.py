@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "sweep.json"  # in the folder of a sweep
+COLUMNS = ("value", "low", "high", "level", "n", "unit")  # of an estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,12 @@ class Setting:
     def metric(self) -> str:
         """The metric that decides in this setting."""
         return OBJECTIVES[self.readout.objective].needs[0]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What every row of the setting begins with: its parameters, its verdict, and who leads."""
+        leads = self.leader.name if self.leader else None
+        return {**self.parameters, "verdict": self.readout.verdict.tone, "leads": leads}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +97,8 @@ class Sweep(Result):
                 for key, leader in at.items():
                     other = at.get((*key[:place], following, *key[place + 1 :]))
                     if key[place] == value and leader and other and leader.name != other.name:
-                        yield Change(parameter=name, value=value, following=following, before=leader.label,
-                                     after=other.label)  # fmt: skip
+                        labels = {"before": leader.label, "after": other.label}
+                        yield Change(parameter=name, value=value, following=following, **labels)
 
     def frame(self) -> pd.DataFrame:
         """Return one row a setting, offer and metric.
@@ -102,14 +109,11 @@ class Sweep(Result):
         import pandas as pd
 
         rows = [
-            {**setting.parameters, "verdict": setting.readout.verdict.tone,
-             "leads": setting.leader and setting.leader.name, "arm": arm.name, "metric": metric,
-             "value": found.value, "low": found.low, "high": found.high, "level": found.level, "n": found.n,
-             "unit": found.unit}
+            {**setting.columns, "arm": arm.name, "metric": metric, **{name: getattr(found, name) for name in COLUMNS}}
             for setting in self.settings
             for arm in setting.readout.arms
             for metric, found in arm.estimates.items()
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
 
     def write(self, path: str | Path) -> None:
@@ -129,9 +133,8 @@ class Sweep(Result):
     def load(cls, path: str | Path) -> Self:
         """Return a sweep that `write` wrote; `path`: its folder, or the sweep.json in it. Raises WinbackError."""
         path = Path(path)
-        return super(Sweep, cls).load(
-            path / FILE if path.is_dir() else path
-        )  # slots: `super()` would be that of the class without
+        file = path / FILE if path.is_dir() else path
+        return super(Sweep, cls).load(file)  # with slots a bare super() is that of another class
 
 
 def read_sweep(settings: Sequence[str], *, over: Sequence[str], failed: Sequence[str] = ()) -> Sweep:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from experiments.common.estimate import Estimate
 from experiments.common.formatting import (
     MANY,
     NO_NUMBER,
+    PERCENT,
+    SMALL_SHARE,
     amount,
     count,
     interval,
@@ -35,6 +37,7 @@ from experiments.report.wording.pooling import label_of, sentences, setting_labe
 from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
+ENOUGH = 5  # tests that could show that they differ
 COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"), 5: later("five"), 6: later("six"),
           7: later("seven"), 8: later("eight"), 9: later("nine"), 10: later("ten")}  # fmt: skip
 
@@ -70,37 +73,23 @@ def _ahead(known: Knowledge, metric: str) -> Sequence[Pooled]:
 
 
 # The verdict
-def _of_100(value: float) -> str:
-    return number(100 * abs(value), digits=0 if abs(value) >= 0.1 else 1)  # noqa: PLR2004  ten of a hundred
-
-
-def _short(value: float, currency: str) -> str:
-    return money(value, currency, digits=0 if value >= MANY else 2)
-
-
-DID: dict[str, tuple[str, str, Callable[[float, str], str]]] = {  # what an offer did where its mean is >= 0 and below
-    "net": (later("earned {value} a customer"), later("lost {value} a customer"),
-            lambda value, currency: _short(abs(value), currency)),
-    "roi": (later("returned {value} of its cost on top of it"), later("returned {value} of its cost on top of it"),
-            lambda value, _: share(value, digits=0)),
-    "months_gained": (later("kept customers {value} months longer than no offer"),
-                      later("kept customers {value} months longer than no offer"), lambda value, _: number(value)),
-    "lift": (later("brought back {value} more of 100 customers than no offer"),
-             later("brought back {value} fewer of 100 customers than no offer"), lambda value, _: _of_100(value)),
-    "returned": (later("saw {value} of 100 customers return"), later("saw {value} of 100 customers return"),
-                 lambda value, _: _of_100(value)),
-}  # fmt: skip
-PAYS = (later("No offer paid so far"), later("{offer} paid, and should pay again"))
-PAID = {  # the verdict where the best did not, and where the next test should too
-    "net": PAYS,
-    "roi": PAYS,
-    "months_gained": (
-        later("No offer kept customers so far"), later("{offer} kept customers, and should keep them again")
+DID = {  # what an offer did where its mean is 0 or more, and below
+    "net": (later("earned {value} a customer"), later("lost {value} a customer")),
+    "roi": (later("returned {value} of its cost on top of it"),) * 2,
+    "months_gained": (later("kept customers {value} months longer than no offer"),) * 2,
+    "lift": (
+        later("brought back {value} more of 100 customers than no offer"),
+        later("brought back {value} fewer of 100 customers than no offer"),
     ),
-}  # fmt: skip
+    "returned": (later("saw {value} of 100 customers return"),) * 2,
+}
+PAYS = (later("No offer paid so far"), later("{offer} paid, and should pay again"))
 BACK = (
-    later("No offer brought customers back so far"), later("{offer} brought customers back, and should do so again")
-)  # fmt: skip
+    later("No offer brought customers back so far"),
+    later("{offer} brought customers back, and should do so again"),
+)
+KEPT = (later("No offer kept customers so far"), later("{offer} kept customers, and should keep them again"))
+PAID = {"net": PAYS, "roi": PAYS, "months_gained": KEPT, "lift": BACK, "returned": BACK}  # where not, and where again
 
 
 @rendered
@@ -130,13 +119,11 @@ def verdict(readouts: Sequence[Readout], known: Knowledge, *, language: str | No
 
 def _money_apart(readouts: Sequence[Readout]) -> str:
     """Return why the money of the tests cannot be pooled, and what each of them said on its own."""
-    differ = [setting_label(name).lower() for name in POOLED["net"].alike
-              if len({getattr(readout, name) for readout in readouts}) > 1]  # fmt: skip
-    why = (
-        say("Money cannot be pooled: the tests differ in {settings}.", settings=listed(differ))
-        if differ
-        else say("Money cannot be pooled: see how the tests were set.")
-    )
+    alike = POOLED["net"].alike
+    differ = [setting_label(name).lower() for name in alike if len({getattr(one, name) for one in readouts}) > 1]
+    why = say("Money cannot be pooled: see how the tests were set.")
+    if differ:
+        why = say("Money cannot be pooled: the tests differ in {settings}.", settings=listed(differ))
     tests: dict[str, list[str]] = {}
     for readout in readouts:
         tests.setdefault(verdict_word(readout), []).append(readout.experiment)
@@ -146,40 +133,53 @@ def _money_apart(readouts: Sequence[Readout]) -> str:
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
     """Return the verdict in a few words and its tone."""
-    (nobody, again), mean, following = PAID.get(metric, BACK), first.mean, first.next
+    (nobody, again), mean, offer, n = PAID[metric], first.mean, label_of(first), _word_of(first.k)
     if (mean.value or 0.0) <= 0:
         return say(nobody), "stop" if mean.excludes_zero else "wait"
-    if following is None:
+    if first.next is None:
         ahead = plural(
             "{offer} is ahead after {n} test: too few to foresee the next",
-            "{offer} is ahead after {n} tests: too few to foresee the next", first.k, n=_word_of(first.k),
-            offer=label_of(first),
-        )  # fmt: skip
+            "{offer} is ahead after {n} tests: too few to foresee the next",
+            first.k,
+            n=n,
+            offer=offer,
+        )
         return ahead, "wait"
-    if following.excludes_zero:
-        return say(again, offer=label_of(first)), "go"
-    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=label_of(first)), "wait"
+    if first.next.excludes_zero:
+        return say(again, offer=offer), "go"
+    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=offer), "wait"
 
 
 def _sentence(first: Pooled, known: Knowledge) -> str:
     other = next((p for p in known.of("lift") if p.offer == first.offer and p.k == first.k), None)
-    shown = {p.metric: p for p in (other, first) if p}.values()  # a page that leads with the lift says it once
-    told = {"offer": label_of(first), "did": listed([_did(p) for p in shown]), "n": _word_of(first.k)}
+    did = {p.metric: _did(p) for p in (other, first) if p}.values()  # a page that leads with the lift says it once
+    values = {"offer": label_of(first), "did": listed([*did]), "n": _word_of(first.k)}
     if first.next is None:
         return plural(
             "In {n} test {offer} {did}; what to expect next time takes a third test.",
-            "In {n} tests {offer} {did}; what to expect next time takes a third test.", first.k, **told,
-        )  # fmt: skip
+            "In {n} tests {offer} {did}; what to expect next time takes a third test.",
+            first.k,
+            **values,
+        )
     return plural(
         "In {n} test {offer} {did}; expect {bounds} next time.",
-        "In {n} tests {offer} {did}; expect {bounds} next time.", first.k, bounds=_bounds(first), **told,
-    )  # fmt: skip
+        "In {n} tests {offer} {did}; expect {bounds} next time.",
+        first.k,
+        bounds=_bounds(first),
+        **values,
+    )
 
 
 def _did(pooled: Pooled) -> str:
-    gain, loss, shown = DID[pooled.metric]
+    gain, loss = DID[pooled.metric]
     value = pooled.mean.value or 0.0
-    return say(gain if value >= 0 else loss, value=shown(value, pooled.currency))
+    if pooled.metric == "net":
+        shown = money(abs(value), pooled.currency, digits=0 if abs(value) >= MANY else 2)
+    elif pooled.unit in PERCENT:
+        shown = number(100 * abs(value), digits=0 if abs(value) >= SMALL_SHARE else 1)
+    else:
+        shown = amount(value, pooled.unit, currency=pooled.currency)
+    return say(gain if value >= 0 else loss, value=shown)
 
 
 def _bounds(pooled: Pooled) -> str:
@@ -187,8 +187,8 @@ def _bounds(pooled: Pooled) -> str:
 
 
 def _next(pooled: Pooled) -> str:
-    mean = plural("{metric}, mean of {n} test", "{metric}, mean of {n} tests", pooled.k, n=_word_of(pooled.k),
-                  metric=METRICS[pooled.metric].label)  # fmt: skip
+    n, metric = _word_of(pooled.k), METRICS[pooled.metric].label
+    mean = plural("{metric}, mean of {n} test", "{metric}, mean of {n} tests", pooled.k, n=n, metric=metric)
     return say("{mean}; next time {bounds}", mean=mean, bounds=_bounds(pooled)) if pooled.next else mean
 
 
@@ -256,14 +256,15 @@ def table(readouts: Sequence[Readout], known: Knowledge, *, language: str | None
 
 
 def _table_notes(known: Knowledge) -> list[str]:
-    level, most = share(known.level, digits=0), max(pooled.k for pooled in known.pooled)
-    mean = say("Mean over tests and, small, its {level} interval. An offer with one test stands with its own estimate.",
-               level=level)  # fmt: skip
-    if most != 2:  # noqa: PLR2004  the one number of tests with an interval, and a useless one
-        return [mean]
-    wide = say("Two tests hardly tell how much tests differ. So the interval of their mean is wider than that of each "
-               "test, and for the next test there is none. A third test cures both.")  # fmt: skip
-    return [mean, wide]
+    mean = later(
+        "Mean over tests and, small, its {level} interval. An offer with one test stands with its own estimate."
+    )
+    wide = later(
+        "Two tests hardly tell how much tests differ. So the interval of their mean is wider than that of each test, "
+        "and for the next test there is none. A third test cures both."
+    )
+    notes = [say(mean, level=share(known.level, digits=0))]
+    return [*notes, say(wide)] if max(pooled.k for pooled in known.pooled) == 2 else notes  # noqa: PLR2004
 
 
 @rendered
@@ -281,15 +282,17 @@ def agreement(readouts: Sequence[Readout], known: Knowledge, *, language: str | 
 def _agreement_words(pooled: Pooled) -> str:
     i2, p, tau = pooled.i2 or 0.0, pooled.p or 0.0, pooled.tau or 0.0
     numbers = f"I² = {share(i2, digits=0)}, {_p(p)}"
-    if p < DIFFER:
-        said = say("the tests differ more than chance explains ({numbers}). True effects differ from test to test by "
-                   "about {spread} (standard deviation).", numbers=numbers, spread=_amount(pooled, tau))  # fmt: skip
-    elif pooled.k > 4:  # noqa: PLR2004  tests
-        said = say("the tests differ no more than chance explains ({numbers}).", numbers=numbers)
-    else:
-        said = say("the tests differ no more than chance explains ({numbers}), though so few tests could hardly show "
-                   "it.", numbers=numbers)  # fmt: skip
-    return named(label_of(pooled), said)
+    differ = later(
+        "the tests differ more than chance explains ({numbers}). True effects differ from test to test by about "
+        "{spread} (standard deviation)."
+    )
+    agree = later("the tests differ no more than chance explains ({numbers}).")
+    if pooled.k < ENOUGH:
+        agree = later(
+            "the tests differ no more than chance explains ({numbers}), though so few tests could hardly show it."
+        )
+    text = say(differ, numbers=numbers, spread=_amount(pooled, tau)) if p < DIFFER else say(agree, numbers=numbers)
+    return named(label_of(pooled), text)
 
 
 def _p(value: float) -> str:
@@ -305,13 +308,21 @@ def _amount(pooled: Pooled, value: float) -> str:
 
 def _agreement_table(pooled: Sequence[Pooled]) -> Html:
     offers = list({p.offer: p for p in pooled}.values())
-    found = {(p.offer, p.metric): f"I² {share(p.i2 or 0.0, digits=0)}\n± {_amount(p, p.tau or 0.0)}, {_p(p.p or 0.0)}"
-             for p in pooled}  # fmt: skip
+    found = {(p.offer, p.metric): p for p in pooled}
+
+    def spread(offer: Pooled, metric: str) -> str:
+        p = found.get((offer.offer, metric))
+        if p is None:
+            return NO_NUMBER
+        return f"I² {share(p.i2 or 0.0, digits=0)}\n± {_amount(p, p.tau or 0.0)}, {_p(p.p or 0.0)}"
+
     shown = Table(offers, name=label_of)
     heads = {metric: METRICS[metric].label for metric in POOLED if any(p.metric == metric for p in pooled)}
-    shown.columns(heads, lambda offer, metric: found.get((offer.offer, metric), NO_NUMBER))
-    note = say("I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
-               "deviation), and p of no difference at all.")  # fmt: skip
+    shown.columns(heads, spread)
+    note = say(
+        "I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
+        "deviation), and p of no difference at all."
+    )
     return shown.html(caption=say("How much the tests differ"), notes=[note])
 
 
@@ -382,11 +393,13 @@ def method(known: Knowledge, *, language: str | None = None) -> Html:
         say("Mean"): say(
             "Random effects: each test is a draw of all tests one might run. Weights 1 / (tau² + se²), tau by Paule "
             "and Mandel; {level} interval of Hartung, Knapp, Sidik and Jonkman, Student's t with tests − 1 degrees of "
-            "freedom.", level=level,
+            "freedom.",
+            level=level,
         ),
         say("Next test"): say(
             "{level} prediction interval of the true effect in the next test, tau averaged over its confidence "
-            "distribution (Q profile), because a few tests do not tell it. From three tests.", level=level,
+            "distribution (Q profile), because a few tests do not tell it. From three tests.",
+            level=level,
         ),
         say("Differences"): say(
             "I² of Higgins and Thompson: the share of the spread between estimates that is more than chance. p of "
@@ -398,7 +411,7 @@ def method(known: Knowledge, *, language: str | None = None) -> Html:
             "and ROI also where the discount rate, money where the currency is. A test that a check stopped does not "
             "count, nor a second readout of the same test."
         ),
-    }  # fmt: skip
+    }
     shown = {METRICS[m].label: METRICS[m].help for m in POOLED if known.of(m)}
     return html.section(say("Method"), html.definitions(terms | shown), open=False)
 

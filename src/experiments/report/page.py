@@ -243,9 +243,9 @@ def _index(reports: Path) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     failed = (path for path in reports.glob(f"*/*/{FAILED}") if not path.with_name(RECORD).exists())
-    found = [path for path in (*reports.glob(f"*/*/{RECORD}"), *failed)
-             if not any(part.startswith(".") for part in path.parts[-3:])]  # fmt: skip
-    runs = sorted(map(_run, sorted(found)), key=lambda run: run["started"], reverse=True)
+    found = (*reports.glob(f"*/*/{RECORD}"), *failed)
+    shown = sorted(path for path in found if not any(part.startswith(".") for part in path.parts[-3:]))
+    runs = sorted(map(_run, shown), key=lambda run: run["started"], reverse=True)
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault(run["experiment"], []).append(run)

@@ -18,13 +18,10 @@ from experiments.report.wording.pooling import verdict_word
 @rendered
 def question(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return the title of the page and what was varied."""
-    varied = [
-        f"{figures.words(name)} {listed([_word(name, value) for value in sweep.values(name)])}" for name in sweep.over
-    ]
-    readout = sweep.settings[0].readout
-    return html.heading(
-        say("Does the choice hold when the settings change?"), named(readout.experiment, "; ".join(varied))
-    )
+    values = {name: listed([_word(name, value) for value in sweep.values(name)]) for name in sweep.over}
+    varied = "; ".join(f"{figures.words(name)} {several}" for name, several in values.items())
+    title, experiment = say("Does the choice hold when the settings change?"), sweep.settings[0].readout.experiment
+    return html.heading(title, named(experiment, varied))
 
 
 @rendered
@@ -32,19 +29,17 @@ def verdict(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return who leads in how many settings, in how many that is sure, and where it changes."""
     of, leads = len(sweep.settings), sweep.leads
     if not leads:
-        said = say("The offers cannot be ranked under any of these settings: there is no holdout, or it is too early.")
-        return html.verdict(said, word=say("No offer leads"), tone="wait")
+        why = say("The offers cannot be ranked under any of these settings: there is no holdout, or it is too early.")
+        return html.verdict(why, word=say("No offer leads"), tone="wait")
     first, count = leads.most_common(1)[0]
     clear = sum(setting.is_clear for setting in sweep.settings)
     others = [say("{offer} in {n}", offer=label, n=number) for label, number in leads.most_common()[1:]]
-    word = most = plural("{offer} leads in {count} of {n} setting", "{offer} leads in {count} of {n} settings", of,
-                         offer=first, count=count)  # fmt: skip
-    steady = count == of
-    if steady:
-        word = say("{offer} leads in every setting", offer=first)
-    said = f"{', '.join([most, *([listed(others)] if others else [])])}. {_sure(clear, of)}"
-    tone = "go" if steady and clear == of else "wait"
-    return html.verdict(said, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
+    values: dict[str, str | int] = {"offer": first, "count": count}
+    most = plural("{offer} leads in {count} of {n} setting", "{offer} leads in {count} of {n} settings", of, **values)
+    word = say("{offer} leads in every setting", offer=first) if count == of else most
+    sentence = f"{', '.join([most, *([listed(others)] if others else [])])}. {_sure(clear, of)}"
+    tone = "go" if count == clear == of else "wait"
+    return html.verdict(sentence, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
 
 
 def _sure(clear: int, of: int) -> str:
@@ -76,11 +71,10 @@ def _failures(sweep: Sweep) -> Html:
 @rendered
 def picture(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return what decides, of every offer, over the swept parameters."""
-    if not any(setting.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms):
-        return html.section(
-            say("What decides, setting by setting"), say("It cannot be estimated under these settings.")
-        )
-    return html.section(say("What decides, setting by setting"), shared.picture(figures.over_settings(sweep)))
+    known = any(setting.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms)
+    unknown = later("It cannot be estimated under these settings.")
+    shown = shared.picture(figures.over_settings(sweep)) if known else say(unknown)
+    return html.section(say("What decides, setting by setting"), shown)
 
 
 @rendered
@@ -125,14 +119,15 @@ def _chance(setting: Setting) -> str:
 @rendered
 def provenance(sweep: Sweep, settings: Sequence[str], *, language: str | None = None) -> Html:
     """Return where the numbers come from."""
+    folders, n = "; ".join(settings), len(sweep.settings)
+    runs = plural(
+        "{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}", n, folders=folders
+    )
     rows = {
-        say("Settings"): plural(
-            "{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}",
-            len(sweep.settings), folders="; ".join(settings),
-        ),
+        say("Settings"): runs,
         say("Rows"): say("sweep.csv and sweep.parquet beside this page: one row a setting, offer and metric."),
         say("Inputs and parameters"): say("run.json beside this page has the sha256 of the readout of every setting."),
-    }  # fmt: skip
+    }
     return html.section(say("Provenance"), html.definitions(rows), open=False)
 
 

@@ -43,12 +43,12 @@ class Pooled:
     experiments: tuple[str, ...]
     estimates: tuple[Estimate, ...]  # as each test found them
     mean: Estimate  # over all tests one might run
-    next: Estimate | None  # the true effect in the next test; None with fewer than three
+    next: Estimate | None = None  # the true effect in the next test; None with fewer than three
     shrunken: tuple[Estimate, ...]  # of each test, drawn to the mean as far as tests differ by chance
-    weights: tuple[float, ...]  # of each test in the mean; together 1
-    tau: float | None  # standard deviation of true effects between tests; None with one test
-    i2: float | None  # share of the variance between estimates that is more than chance, 0 to 1
-    p: float | None  # of "all tests have the same true effect"
+    weights: tuple[float, ...] = (1.0,)  # of each test in the mean; together 1
+    tau: float | None = None  # standard deviation of true effects between tests; None with one test
+    i2: float | None = None  # share of the variance between estimates that is more than chance, 0 to 1
+    p: float | None = None  # of "all tests have the same true effect"
     alike: dict[str, Value]  # the settings that all of them share, such as horizon_months
     is_kind: bool = False  # it stands for every offer of a kind
 
@@ -91,12 +91,14 @@ class Knowledge(Result):
         """
         import pandas as pd
 
+        about, bounds = ("offer", "metric", "unit", "tau", "i2", "p"), ("low", "high")
         rows = [
-            {"offer": p.offer, "metric": p.metric, "tests": p.k, "mean": p.mean.value, "low": p.mean.low,
-             "high": p.mean.high, "level": p.mean.level, "next_low": p.next and p.next.low,
-             "next_high": p.next and p.next.high, "tau": p.tau, "i2": p.i2, "p": p.p, "unit": p.unit}
-            for p in self.pooled
-        ]  # fmt: skip
+            {name: getattr(one, name) for name in about}
+            | {"tests": one.k, "mean": one.mean.value, "level": one.mean.level}
+            | {name: getattr(one.mean, name) for name in bounds}
+            | {f"next_{name}": getattr(one.next, name, None) for name in bounds}
+            for one in self.pooled
+        ]
         return pd.DataFrame(rows)
 
     @classmethod
@@ -157,12 +159,24 @@ def pool(
     `within`: what the metric can be; intervals end there. `alike`: the settings of the tests, kept with the result.
     """
     first = Pooled(
-        offer=offer, label=label or offer, is_kind=is_kind, metric=metric, unit=estimates[0].unit,
-        experiments=tuple(experiments), estimates=tuple(estimates), mean=estimates[0], next=None,
-        shrunken=(estimates[0],), weights=(1.0,), tau=None, i2=None, p=None, alike=dict(alike or {}))  # fmt: skip
-    if len(estimates) == 1:
-        return first
-    y, noise = _numbers(estimates, experiments)
+        offer=offer,
+        label=label or offer,
+        is_kind=is_kind,
+        metric=metric,
+        unit=estimates[0].unit,
+        experiments=tuple(experiments),
+        estimates=tuple(estimates),
+        mean=estimates[0],
+        shrunken=(estimates[0],),
+        alike=dict(alike or {}),
+    )
+    return _pooled(first, level=level, within=within) if first.k > 1 else first
+
+
+def _pooled(first: Pooled, *, level: float, within: tuple[float, float]) -> Pooled:
+    """Return several tests pooled, of which `first` knows the estimates."""
+    estimates = first.estimates
+    y, noise = _numbers(estimates, first.experiments)
     k, n = len(y), sum(estimate.n for estimate in estimates)
     tau2 = moment_variance(y[:, None], noise=noise, dimensions=1)
     centre = _centre(y, noise, np.array([tau2]))
@@ -222,9 +236,11 @@ class _Mixture:
             ends = self.means + side * z * scale
             edge = 1e-9 * float(scale.max())  # where all are the same, both ends are the root
             low, high, share = float(ends.min()) - edge, float(ends.max()) + edge, 0.5 + side * level / 2
-            root = brentq(lambda x, share: float(ndtr((x - self.means) / scale).mean()) - share, low, high,
-                          args=(share,), xtol=EXACT * (high - low))  # fmt: skip
-            found.append(float(root))
+
+            def excess(x: float, share: float = share) -> float:
+                return float(ndtr((x - self.means) / scale).mean()) - share
+
+            found.append(float(brentq(excess, low, high, xtol=EXACT * (high - low))))
         return found[0], found[1]
 
 
@@ -273,8 +289,9 @@ def _numbers(estimates: Sequence[Estimate], experiments: Sequence[str]) -> tuple
     """Return values and variances, each of shape (tests,)."""
     for estimate, experiment in zip(estimates, experiments, strict=True):
         if estimate.value is None or not estimate.se:
-            raise WinbackError(f"{experiment} has the value {estimate.value} with the standard error {estimate.se}: "
-                               "that cannot be pooled. Leave it out, or read the test out again.")  # fmt: skip
+            found = f"the value {estimate.value} with the standard error {estimate.se}"
+            cure = "Leave it out, or read the test out again."
+            raise WinbackError(f"{experiment} has {found}: that cannot be pooled. {cure}")
     return np.array([e.value for e in estimates]), np.array([e.se for e in estimates], dtype=float) ** 2
 
 

@@ -15,29 +15,24 @@ from experiments.stats.meta_analysis import Knowledge, Pooled, Value
 
 Settings = Mapping[str, Value]  # of one test, by name
 NAMED = 3  # tests; more than so many are counted in a note, not named
-LABELS = {
-    "objective": later("Objective"),
-    "currency": later("Currency"),
-    "dated": later("Results with dates"),
-    "horizon_months": later("Horizon"),
-    "window_months": later("Return window"),
-    "discount_rate": later("Discount rate"),
-    "level": later("Confidence"),
+SETTINGS: dict[str, tuple[str, Callable[[Settings], str]]] = {  # what it is called, and its value in words
+    "objective": (later("Objective"), lambda test: say(OBJECTIVES[str(test["objective"])].goal)),
+    "currency": (later("Currency"), lambda test: str(test["currency"])),
+    "dated": (later("Results with dates"), lambda test: say("yes") if test["dated"] else say("no")),
+    "horizon_months": (later("Horizon"), lambda test: _months(test, "horizon_months")),
+    "window_months": (later("Return window"), lambda test: _months(test, "window_months")),
+    "discount_rate": (
+        later("Discount rate"),
+        lambda test: say("{share} a year", share=share(float(test["discount_rate"]))),
+    ),
+    "level": (later("Confidence"), lambda test: share(float(test["level"]), digits=0)),
 }
-VALUES: dict[str, Callable[[Settings], str]] = {
-    "objective": lambda test: say(OBJECTIVES[str(test["objective"])].goal),
-    "currency": lambda test: str(test["currency"]),
-    "dated": lambda test: say("yes") if test["dated"] else say("no"),
-    "horizon_months": lambda test: _months(test, "horizon_months"),
-    "window_months": lambda test: _months(test, "window_months"),
-    "discount_rate": lambda test: say("{share} a year", share=share(float(test["discount_rate"]))),
-    "level": lambda test: share(float(test["level"]), digits=0),
+TEXTS = {  # of notes that stand alone, by key and case
+    "twice": later("{experiment} is there more than once: its first readout counts, customers only once."),
+    "absent dates": later("{experiment} had no dates: it does not count in {metrics}."),
+    "absent holdout": later("{experiment} had no holdout: it does not count in {metrics}."),
 }
-CURES = {  # settings that another readout of the same data can change
-    "horizon_months": "-p horizon_months={}",
-    "window_months": "-p window_months={}",
-    "discount_rate": "-p discount_rate={}",
-}
+CURABLE = {"horizon_months", "window_months", "discount_rate"}  # another readout of the same data can change them
 
 
 def label_of(offer: Pooled) -> str:
@@ -51,12 +46,12 @@ def _label(label: str, *, is_kind: bool) -> str:
 
 def setting_label(name: str) -> str:
     """Return what a setting is called, as a heading."""
-    return say(LABELS[name])
+    return say(SETTINGS[name][0])
 
 
 def setting_value(name: str, test: Settings) -> str:
     """Return the value of a setting of a test in words."""
-    return VALUES[name](test)
+    return SETTINGS[name][1](test)
 
 
 def _months(test: Settings, name: str) -> str:
@@ -81,15 +76,29 @@ def sentences(known: Knowledge) -> list[str]:
     """Return the notes as sentences: offers and metrics left out for the same reason stand in one."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for place, note in enumerate(known.notes):
-        alone = note.key not in REFUSED
-        reason = "" if alone else REASONS[note.case](note.facts, known.settings)
-        groups.setdefault((place, "") if alone else (note.key, note.facts.get("out"), reason), []).append(note)
-    return [
-        REFUSED[notes[0].key](notes[0].facts, _metrics_of_offers(notes), str(reason))
-        if reason
-        else ALONE[notes[0].key](notes[0])
-        for (*_, reason), notes in groups.items()
-    ]
+        refused = note.key in {"left_out", "not_pooled"}
+        same = (note.key, note.facts.get("out"), _reason(note, known.settings)) if refused else (place, None, "")
+        groups.setdefault(same, []).append(note)
+    return [_refused(notes, str(reason)) if reason else _alone(notes[0]) for (_, _, reason), notes in groups.items()]
+
+
+def _refused(notes: Sequence[Finding], reason: str) -> str:
+    """Return what was not pooled for one reason, and which tests were left out where the others were."""
+    first, metrics = notes[0], _metrics_of_offers(notes)
+    if first.key == "not_pooled":
+        return say("Not pooled: {metrics}, since {reason}", metrics=metrics, reason=reason)
+    out = listed(_names(first.facts["out"]))
+    return say("Left out: {tests} in {metrics}, since {reason}", tests=out, metrics=metrics, reason=reason)
+
+
+def _alone(note: Finding) -> str:
+    facts = {name: str(fact) for name, fact in note.facts.items()}
+    if note.key == "note":  # of a file of format 1
+        return facts["said"]
+    if note.key == "stopped":
+        return say("{experiment} does not count: {check}. {reason}", **facts)
+    metrics = listed([METRICS[metric].label for metric in _names(note.facts.get("metrics", ()))])
+    return say(TEXTS[f"{note.key} {note.case}".rstrip()], **facts | {"metrics": metrics})
 
 
 def _metrics_of_offers(notes: Sequence[Finding]) -> str:
@@ -110,17 +119,20 @@ def _names(fact: Fact) -> tuple[str, ...]:
     return fact if isinstance(fact, tuple) else (str(fact),)
 
 
-def _differ(facts: Mapping[str, Fact], settings: Mapping[str, Settings]) -> str:
-    """Return in which settings tests differ, and which parameters read them alike."""
-    names, tests = _names(facts["settings"]), {name: settings[name] for name in _names(facts["tests"])}
+def _reason(note: Finding, settings: Mapping[str, Settings]) -> str:
+    """Return why an offer was not pooled: in which settings tests differ, and which parameters read them alike."""
+    experiments = _names(note.facts["tests"])
+    if note.case == "unknown":
+        why = later("in {tests} it has no bounds, no spread, or was read by an older version.")
+        return say(why, tests=listed(experiments))
+    names, tests = _names(note.facts["settings"]), {name: settings[name] for name in experiments}
     values = [f"{setting_label(name).lower()} ({_by_value(name, tests)})" for name in names]
-    cures = [
-        CURES[name].format(min((test[name] for test in tests.values()), key=float)) for name in names if name in CURES
-    ]
+    least = {name: min((test[name] for test in tests.values()), key=float) for name in CURABLE.intersection(names)}
     differ = say("the tests differ in {settings}.", settings=listed(values))
-    if len(cures) < len(names):
+    if not CURABLE.issuperset(names):
         return differ
-    todo = say("Read them out alike: {parameters}.", parameters=" ".join(cures))
+    parameters = " ".join(f"-p {name}={least[name]}" for name in names)
+    todo = say("Read them out alike: {parameters}.", parameters=parameters)
     return f"{differ} {todo}"
 
 
@@ -134,45 +146,3 @@ def _by_value(name: str, tests: Mapping[str, Settings]) -> str:
         many = plural("{n} test", "{n} tests", len(names))
         shown.append(f"{many if len(names) > NAMED else listed(names)} {value}")
     return ", ".join(shown)
-
-
-def _unknown(facts: Mapping[str, Fact], _: Mapping[str, Settings]) -> str:
-    why = later("in {tests} it has no bounds, no spread, or was read by an older version.")
-    return say(why, tests=listed(_names(facts["tests"])))
-
-
-def _left_out(facts: Mapping[str, Fact], metrics: str, reason: str) -> str:
-    out = listed(_names(facts["out"]))
-    return say("Left out: {tests} in {metrics}, since {reason}", tests=out, metrics=metrics, reason=reason)
-
-
-def _not_pooled(_: Mapping[str, Fact], metrics: str, reason: str) -> str:
-    return say("Not pooled: {metrics}, since {reason}", metrics=metrics, reason=reason)
-
-
-def _stopped(note: Finding) -> str:
-    facts = {name: str(note.facts[name]) for name in ("experiment", "check")}
-    return say("{experiment} does not count: {check}. {reason}", **facts, reason=str(note.facts["why"]))
-
-
-def _twice(note: Finding) -> str:
-    twice = later("{experiment} is there more than once: its first readout counts, customers only once.")
-    return say(twice, experiment=str(note.facts["experiment"]))
-
-
-def _absent(note: Finding) -> str:
-    why = later("{experiment} had no dates: it does not count in {metrics}.")
-    if note.case == "holdout":
-        why = later("{experiment} had no holdout: it does not count in {metrics}.")
-    metrics = listed([METRICS[metric].label for metric in _names(note.facts["metrics"])])
-    return say(why, experiment=str(note.facts["experiment"]), metrics=metrics)
-
-
-REASONS = {"unknown": _unknown, "differ": _differ}  # case of a metric that was not pooled
-REFUSED = {"left_out": _left_out, "not_pooled": _not_pooled}
-ALONE: dict[str, Callable[[Finding], str]] = {  # a note of its own
-    "stopped": _stopped,
-    "twice": _twice,
-    "absent": _absent,
-    "note": lambda note: str(note.facts["said"]),  # of a file of format 1
-}

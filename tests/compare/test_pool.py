@@ -17,9 +17,11 @@ from experiments.readout.readout import Arm, Readout, read_cube
 from experiments.readout.verdict import Verdict
 from experiments.report import compare as page
 from experiments.report.figures.compare import forest
+from experiments.report.wording.pooling import sentences
 from experiments.report.wording.verdict import headline
 from experiments.simulate.telecom import world
 from experiments.stats.intervals import jackknife_covariance, t_quantile
+from experiments.stats.meta_analysis import Knowledge
 
 SIZES = {"net": 40.0, "lift": 0.02, "returned": 0.02, "months_gained": 0.3, "roi": 0.8}
 
@@ -145,7 +147,7 @@ def test_a_test_read_differently_is_left_out_and_the_note_says_why(changes, metr
     pooled = {p.metric: p.experiments for p in known.pooled if p.offer == "discount"}
     assert {metric for metric, tests in pooled.items() if tests == ("spring", "summer")} == metrics
     assert pooled.keys() == set(POOLED)
-    (note,) = known.notes
+    (note,) = sentences(known)
     assert note.startswith("Left out: autumn in ")
     assert cure in note
     assert all(METRICS[metric].label in note for metric in metrics)
@@ -158,7 +160,7 @@ def test_one_odd_test_of_many_leaves_a_short_note_and_the_others_pooled():
     known = pool_readouts([*many, readout("odd", offer("discount", net=310.0), horizon_months=12)])
     assert {p.metric: p.k for p in known.pooled} == {
         "returned": 13, "lift": 13, "months_gained": 12, "net": 12, "roi": 12}  # fmt: skip
-    (note,) = known.notes
+    (note,) = sentences(known)
     assert note.startswith(
         "Left out: odd in Months gained, Net and Incremental ROI of Discount, since the tests differ"
     )
@@ -175,7 +177,9 @@ def apart(*words):
 def test_where_no_two_tests_were_read_alike_nothing_is_pooled():
     known = pool_readouts(apart("No", "No", "No"))
     assert {p.metric for p in known.pooled} == {"returned", "lift"}
-    assert known.notes[0].startswith("Not pooled: Months gained, Net and Incremental ROI of Discount, since the tests ")
+    assert sentences(known)[0].startswith(
+        "Not pooled: Months gained, Net and Incremental ROI of Discount, since the tests "
+    )
 
 
 def test_two_offers_of_one_label_are_told_apart_by_their_names():
@@ -213,10 +217,12 @@ def test_another_objective_changes_no_estimate():
 
 
 def test_a_stopped_test_does_not_count():
-    stop = Finding(key="sample_ratio", state="stop", facts={"p": 0.0})
+    stop = Finding(key="sample_ratio", state="stop", facts={"p": 0.0, "arms": ("a", "b"), "sizes": (1, 9)})
     known = pool_readouts(three(checks=(stop,)))
     assert known.experiments == ("spring", "summer")
-    assert known.notes[0].startswith("autumn does not count: sample_ratio.")
+    assert sentences(known)[0].startswith(
+        "autumn does not count: Sample ratio. The arms do not have the planned shares"
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,7 @@ def test_what_a_test_does_not_know_is_told(holdout, kept, note):
     poor = replace(full, estimates={metric: full.estimates[metric] for metric in kept})
     winter = readout("winter", poor)
     known = pool_readouts([*three(), winter if holdout else replace(winter, arms=(poor,))])
-    assert known.notes == (note,)
+    assert sentences(known) == [note]
     assert {p.metric: p.k for p in known.pooled if p.offer == "discount"} == {m: 3 + (m in kept) for m in POOLED}
 
 
@@ -243,7 +249,7 @@ def test_a_test_counts_once():
     readouts = three()
     known = pool_readouts([*readouts, replace(readouts[0], horizon_months=12)])
     assert known.experiments == ("spring", "summer", "autumn")
-    assert "spring is there more than once" in known.notes[0]
+    assert "spring is there more than once" in sentences(known)[0]
 
 
 @pytest.mark.parametrize("broken", [{"se": None}, {"se": 0.0}, {"low": None, "high": None}, {"value": None}])
@@ -252,7 +258,7 @@ def test_an_estimate_without_bounds_is_not_pooled(broken):
     bad = replace(estimate("roi", 6.0), **broken)
     known = pool_readouts([*readouts[:2], readout("winter", offer("discount", net=300.0, roi=bad))])
     assert {p.metric for p in known.pooled} == set(POOLED) - {"roi"}
-    assert known.notes[0].startswith("Not pooled: Incremental ROI of Discount, since in winter")
+    assert sentences(known)[0].startswith("Not pooled: Incremental ROI of Discount, since in winter")
 
 
 def test_nothing_to_pool_is_refused(names):
@@ -260,6 +266,78 @@ def test_nothing_to_pool_is_refused(names):
         pool_readouts([])
     with pytest.raises(WinbackError, match=names("level is 95", "0.95")):
         pool_readouts(three(), level=95)
+
+
+# The file
+def odd_ones():
+    """Return tests with every kind of note: stopped, there twice, read otherwise, without dates."""
+    stop = Finding(key="sample_ratio", state="stop", facts={"p": 0.0, "arms": ("a", "b"), "sizes": (1, 9)})
+    kinds = [of_kind("mail", "promo_code", 300.0), of_kind("letter", "promo_code", 340.0)]
+    spring, summer, autumn = three(horizon_months=12)
+    undated = offer("discount", net=300.0)
+    del undated.estimates["months_gained"]
+    bad = offer("discount", net=300.0, roi=replace(estimate("roi", 6.0), se=None))
+    return [spring, summer, autumn, spring, replace(summer, experiment="winter", checks=(stop,)),
+            readout("east", undated), readout("west", bad), *map(readout, ("north", "south"), kinds)]  # fmt: skip
+
+
+def test_the_file_is_the_same_whatever_the_language_and_comes_back_as_it_was(tmp_path):
+    for code in ("en", "fr", "ru"):
+        with speaking(code):
+            pool_readouts(odd_ones()).write(tmp_path / f"{code}.json")
+    english = (tmp_path / "en.json").read_bytes()
+    assert [(tmp_path / f"{code}.json").read_bytes() for code in ("fr", "ru")] == [english, english]
+    known = pool_readouts(odd_ones())
+    assert Knowledge.load(tmp_path / "en.json") == known
+    cases = [("stopped", ""), ("twice", ""), ("left_out", "differ"), ("not_pooled", "unknown"), ("absent", "dates")]
+    assert {(note.key, note.case) for note in known.notes} == set(cases)
+    assert b" the tests differ" not in english
+
+
+def test_every_note_is_told_from_the_file_in_the_language_of_the_page(tmp_path):
+    readouts = odd_ones()
+    pool_readouts(readouts).write(tmp_path / "pooled.json")
+    known = Knowledge.load(tmp_path / "pooled.json")
+    shown, french = words(page.settings(readouts, known)), words(page.settings(readouts, known, language="fr"))
+    assert [note for note in sentences(known) if note not in shown] == []
+    assert [note for note in sentences(known) if note in french] == []
+    with speaking("fr"):
+        assert [note for note in sentences(known) if words(note) not in french] == []
+    assert "Any promo code" in words(page.table(readouts, known))
+    assert "Any promo code" not in words(page.table(readouts, known, language="fr"))
+    assert words(page.settings(readouts, known)) == words(page.settings(readouts, pool_readouts(readouts)))
+
+
+OLD = """{"experiments": ["telecom", "north"], "level": 0.95, "pooled": [{"offer": "discount", "label": "Discount",
+ "metric": "net", "unit": "money", "experiments": ["telecom", "north"], "estimates": [
+ {"value": 339.66, "low": 322.0, "high": 357.0, "level": 0.95, "n": 7952, "unit": "money", "se": 9.1},
+ {"value": 300.07, "low": 266.0, "high": 334.0, "level": 0.95, "n": 2385, "unit": "money", "se": 17.2}],
+ "mean": {"value": 325.9, "low": 80.0, "high": 571.0, "level": 0.95, "n": 10337, "unit": "money", "se": 18.3},
+ "next": null, "shrunken": [
+ {"value": 335.1, "low": 318.2, "high": 352.2, "level": 0.95, "n": 7952, "unit": "money", "se": null},
+ {"value": 310.0, "low": 280.4, "high": 336.8, "level": 0.95, "n": 2385, "unit": "money", "se": null}],
+ "weights": [0.6, 0.4], "tau": 22.1, "i2": 0.75, "p": 0.04, "alike": {"dated": true, "horizon_months": 24,
+ "discount_rate": 0.1, "currency": "USD"}}], "notes": ["Not pooled: Lift of Discount, since reasons."]}"""
+
+
+def test_a_file_of_format_1_is_read_and_its_sentences_stand_as_they_are(tmp_path):
+    (tmp_path / "pooled.json").write_text(OLD, encoding="utf-8")
+    known = Knowledge.load(tmp_path / "pooled.json")
+    assert known.of("net")[0].mean.value == 325.9
+    assert (known.of("net")[0].k, known.of("net")[0].currency) == (2, "USD")
+    assert sentences(known) == ["Not pooled: Lift of Discount, since reasons."]
+    assert "$325.90" in words(known._repr_html_())
+    known.write(tmp_path / "new.json")
+    assert Knowledge.load(tmp_path / "new.json") == known
+
+
+def test_the_rows_of_what_is_known_are_one_an_offer_and_metric():
+    known = pool_readouts(three())
+    rows = known.frame().set_index(["offer", "metric"])
+    assert len(rows) == len(known.pooled) == 10
+    net = known.of("net")[0]
+    assert rows.loc[("discount", "net"), ["tests", "mean", "next_low"]].tolist() == [3, net.mean.value, net.next.low]
+    assert rows.loc[("upgrade", "net"), ["next_low", "tau"]].isna().all()
 
 
 # The page

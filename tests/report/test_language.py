@@ -231,8 +231,8 @@ def test_the_command_sets_the_parameter_of_the_notebook():
 
 def test_a_page_is_framed_in_the_language_its_heading_was_told_in(tmp_path):
     with speaking("fr"):
-        heading, table = str(parts.heading("Qui ?", "")), str(parts.section(say("Method"), "…"))
-    shown = [new_output("display_data", {"text/html": html}) for html in (heading, table)]
+        bundles = [part._repr_mimebundle_() for part in (parts.heading("Qui ?", ""), parts.section(say("Method"), "…"))]
+    shown = [new_output("display_data", data, metadata=metadata) for data, metadata in bundles]
     nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=shown)]), tmp_path / "a.ipynb")
     pages.render(tmp_path / "a.ipynb", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")

@@ -9,9 +9,11 @@ import browsing
 import nbformat
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from experiments.common.errors import WinbackError
+from experiments.common.language import speaking
 from experiments.common.results import write_text
 from experiments.report import html as parts
 from experiments.report import page as pages
@@ -102,7 +104,8 @@ def full_page():
 
 
 def shown(html):
-    return new_code_cell("secret_code()", outputs=[new_output("display_data", data={"text/html": str(html)})])
+    data, metadata = html._repr_mimebundle_() if isinstance(html, Html) else ({"text/html": html}, {})
+    return new_code_cell("secret_code()", outputs=[new_output("display_data", data=data, metadata=metadata)])
 
 
 def book_of(*outputs, heading="# Winning back customers\n\nWhich offer should we make?"):
@@ -383,6 +386,39 @@ def test_title_and_question_come_from_the_first_heading(rendered, heading, title
     assert Seen(re.search("<title>.*?</title>", html, flags=re.DOTALL)[0].replace("title>", "p>")).text == title
     asked = re.search('<div class="question">(.*?)</div>', html, flags=re.DOTALL)
     assert (Seen(asked[1]).text.strip() if asked else "") == question
+
+
+def test_an_output_says_of_itself_what_it_is():
+    heading, verdict = parts.heading("Which & why?", "Q"), parts.verdict("s", word="Choose\nA & B", tone="go")
+    told = {"part": "heading", "title": "Which & why?", "question": "Q", "language": "en"}
+    assert heading._repr_mimebundle_() == ({"text/html": heading.text}, {"winback": told})
+    assert verdict._repr_mimebundle_()[1] == {"winback": {"part": "verdict", "headline": "Choose A & B"}}
+    assert (verdict + parts.facts([]))._repr_mimebundle_()[1] == verdict._repr_mimebundle_()[1]
+    assert (parts.facts([]) + heading + verdict)._repr_mimebundle_()[1] == {"winback": told}
+    assert parts.facts([])._repr_mimebundle_() == ({"text/html": parts.facts([]).text}, {})
+
+
+def test_what_an_output_says_of_itself_passes_the_kernel_and_the_file():
+    format_ = DisplayFormatter().format
+    heading = parts.heading("Which?", "")
+    data, metadata = format_(heading)
+    assert data == {"text/html": heading.text, "text/plain": repr(heading)}
+    assert metadata["winback"]["title"] == "Which?"
+    assert format_(parts.facts([]))[1].get("winback") is None
+
+
+def test_a_heading_among_the_outputs_goes_before_that_of_the_notebook(rendered):
+    with speaking("fr"):
+        top = parts.heading(f"Qui {EVIL}", "Pourquoi <b> ?")
+    verdict = parts.verdict("s", word="Choose A", tone="go")
+    for outputs in ((top, verdict), (top + verdict,)):
+        seen = Seen(rendered(book_of(*outputs)))
+        assert seen.all("html") == [{"lang": "fr"}]
+        assert [len(seen.all(tag)) for tag in ("h1", "hgroup", "script")] == [1, 0, 0]
+        assert f"Qui {EVIL}" in seen.text
+        assert "Pourquoi <b> ?" in seen.text
+        assert "Choose A" in seen.text
+        assert "Winning back" not in seen.text
 
 
 def test_a_title_in_the_metadata_serves_where_there_is_no_heading(rendered):

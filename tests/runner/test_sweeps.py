@@ -17,8 +17,9 @@ from experiments.cli import command as cli
 from experiments.common.errors import WinbackError
 from experiments.common.files import alone
 from experiments.common.formatting import told
+from experiments.common.language import speaking
 from experiments.common.run_records import Run, find_run
-from experiments.compare.sweep import Setting, Sweep, read_sweep
+from experiments.compare.sweep import Change, Setting, Sweep, read_sweep
 from experiments.metrics.cube import make_cube
 from experiments.readout.readout import read_cube
 from experiments.report import sweep as report
@@ -61,6 +62,10 @@ def leading(sweep, *names, clear=()):
     return replace(sweep, settings=tuple(settings))
 
 
+def change(parameter, value, following, before, after):
+    return Change(parameter=parameter, value=value, following=following, before=before, after=after)
+
+
 # What a sweep says
 
 
@@ -68,8 +73,8 @@ def test_a_sweep_counts_who_leads_and_finds_where_that_changes(found):
     swept = leading(found, "discount", "discount", "upgrade", "discount")
     assert swept.leads.most_common() == [("Discount", 3), ("Upgrade", 1)]
     assert list(swept.changes()) == [
-        ("horizon_months", 3, 24, "Discount", "Upgrade"),  # with the objective profit
-        ("objective", "profit", "roi", "Upgrade", "Discount"),  # at 24 months
+        change("horizon_months", 3, 24, "Discount", "Upgrade"),  # with the objective profit
+        change("objective", "profit", "roi", "Upgrade", "Discount"),  # at 24 months
     ]
     assert swept.metrics == ("net", "roi")
     same = replace(found, settings=found.settings[1::2])
@@ -126,18 +131,37 @@ def test_the_rows_are_the_same_in_both_files_and_lose_nothing(found, tmp_path):
         rows = con.execute("SELECT * FROM 'sweep.parquet'").fetchall()
         names = [column[0] for column in con.description]
     told = list(csv.DictReader((tmp_path / "sweep.csv").read_text(encoding="utf-8").splitlines()))
-    assert names == [*OVER, "verdict", "arm", "metric", "value", "low", "high", "level", "n", "unit"]
+    assert names == [*OVER, "verdict", "leads", "arm", "metric", "value", "low", "high", "level", "n", "unit"]
     expected = [
-        (*s.parameters.values(), s.readout.verdict.kind, arm.name, metric, e.value, e.low, e.high, e.level, e.n, e.unit)
+        (*s.parameters.values(), s.readout.verdict.tone, s.leader.name, arm.name, metric, e.value, e.low, e.high,
+         e.level, e.n, e.unit)
         for s in found.settings
         for arm in s.readout.arms
         for metric, e in arm.estimates.items()
-    ]
+    ]  # fmt: skip
     assert rows == expected
-    assert rows[0][7] is None  # no bound is no number, and not a NaN
+    assert rows[0][8] is None  # no bound is no number, and not a NaN
     assert [tuple(row.values()) for row in told] == [
         tuple("" if value is None else str(value) for value in row) for row in expected
     ]
+
+
+def test_a_sweep_comes_back_from_its_folder_as_it_was(found, tmp_path):
+    found.write(tmp_path)
+    assert Sweep.load(tmp_path) == Sweep.load(tmp_path / "sweep.json") == found
+    assert "Settings that failed" in Sweep.load(tmp_path)._repr_html_()
+    with pytest.raises(WinbackError, match=r"no sweep .*winback sweep <sheet> --over"):
+        Sweep.load(tmp_path / "elsewhere")
+
+
+def test_the_page_of_a_sweep_can_be_had_in_another_language_from_its_file(found, tmp_path):
+    found.write(tmp_path)
+    known, parts = Sweep.load(tmp_path), (report.question, report.verdict, report.picture, report.table)
+    french = [str(part(known, language="fr")) for part in parts]
+    with speaking("fr"):
+        assert [str(part(found)) for part in parts] == french
+    assert french != [str(part(found)) for part in parts]
+    assert "Choose" not in report.table(known, language="fr").text
 
 
 def test_a_sweep_of_nothing_is_refused():
@@ -255,7 +279,7 @@ def test_a_sweep_of_readouts_makes_a_page_that_can_be_had_again(small_telecom, t
     assert page.headline
     assert page.headline in page.page.read_text(encoding="utf-8")
     assert list(page.inputs) == ["reports/telecom/sweep/settings/horizon_months=6/readout.json"]
-    assert {"sweep.csv", "sweep.parquet"} <= set(page.files)
+    assert {"sweep.json", "sweep.csv", "sweep.parquet"} <= set(page.files)
     monkeypatch.setenv("WINBACK_SPAWN", "1")
     again = verify(find_run("reports/telecom/sweep/settings/horizon_months=6"))
     assert (again.causes, again.effects) == ({}, {})

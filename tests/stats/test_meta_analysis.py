@@ -11,6 +11,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
+from experiments.common.finding import Finding
 from experiments.stats.meta_analysis import Knowledge, moment_variance, pool, prior_of, read_pooled, spreads
 
 # The BCG vaccine against tuberculosis, 13 trials: log relative risks and their variances (R metafor 4, dat.bcg).
@@ -174,7 +175,8 @@ def test_an_estimate_without_spread_is_refused(broken, names):
 # The file
 def kept(tmp_path, *found):
     path = tmp_path / "pooled.json"
-    known = Knowledge(experiments=("a",), level=0.95, pooled=found, notes=("Not pooled: Net of B: reasons.",))
+    note = Finding(key="not_pooled", state="warn", case="differ", facts={"offer": "B", "metric": "net"})
+    known = Knowledge(experiments=("a",), level=0.95, pooled=found, notes=(note,))
     known.write(path)
     assert read_pooled(path) == known
     return path
@@ -197,7 +199,7 @@ def test_a_prior_that_is_not_there_says_what_is(tmp_path, names):
     path = kept(tmp_path, pooled(*HOMOGENEOUS))
     with pytest.raises(WinbackError, match=names("knows nothing of", "discont", "Did you mean 'discount'")):
         prior_of(path, "discont", "net")
-    with pytest.raises(WinbackError, match=names("'roi'", "net of 'discount'", "Not pooled: Net of B")):
+    with pytest.raises(WinbackError, match=names("'roi'", "net of 'discount'", "page says what was not pooled")):
         prior_of(path, "discount", "roi")
     with pytest.raises(WinbackError, match=names("gone.json", "winback compare")):
         prior_of(tmp_path / "gone.json", "discount", "net")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from calendar import month_abbr
+from calendar import month_name as month_names
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
@@ -13,7 +15,6 @@ from experiments.common.language import ENGLISH, language, later, numerals, say,
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "RUB": "₽", "JPY": "¥"}
 SCALES = ((1e12, later("trillion")), (1e9, later("billion")), (1e6, later("million")))
 LISTS = {"and": later("{names} and {last}"), "or": later("{names} or {last}")}
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 FIRST_OF_MONTH = {"fr": "1er"}  # where it is no plain 1
 NO_NUMBER = "–"
 MINUS = "−"
@@ -147,6 +148,15 @@ def interval(estimate: Estimate, *, currency: str) -> str:
     return between(estimate.low, estimate.high, estimate.unit, currency=currency)
 
 
+def with_interval(estimate: Estimate, *, currency: str) -> str:
+    """Return the value of an estimate and, in brackets, its bounds.
+
+    >>> with_interval(Estimate(value=0.45, low=0.443, high=0.465, level=0.95, n=9, unit="share"), currency="USD")
+    '45.0 % (44.3 to 46.5 %)'
+    """
+    return f"{told(estimate, currency=currency)} ({interval(estimate, currency=currency)})"
+
+
 def between(low: float, high: float, unit: str, *, currency: str) -> str:
     """Return two bounds as a reader wants them: as many digits as their distance needs."""
     last = style().percent
@@ -190,7 +200,7 @@ def day(at: date, *, short: bool = False) -> str:
     ('1 May 2025', '1 Nov 2023')
     """
     if language() == ENGLISH:
-        return f"{at.day} {MONTHS[at.month - 1] if short else f'{at:%B}'} {at.year}"
+        return f"{at.day} {month_abbr[at.month] if short else month_names[at.month]} {at.year}"
     from babel.dates import format_date
 
     text = format_date(at, format="d MMM y" if short else "d MMMM y", locale=language())
@@ -223,7 +233,7 @@ def month_name(place: int) -> str:
     'May'
     """
     if language() == ENGLISH:
-        return MONTHS[place - 1]
+        return month_abbr[place]
     from babel.dates import get_month_names
 
     return str(get_month_names("abbreviated", "stand-alone", locale=language())[place])

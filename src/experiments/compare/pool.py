@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.common.errors import WinbackError
-from experiments.common.formatting import listed, share
-from experiments.common.language import later, plural, say
-from experiments.metrics.estimates import METRICS
-from experiments.metrics.objectives import OBJECTIVES
-from experiments.stats.meta_analysis import ANYWHERE, Knowledge, Pooled, pool
+from experiments.common.finding import Fact, Finding
+from experiments.stats.meta_analysis import ANYWHERE, Knowledge, Pooled, Value, pool
 
 if TYPE_CHECKING:
     from experiments.readout.readout import Arm, Readout
@@ -26,8 +23,29 @@ class Pooling:
     within: tuple[float, float] = ANYWHERE
 
 
-NAMED = 3  # tests; more than so many are counted in a note, not named
-ANY = "any "  # before the name of a kind
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """An offer in one test."""
+
+    readout: Readout
+    arm: Arm
+
+    @property
+    def experiment(self) -> str:
+        """The name of the test."""
+        return self.readout.experiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment:
+    """An offer, or a kind of offers, with the tests that tried it."""
+
+    name: str
+    label: str
+    trials: tuple[Trial, ...]
+    is_kind: bool = False
+
+
 MONEY = ("dated", "horizon_months", "discount_rate")
 POOLED = {
     "returned": Pooling(alike=("dated", "window_months"), within=(0.0, 1.0)),
@@ -36,25 +54,12 @@ POOLED = {
     "net": Pooling(alike=(*MONEY, "currency")),
     "roi": Pooling(alike=MONEY),
 }
-SETTINGS: dict[
-    str, tuple[str, Callable[[Readout], str]]
-] = {  # of a readout: its name in a sentence, and its value in words
-    "objective": (later("Objective"), lambda readout: say(OBJECTIVES[readout.objective].goal)),
-    "currency": (later("Currency"), lambda readout: readout.currency),
-    "dated": (later("Results with dates"), lambda readout: say("yes") if readout.dated else say("no")),
-    "horizon_months": (later("Horizon"), lambda readout: _months(readout, readout.horizon_months)),
-    "window_months": (later("Return window"), lambda readout: _months(readout, readout.window_months)),
-    "discount_rate": (
-        later("Discount rate"),
-        lambda readout: say("{share} a year", share=share(readout.discount_rate)),
-    ),
-    "level": (later("Confidence"), lambda readout: share(readout.level, digits=0)),
-}
-CURES = {  # settings that another readout of the same data can change
-    "horizon_months": "-p horizon_months={}",
-    "window_months": "-p window_months={}",
-    "discount_rate": "-p discount_rate={}",
-}
+SETTINGS = ("objective", "currency", "dated", "horizon_months", "window_months", "discount_rate", "level")
+
+
+def settings_of(readout: Readout) -> dict[str, Value]:
+    """Return how a test was read: what must be alike in tests that are pooled, and what else is compared."""
+    return {name: getattr(readout, name) for name in SETTINGS}
 
 
 def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowledge:
@@ -63,7 +68,7 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
     Where the sheets name kinds, also of each kind, as the offer "any discount", if no test has two offers of it.
     Offers of one test share its holdout: they are never pooled with each other. Left out, each with a note: a test
     that a check stopped, a second readout of the same test, tests read with other settings than most; where no two
-    tests were read alike, the metric.
+    tests were read alike, the metric. `level`: confidence of the intervals, 0 to 1. Raises WinbackError.
     """
     if not readouts:
         raise WinbackError("There is nothing to pool. Name readouts, such as reports/telecom/3-readout/readout.json.")
@@ -71,161 +76,118 @@ def pool_readouts(readouts: Sequence[Readout], *, level: float = 0.95) -> Knowle
         raise WinbackError(f"level is {level:g}: it must lie between 0 and 1, such as 0.95.")
     usable, notes = _usable(readouts)
     pooled: list[Pooled] = []
-    refused: dict[tuple[str, str], dict[str, list[str]]] = {}  # (tests left out, reason) -> offer -> metrics
     offers = _offers(usable)
-    labels = _labels(offers)
-    for offer, found in (offers | _kinds(offers)).items():
-        label = labels[offer] if offer in offers else say("Any {kind}", kind=offer.removeprefix(ANY))
+    for treatment in (*offers, *_kinds(offers)):
         for metric in POOLED:
-            told, out, reason = _pool(offer, metric, found, label=label, level=level)
-            pooled += [told] if told else []
-            if reason:
-                refused.setdefault((listed(out), reason), {}).setdefault(label, []).append(say(METRICS[metric].label))
-    for (tests, reason), by in refused.items():
-        left = say("Left out: {tests} in {metrics}, since {reason}", tests=tests, metrics=_what(by), reason=reason)
-        none = say("Not pooled: {metrics}, since {reason}", metrics=_what(by), reason=reason)
-        notes.append(left if tests else none)
-    notes += list(_absent(usable))
-    names = tuple(readout.experiment for readout in usable)
-    return Knowledge(experiments=names, level=level, pooled=tuple(pooled), notes=tuple(notes))
+            together, note = _pool(treatment, metric, level=level)
+            pooled += [together] if together else []
+            notes += [note] if note else []
+    return Knowledge(
+        experiments=tuple(readout.experiment for readout in usable),
+        level=level,
+        pooled=tuple(pooled),
+        notes=(*notes, *_absent(usable)),
+        settings={one.experiment: settings_of(one) for one in usable},
+    )
 
 
-def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[str]]:
+def _usable(readouts: Sequence[Readout]) -> tuple[list[Readout], list[Finding]]:
     """Return the readouts that may count, each experiment once, and why others may not."""
     usable: list[Readout] = []
-    notes: list[str] = []
+    notes: list[Finding] = []
     for readout in readouts:
         stops = [check for check in readout.checks if check.state == "stop"]
         if stops:
-            left_out = later("{experiment} does not count: {check}. {reason}")
-            notes.append(say(left_out, experiment=readout.experiment, check=stops[0].key, reason=str(stops[0].facts)))
+            stop = stops[0]
+            facts = {"experiment": readout.experiment, "check": stop.key, "check_case": stop.case, **stop.facts}
+            notes.append(_note("stopped", facts))
         elif readout.experiment in {other.experiment for other in usable}:
-            twice = later("{experiment} is there more than once: its first readout counts, customers only once.")
-            notes.append(say(twice, experiment=readout.experiment))
+            notes.append(_note("twice", {"experiment": readout.experiment}))
         else:
             usable.append(readout)
     return usable, notes
 
 
-def _offers(readouts: Sequence[Readout]) -> dict[str, list[tuple[Readout, Arm]]]:
-    """Return each offer with the tests that tried it, in the order of the tests."""
-    found: dict[str, list[tuple[Readout, Arm]]] = {}
+def _offers(readouts: Sequence[Readout]) -> list[Treatment]:
+    """Return each offer in the order of the tests.
+
+    Its label is that of its first test, its name behind it where another offer has the same.
+    """
+    found: dict[str, list[Trial]] = {}
     for readout in readouts:
         for arm in readout.offers:
-            found.setdefault(arm.name, []).append((readout, arm))
-    return found
+            found.setdefault(arm.name, []).append(Trial(readout=readout, arm=arm))
+    often = Counter(trials[0].arm.label for trials in found.values())
+    return [
+        Treatment(name=name, label=f"{label} ({name})" if often[label] > 1 else label, trials=tuple(trials))
+        for name, trials in found.items()
+        for label in [trials[0].arm.label]
+    ]
 
 
-def _labels(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, str]:
-    """Return the label of each offer in its first test, its name behind it where another offer has the same."""
-    labels = {offer: found[0][1].label for offer, found in offers.items()}
-    often = Counter(labels.values())
-    return {offer: f"{label} ({offer})" if often[label] > 1 else label for offer, label in labels.items()}
+def _kinds(offers: Sequence[Treatment]) -> Iterator[Treatment]:
+    """Yield each kind that has several names and of which no test has two offers."""
+    found: dict[str, list[Trial]] = {}
+    for trial in (trial for offer in offers for trial in offer.trials if trial.arm.kind):
+        found.setdefault(str(trial.arm.kind).replace("_", " "), []).append(trial)
+    for kind, trials in found.items():
+        names, tests = {trial.arm.name for trial in trials}, {trial.experiment for trial in trials}
+        if len(names) > 1 and len(tests) == len(trials):
+            yield Treatment(name=f"any {kind}", label=kind, trials=tuple(trials), is_kind=True)
 
 
-def _kinds(offers: Mapping[str, Sequence[tuple[Readout, Arm]]]) -> dict[str, list[tuple[Readout, Arm]]]:
-    """Return each kind that has several names and of which no test has two offers, with the tests that tried it."""
-    found: dict[str, list[tuple[Readout, Arm]]] = {}
-    for readout, arm in (one for tests in offers.values() for one in tests if one[1].kind):
-        found.setdefault(f"{ANY}{arm.kind}".replace("_", " "), []).append((readout, arm))
-    return {
-        kind: tests
-        for kind, tests in found.items()
-        if len({arm.name for _, arm in tests}) > 1 and len({r.experiment for r, _ in tests}) == len(tests)
-    }
-
-
-def _pool(
-    offer: str, metric: str, found: Sequence[tuple[Readout, Arm]], *, label: str, level: float
-) -> tuple[Pooled | None, Sequence[str], str]:
-    """Return what most tests say together, which tests were read otherwise, and why some or all are left out.
+def _pool(treatment: Treatment, metric: str, *, level: float) -> tuple[Pooled | None, Finding | None]:
+    """Return what most tests say together, and why some or all are left out.
 
     Where no two of several tests were read alike nothing is pooled; where as many were read in two ways, the first.
     """
-    known = [(readout, arm) for readout, arm in found if metric in arm.estimates]
-    blind = [readout.experiment for readout, arm in known if not _known(arm, metric)]
-    if blind:
-        why = later("in {tests} it has no bounds, no spread, or was read by an older version.")
-        return None, (), say(why, tests=listed(blind))
-    if not known:
-        return None, (), ""
+    trials = [trial for trial in treatment.trials if metric in trial.arm.estimates]
+    about: dict[str, Fact] = {"offer": treatment.label, "is_kind": treatment.is_kind, "metric": metric}
+    if not trials:
+        return None, None
+    if unknown := tuple(trial.experiment for trial in trials if not _is_known(trial.arm, metric)):
+        return None, _note("not_pooled", about | {"tests": unknown}, case="unknown")
     names = POOLED[metric].alike
-    ways: dict[tuple[object, ...], list[tuple[Readout, Arm]]] = {}
-    for readout, arm in known:
-        ways.setdefault(tuple(getattr(readout, name) for name in names), []).append((readout, arm))
-    alike, reason = max(ways.values(), key=len), ""
-    if len(ways) > 1:
-        reason = _differ([name for name, *values in zip(names, *ways, strict=True) if len(set(values)) > 1],
-                         [readout for readout, _ in known])  # fmt: skip
-        if len(alike) == 1:
-            return None, (), reason
-    told = pool(
-        [arm.estimates[metric] for _, arm in alike],
-        offer=offer,
-        label=label,
+    ways: dict[tuple[Value, ...], list[Trial]] = {}
+    for trial in trials:
+        ways.setdefault(tuple(getattr(trial.readout, name) for name in names), []).append(trial)
+    settings, alike = max(ways.items(), key=lambda way: len(way[1]))
+    differ = tuple(name for name, *values in zip(names, *ways, strict=True) if len(set(values)) > 1)
+    about |= {"tests": tuple(trial.experiment for trial in trials), "settings": differ}
+    if len(ways) > 1 and len(alike) == 1:
+        return None, _note("not_pooled", about, case="differ")
+    together = pool(
+        [trial.arm.estimates[metric] for trial in alike],
+        offer=treatment.name,
+        label=treatment.label,
+        is_kind=treatment.is_kind,
         metric=metric,
-        experiments=[readout.experiment for readout, _ in alike],
+        experiments=[trial.experiment for trial in alike],
         level=level,
         within=POOLED[metric].within,
-        alike={name: getattr(alike[0][0], name) for name in names},
+        alike=dict(zip(names, settings, strict=True)),
     )
-    return told, [readout.experiment for readout, _ in known if readout.experiment not in told.experiments], reason
+    out = tuple(trial.experiment for trial in trials if trial.experiment not in together.experiments)
+    return together, _note("left_out", about | {"out": out}, case="differ") if out else None
 
 
-def _absent(readouts: Sequence[Readout]) -> Iterator[str]:
+def _absent(readouts: Sequence[Readout]) -> Iterator[Finding]:
     """Yield which metrics a test does not have, where another test of the same offer does."""
     has = {readout.experiment: {metric for arm in readout.offers for metric in arm.estimates} for readout in readouts}
     for readout in readouts:
         offers = {arm.name for arm in readout.offers}
         others = [other for other in readouts if offers & {arm.name for arm in other.offers}]
-        told = {metric for other in others for metric in has[other.experiment]}
-        absent = [say(METRICS[metric].label) for metric in POOLED if metric in told - has[readout.experiment]]
+        known = {metric for other in others for metric in has[other.experiment]}
+        absent = tuple(metric for metric in POOLED if metric in known - has[readout.experiment])
         if absent:
-            why = later("{experiment} had no dates: it does not count in {metrics}.")
-            if not any(arm.holdout for arm in readout.arms):
-                why = later("{experiment} had no holdout: it does not count in {metrics}.")
-            yield say(why, experiment=readout.experiment, metrics=listed(absent))
+            case = "dates" if any(arm.holdout for arm in readout.arms) else "holdout"
+            yield _note("absent", {"experiment": readout.experiment, "metrics": absent}, case=case)
 
 
-def _known(arm: Arm, metric: str) -> bool:
+def _note(key: str, facts: Mapping[str, Fact], *, case: str = "") -> Finding:
+    return Finding(key=key, state="warn", case=case, facts=facts)
+
+
+def _is_known(arm: Arm, metric: str) -> bool:
     estimate = arm.estimates[metric]
     return None not in (estimate.value, estimate.low, estimate.high) and bool(estimate.se)
-
-
-def _differ(names: Sequence[str], readouts: Sequence[Readout]) -> str:
-    told = [f"{say(SETTINGS[name][0]).lower()} ({', '.join(_by_value(name, readouts))})" for name in names]
-    cures = [CURES[name].format(min(getattr(r, name) for r in readouts)) for name in names if name in CURES]
-    said = say("the tests differ in {settings}.", settings=listed(told))
-    if len(cures) < len(names):
-        return said
-    todo = say("Read them out alike: {parameters}.", parameters=" ".join(cures))
-    return f"{said} {todo}"
-
-
-def _by_value(name: str, readouts: Sequence[Readout]) -> Iterator[str]:
-    """Yield each value of a setting with the tests that have it, how many where they are many."""
-    tests: dict[str, list[str]] = {}
-    for readout in readouts:
-        tests.setdefault(SETTINGS[name][1](readout), []).append(readout.experiment)
-    for value, found in tests.items():
-        many = plural("{n} test", "{n} tests", len(found))
-        yield f"{many if len(found) > NAMED else listed(found)} {value}"
-
-
-def _what(refused: dict[str, list[str]]) -> str:
-    """Return which metrics of which offers were not pooled: offers with the same metrics in one breath."""
-    by: dict[tuple[str, ...], list[str]] = {}
-    for offer, metrics in refused.items():
-        by.setdefault(tuple(metrics), []).append(offer)
-    one = later("{metrics} of {offers}")
-    return "; ".join(say(one, metrics=listed(metrics), offers=listed(offers)) for metrics, offers in by.items())
-
-
-def differences(readouts: Sequence[Readout]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each setting in words and its value in every readout."""
-    for label, shown in SETTINGS.values():
-        yield say(label), tuple(shown(readout) for readout in readouts)
-
-
-def _months(readout: Readout, months: int) -> str:
-    return plural("{n} month", "{n} months", months) if readout.dated else say("none")

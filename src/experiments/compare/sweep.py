@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from experiments.common.errors import WinbackError
+from experiments.common.results import Result
 from experiments.common.run_records import RECORD, Run
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Arm, Readout, read_readout
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FILE = "sweep.json"  # in the folder of a sweep
+COLUMNS = ("value", "low", "high", "level", "n", "unit")  # of an estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +45,31 @@ class Setting:
         """The metric that decides in this setting."""
         return OBJECTIVES[self.readout.objective].needs[0]
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What every row of the setting begins with: its parameters, its verdict, and who leads."""
+        leads = self.leader.name if self.leader else None
+        return {**self.parameters, "verdict": self.readout.verdict.tone, "leads": leads}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
+class Change:
+    """A place where another offer leads when one parameter takes its next value; the offers by label."""
+
+    parameter: str
+    value: Any
+    following: Any
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep(Result):
     """The settings of a sweep in their order, and those that failed with the reason."""
+
+    what: ClassVar[str] = "sweep"
+    command: ClassVar[str] = "winback sweep <sheet> --over name=1,2"
+    page: ClassVar[str] = "sweep"
 
     over: tuple[str, ...]
     settings: tuple[Setting, ...]
@@ -64,42 +89,52 @@ class Sweep:
         """Return the values of a swept parameter, in their order."""
         return list(dict.fromkeys(setting.parameters[name] for setting in self.settings))
 
-    def changes(self) -> Iterator[tuple[str, Any, Any, str, str]]:
-        """Yield where another offer leads when one parameter takes its next value: name, value, next, from, to."""
+    def changes(self) -> Iterator[Change]:
+        """Yield where another offer leads when one parameter takes its next value."""
         at = {tuple(setting.parameters.values()): setting.leader for setting in self.settings}
         for place, name in enumerate(self.over):
-            values = self.values(name)
-            for value, following in pairwise(values):
+            for value, following in pairwise(self.values(name)):
                 for key, leader in at.items():
                     other = at.get((*key[:place], following, *key[place + 1 :]))
                     if key[place] == value and leader and other and leader.name != other.name:
-                        yield name, value, following, leader.label, other.label
+                        labels = {"before": leader.label, "after": other.label}
+                        yield Change(parameter=name, value=value, following=following, **labels)
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a setting, offer and metric: the parameters, value, low, high, level, n, unit."""
+        """Return one row a setting, offer and metric.
+
+        Columns: the parameters; verdict (go, wait or stop) and leads (the offer ahead) of the setting; arm, metric,
+        value, low, high, level, n, unit.
+        """
         import pandas as pd
 
         rows = [
-            {**setting.parameters, "verdict": setting.readout.verdict.kind, "arm": arm.name, "metric": metric,
-             "value": found.value, "low": found.low, "high": found.high, "level": found.level, "n": found.n,
-             "unit": found.unit}
+            {**setting.columns, "arm": arm.name, "metric": metric, **{name: getattr(found, name) for name in COLUMNS}}
             for setting in self.settings
             for arm in setting.readout.arms
             for metric, found in arm.estimates.items()
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
 
-    def write(self, folder: str | Path) -> None:
-        """Write the rows as sweep.parquet and sweep.csv."""
+    def write(self, path: str | Path) -> None:
+        """Write into a folder: the sweep as sweep.json, its rows as sweep.parquet and sweep.csv."""
         import duckdb
 
         from experiments.data.columns import literal
 
-        rows, home = self.frame(), Path(folder)
+        rows, home = self.frame(), Path(path)
+        Result.write(self, home / FILE)
         rows.to_csv(home / "sweep.csv", index=False)
         with duckdb.connect() as con:
             con.register("rows", rows)
             con.execute(f"COPY (SELECT * FROM rows) TO {literal(home / 'sweep.parquet')} (FORMAT parquet)")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return a sweep that `write` wrote; `path`: its folder, or the sweep.json in it. Raises WinbackError."""
+        path = Path(path)
+        file = path / FILE if path.is_dir() else path
+        return super(Sweep, cls).load(file)  # with slots a bare super() is that of another class
 
 
 def read_sweep(settings: Sequence[str], *, over: Sequence[str], failed: Sequence[str] = ()) -> Sweep:
@@ -108,8 +143,8 @@ def read_sweep(settings: Sequence[str], *, over: Sequence[str], failed: Sequence
         raise WinbackError("A sweep without settings says nothing. Make one: `winback sweep <sheet> --over name=1,2`.")
     found = []
     for folder in map(Path, settings):
-        told = Run.read(folder / RECORD).parameters
-        parameters = {name: _one(told[name]) for name in over}
+        given = Run.read(folder / RECORD).parameters
+        parameters = {name: _one(given[name]) for name in over}
         found.append(Setting(parameters=parameters, readout=read_readout(folder / "readout.json")))
     return Sweep(over=tuple(over), settings=tuple(found), failed=tuple(failed))
 

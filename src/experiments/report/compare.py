@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
+from experiments.common.estimate import Estimate
 from experiments.common.formatting import (
     MANY,
     NO_NUMBER,
+    PERCENT,
+    SMALL_SHARE,
     amount,
     count,
     interval,
@@ -20,24 +23,28 @@ from experiments.common.formatting import (
     share,
     told,
 )
-from experiments.common.language import later, numerals, plural, say
-from experiments.compare.pool import POOLED, SETTINGS, differences
+from experiments.common.language import later, numerals, plural, rendered, say
+from experiments.compare.pool import POOLED, SETTINGS, settings_of
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Readout, read_readout
 from experiments.readout.verdict import MONEY
 from experiments.report import html, shared
 from experiments.report.figures import compare as figures
 from experiments.report.html import Html
+from experiments.report.tables import Table
 from experiments.report.wording.metrics import METRICS
+from experiments.report.wording.pooling import label_of, sentences, setting_label, setting_value
 from experiments.report.wording.verdict import headline
 from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
+ENOUGH = 5  # tests that could show that they differ
 COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"), 5: later("five"), 6: later("six"),
           7: later("seven"), 8: later("eight"), 9: later("nine"), 10: later("ten")}  # fmt: skip
 
 
-def question() -> Html:
+@rendered
+def question(*, language: str | None = None) -> Html:
     """Return the title of the page and what it shows."""
     return html.heading(
         say("What do the experiments say together?"),
@@ -67,40 +74,27 @@ def _ahead(known: Knowledge, metric: str) -> Sequence[Pooled]:
 
 
 # The verdict
-def _of_100(value: float) -> str:
-    return number(100 * abs(value), digits=0 if abs(value) >= 0.1 else 1)  # noqa: PLR2004  ten of a hundred
-
-
-def _short(value: float, currency: str) -> str:
-    return money(value, currency, digits=0 if value >= MANY else 2)
-
-
-DID: dict[str, tuple[str, str, Callable[[float, str], str]]] = {  # what an offer did where its mean is >= 0 and below
-    "net": (later("earned {value} a customer"), later("lost {value} a customer"),
-            lambda value, currency: _short(abs(value), currency)),
-    "roi": (later("returned {value} of its cost on top of it"), later("returned {value} of its cost on top of it"),
-            lambda value, _: share(value, digits=0)),
-    "months_gained": (later("kept customers {value} months longer than no offer"),
-                      later("kept customers {value} months longer than no offer"), lambda value, _: number(value)),
-    "lift": (later("brought back {value} more of 100 customers than no offer"),
-             later("brought back {value} fewer of 100 customers than no offer"), lambda value, _: _of_100(value)),
-    "returned": (later("saw {value} of 100 customers return"), later("saw {value} of 100 customers return"),
-                 lambda value, _: _of_100(value)),
-}  # fmt: skip
-PAYS = (later("No offer paid so far"), later("{offer} paid, and should pay again"))
-PAID = {  # the verdict where the best did not, and where the next test should too
-    "net": PAYS,
-    "roi": PAYS,
-    "months_gained": (
-        later("No offer kept customers so far"), later("{offer} kept customers, and should keep them again")
+DID = {  # what an offer did where its mean is 0 or more, and below
+    "net": (later("earned {value} a customer"), later("lost {value} a customer")),
+    "roi": (later("returned {value} of its cost on top of it"),) * 2,
+    "months_gained": (later("kept customers {value} months longer than no offer"),) * 2,
+    "lift": (
+        later("brought back {value} more of 100 customers than no offer"),
+        later("brought back {value} fewer of 100 customers than no offer"),
     ),
-}  # fmt: skip
+    "returned": (later("saw {value} of 100 customers return"),) * 2,
+}
+PAYS = (later("No offer paid so far"), later("{offer} paid, and should pay again"))
 BACK = (
-    later("No offer brought customers back so far"), later("{offer} brought customers back, and should do so again")
-)  # fmt: skip
+    later("No offer brought customers back so far"),
+    later("{offer} brought customers back, and should do so again"),
+)
+KEPT = (later("No offer kept customers so far"), later("{offer} kept customers, and should keep them again"))
+PAID = {"net": PAYS, "roi": PAYS, "months_gained": KEPT, "lift": BACK, "returned": BACK}  # where not, and where again
 
 
-def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def verdict(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return what the tests say together, and the means behind it."""
     metric = leading(readouts, known)
     pooled = sorted((p for p in known.of(metric or "") if p.k > 1), key=lambda p: -(p.mean.value or 0.0))
@@ -109,29 +103,28 @@ def verdict(readouts: Sequence[Readout], known: Knowledge) -> Html:
         own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=headline(readouts[0]))
         return html.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
     if not metric or not pooled:
-        why = known.notes[0] if known.notes else say("No offer, by its name in the sheets, was in two of these tests.")
+        nobody = later("No offer, by its name in the sheets, was in two of these tests.")
+        why = sentences(known)[0] if known.notes else say(nobody)
         alone = say("Each test is shown by itself.")
         return html.verdict(f"{why} {alone}", word=say("Nothing can be pooled"), tone="wait", over=over)
     first = pooled[0]
     word, tone = _word(first, metric)
     detail = _detail(pooled, known)
     if metric not in MONEY and any(set(OBJECTIVES[one.objective].needs) & MONEY for one in readouts):
-        paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=first.label)
+        paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=label_of(first))
         word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
         detail = f"{_money_apart(readouts)} {detail}".rstrip()
     card = html.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
-    return card + html.facts([(p.label, told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
+    return card + html.facts([(label_of(p), told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
 
 
 def _money_apart(readouts: Sequence[Readout]) -> str:
     """Return why the money of the tests cannot be pooled, and what each of them said on its own."""
-    differ = [say(SETTINGS[name][0]).lower() for name in POOLED["net"].alike
-              if len({getattr(readout, name) for readout in readouts}) > 1]  # fmt: skip
-    why = (
-        say("Money cannot be pooled: the tests differ in {settings}.", settings=listed(differ))
-        if differ
-        else say("Money cannot be pooled: see how the tests were set.")
-    )
+    alike = POOLED["net"].alike
+    differ = [setting_label(name).lower() for name in alike if len({getattr(one, name) for one in readouts}) > 1]
+    why = say("Money cannot be pooled: see how the tests were set.")
+    if differ:
+        why = say("Money cannot be pooled: the tests differ in {settings}.", settings=listed(differ))
     tests: dict[str, list[str]] = {}
     for readout in readouts:
         tests.setdefault(headline(readout), []).append(readout.experiment)
@@ -141,40 +134,53 @@ def _money_apart(readouts: Sequence[Readout]) -> str:
 
 def _word(first: Pooled, metric: str) -> tuple[str, str]:
     """Return the verdict in a few words and its tone."""
-    (nobody, again), mean, following = PAID.get(metric, BACK), first.mean, first.next
+    (nobody, again), mean, offer, n = PAID[metric], first.mean, label_of(first), _word_of(first.k)
     if (mean.value or 0.0) <= 0:
         return say(nobody), "stop" if mean.excludes_zero else "wait"
-    if following is None:
+    if first.next is None:
         ahead = plural(
             "{offer} is ahead after {n} test: too few to foresee the next",
-            "{offer} is ahead after {n} tests: too few to foresee the next", first.k, n=_word_of(first.k),
-            offer=first.label,
-        )  # fmt: skip
+            "{offer} is ahead after {n} tests: too few to foresee the next",
+            first.k,
+            n=n,
+            offer=offer,
+        )
         return ahead, "wait"
-    if following.excludes_zero:
-        return say(again, offer=first.label), "go"
-    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=first.label), "wait"
+    if first.next.excludes_zero:
+        return say(again, offer=offer), "go"
+    return say("{offer} is ahead so far, but the next test may turn out otherwise", offer=offer), "wait"
 
 
 def _sentence(first: Pooled, known: Knowledge) -> str:
     other = next((p for p in known.of("lift") if p.offer == first.offer and p.k == first.k), None)
-    shown = {p.metric: p for p in (other, first) if p}.values()  # a page that leads with the lift says it once
-    told = {"offer": first.label, "did": listed([_did(p) for p in shown]), "n": _word_of(first.k)}
+    did = {p.metric: _did(p) for p in (other, first) if p}.values()  # a page that leads with the lift says it once
+    values = {"offer": label_of(first), "did": listed([*did]), "n": _word_of(first.k)}
     if first.next is None:
         return plural(
             "In {n} test {offer} {did}; what to expect next time takes a third test.",
-            "In {n} tests {offer} {did}; what to expect next time takes a third test.", first.k, **told,
-        )  # fmt: skip
+            "In {n} tests {offer} {did}; what to expect next time takes a third test.",
+            first.k,
+            **values,
+        )
     return plural(
         "In {n} test {offer} {did}; expect {bounds} next time.",
-        "In {n} tests {offer} {did}; expect {bounds} next time.", first.k, bounds=_bounds(first), **told,
-    )  # fmt: skip
+        "In {n} tests {offer} {did}; expect {bounds} next time.",
+        first.k,
+        bounds=_bounds(first),
+        **values,
+    )
 
 
 def _did(pooled: Pooled) -> str:
-    gain, loss, shown = DID[pooled.metric]
+    gain, loss = DID[pooled.metric]
     value = pooled.mean.value or 0.0
-    return say(gain if value >= 0 else loss, value=shown(value, pooled.currency))
+    if pooled.metric == "net":
+        shown = money(abs(value), pooled.currency, digits=0 if abs(value) >= MANY else 2)
+    elif pooled.unit in PERCENT:
+        shown = number(100 * abs(value), digits=0 if abs(value) >= SMALL_SHARE else 1)
+    else:
+        shown = amount(value, pooled.unit, currency=pooled.currency)
+    return say(gain if value >= 0 else loss, value=shown)
 
 
 def _bounds(pooled: Pooled) -> str:
@@ -182,8 +188,8 @@ def _bounds(pooled: Pooled) -> str:
 
 
 def _next(pooled: Pooled) -> str:
-    mean = plural("{metric}, mean of {n} test", "{metric}, mean of {n} tests", pooled.k, n=_word_of(pooled.k),
-                  metric=METRICS[pooled.metric].label)  # fmt: skip
+    n, metric = _word_of(pooled.k), METRICS[pooled.metric].label
+    mean = plural("{metric}, mean of {n} test", "{metric}, mean of {n} tests", pooled.k, n=n, metric=metric)
     return say("{mean}; next time {bounds}", mean=mean, bounds=_bounds(pooled)) if pooled.next else mean
 
 
@@ -210,7 +216,8 @@ def _word_of(n: int) -> str:
 
 
 # The sections
-def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def picture(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return the forest plot of the metric the page leads with."""
     metric, name = leading(readouts, known), say("What each test found, and all together")
     if metric is None:
@@ -220,42 +227,49 @@ def picture(readouts: Sequence[Readout], known: Knowledge) -> Html:
     return html.section(name, shared.picture(figures.forest(shown)))
 
 
-def table(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def table(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return the mean of every offer on every metric, and what to expect of the next test."""
-    import pandas as pd
-
     if not known.pooled:
         return Html("")
-    metrics, lead = [m for m in POOLED if known.of(m)], leading(readouts, known)
-    offers = {pooled.offer: pooled.label for pooled in known.pooled}
-    found = {(pooled.offer, pooled.metric): pooled for pooled in known.pooled}
-    rows = []
-    for offer in offers:
-        own = {m: found[offer, m] for m in metrics if (offer, m) in found}
-        ahead = own.get(lead or "")
-        following = _bounds(ahead) if ahead and ahead.next else say("not known yet")
-        means = [shared.value(own[m].mean, own[m].currency) if m in own else NO_NUMBER for m in metrics]
-        rows.append([str(max(pooled.k for pooled in own.values())), *means, *([following] if lead else [])])
-    columns = [say("Tests"), *(METRICS[m].label for m in metrics),
-               *([say("{metric}, next test", metric=METRICS[lead].label)] if lead else [])]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=columns, index=list(offers.values()))
-    frame.index.name = say("Offer")
-    shown = html.table(frame, caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
-    return html.section(say("What the offers have done so far"), shown)
+    lead, found = leading(readouts, known), {(pooled.offer, pooled.metric): pooled for pooled in known.pooled}
+    offers = list({pooled.offer: pooled for pooled in known.pooled}.values())  # any of those on an offer
+
+    def following(offer: Pooled) -> str:
+        ahead = found.get((offer.offer, lead or ""))
+        return _bounds(ahead) if ahead and ahead.next else say("not known yet")
+
+    def mean(offer: Pooled, metric: str) -> Estimate | None:
+        pooled = found.get((offer.offer, metric))
+        return pooled.mean if pooled else None
+
+    def currency(offer: Pooled) -> str:
+        pooled = found.get((offer.offer, "net"))
+        return pooled.currency if pooled else ""
+
+    shown = Table(offers, name=label_of, currency=currency)
+    shown.column(say("Tests"), lambda offer: max(p.k for p in known.pooled if p.offer == offer.offer))
+    shown.metrics([*POOLED], mean)
+    if lead:
+        shown.column(say("{metric}, next test", metric=METRICS[lead].label), following)
+    made = shown.html(caption=say("Every offer so far, per customer assigned"), notes=_table_notes(known))
+    return html.section(say("What the offers have done so far"), made)
 
 
 def _table_notes(known: Knowledge) -> list[str]:
-    level, most = share(known.level, digits=0), max(pooled.k for pooled in known.pooled)
-    mean = say("Mean over tests and, small, its {level} interval. An offer with one test stands with its own estimate.",
-               level=level)  # fmt: skip
-    if most != 2:  # noqa: PLR2004  the one number of tests with an interval, and a useless one
-        return [mean]
-    wide = say("Two tests hardly tell how much tests differ. So the interval of their mean is wider than that of each "
-               "test, and for the next test there is none. A third test cures both.")  # fmt: skip
-    return [mean, wide]
+    mean = later(
+        "Mean over tests and, small, its {level} interval. An offer with one test stands with its own estimate."
+    )
+    wide = later(
+        "Two tests hardly tell how much tests differ. So the interval of their mean is wider than that of each test, "
+        "and for the next test there is none. A third test cures both."
+    )
+    notes = [say(mean, level=share(known.level, digits=0))]
+    return [*notes, say(wide)] if max(pooled.k for pooled in known.pooled) == 2 else notes  # noqa: PLR2004
 
 
-def agreement(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def agreement(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return in plain words whether the tests differ more than chance explains."""
     pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
     if not pooled:
@@ -269,15 +283,17 @@ def agreement(readouts: Sequence[Readout], known: Knowledge) -> Html:
 def _agreement_words(pooled: Pooled) -> str:
     i2, p, tau = pooled.i2 or 0.0, pooled.p or 0.0, pooled.tau or 0.0
     numbers = f"I² = {share(i2, digits=0)}, {_p(p)}"
-    if p < DIFFER:
-        said = say("the tests differ more than chance explains ({numbers}). True effects differ from test to test by "
-                   "about {spread} (standard deviation).", numbers=numbers, spread=_amount(pooled, tau))  # fmt: skip
-    elif pooled.k > 4:  # noqa: PLR2004  tests
-        said = say("the tests differ no more than chance explains ({numbers}).", numbers=numbers)
-    else:
-        said = say("the tests differ no more than chance explains ({numbers}), though so few tests could hardly show "
-                   "it.", numbers=numbers)  # fmt: skip
-    return named(pooled.label, said)
+    differ = later(
+        "the tests differ more than chance explains ({numbers}). True effects differ from test to test by about "
+        "{spread} (standard deviation)."
+    )
+    agree = later("the tests differ no more than chance explains ({numbers}).")
+    if pooled.k < ENOUGH:
+        agree = later(
+            "the tests differ no more than chance explains ({numbers}), though so few tests could hardly show it."
+        )
+    text = say(differ, numbers=numbers, spread=_amount(pooled, tau)) if p < DIFFER else say(agree, numbers=numbers)
+    return named(label_of(pooled), text)
 
 
 def _p(value: float) -> str:
@@ -292,80 +308,81 @@ def _amount(pooled: Pooled, value: float) -> str:
 
 
 def _agreement_table(pooled: Sequence[Pooled]) -> Html:
-    import pandas as pd
+    offers = list({p.offer: p for p in pooled}.values())
+    found = {(p.offer, p.metric): p for p in pooled}
 
-    found = {(p.label, p.metric): f"I² {share(p.i2 or 0.0, digits=0)}\n± {_amount(p, p.tau or 0.0)}, {_p(p.p or 0.0)}"
-             for p in pooled}  # fmt: skip
-    labels, metrics = dict.fromkeys(p.label for p in pooled), [m for m in POOLED if any(p.metric == m for p in pooled)]
-    rows = [[found.get((label, metric), NO_NUMBER) for metric in metrics] for label in labels]
-    frame = pd.DataFrame(rows, columns=[METRICS[m].label for m in metrics], index=list(labels))
-    frame.index.name = say("Offer")
-    note = say("I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
-               "deviation), and p of no difference at all.")  # fmt: skip
-    return html.table(frame, caption=say("How much the tests differ"), notes=[note])
+    def spread(offer: Pooled, metric: str) -> str:
+        p = found.get((offer.offer, metric))
+        if p is None:
+            return NO_NUMBER
+        return f"I² {share(p.i2 or 0.0, digits=0)}\n± {_amount(p, p.tau or 0.0)}, {_p(p.p or 0.0)}"
+
+    shown = Table(offers, name=label_of)
+    heads = {metric: METRICS[metric].label for metric in POOLED if any(p.metric == metric for p in pooled)}
+    shown.columns(heads, spread)
+    note = say(
+        "I²: the part of the spread that is more than chance. Small: by how much true effects differ (standard "
+        "deviation), and p of no difference at all."
+    )
+    return shown.html(caption=say("How much the tests differ"), notes=[note])
 
 
-def within(readouts: Sequence[Readout]) -> Html:
+@rendered
+def within(readouts: Sequence[Readout], *, language: str | None = None) -> Html:
     """Return the offers within each test: its verdict and the main estimates."""
     return html.section(say("The offers within each test"), *map(_within, readouts))
 
 
 def _within(readout: Readout) -> Html:
-    import pandas as pd
-
-    metrics = [m for m in ("accepted", *POOLED) if any(m in arm.estimates for arm in readout.offers)]
     best = dict(zip(readout.ranking.offers, readout.ranking.p_best, strict=True)) if readout.ranking else {}
-    rows = [
-        [count(arm.assigned), *(shared.metric(arm, metric, readout.currency) for metric in metrics),
-         *([share(best[arm.name], digits=0) if arm.name in best else NO_NUMBER] if best else [])]
-        for arm in readout.offers
-    ]  # fmt: skip
-    columns = [say("Assigned"), *(METRICS[m].label for m in metrics), *([say("P(best)")] if best else [])]
-    frame = pd.DataFrame(rows, columns=columns, index=[arm.label for arm in readout.offers])
-    frame.index.name = say("Offer")
+    shown = Table(readout.offers, name=lambda arm: arm.label, currency=readout.currency)
+    shown.column(say("Assigned"), lambda arm: count(arm.assigned))
+    shown.metrics(["accepted", *POOLED], lambda arm, metric: arm.estimates.get(metric))
+    if best:
+        shown.column(say("P(best)"), lambda arm: share(best[arm.name], digits=0) if arm.name in best else NO_NUMBER)
     test = readout.experiment
     if readout.dated:
         test = plural("{test}, {n} month", "{test}, {n} months", readout.horizon_months, test=test)
-    return html.table(frame, caption=named(test, headline(readout)))
+    return shown.html(caption=named(test, headline(readout)))
 
 
-def shrinkage(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def shrinkage(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return the estimate of each test, drawn to the mean of all."""
-    import pandas as pd
-
     pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
     if not pooled:
         return Html("")
-    rows = [
-        [experiment, shared.value(alone, p.currency), share(weight, digits=0), shared.value(drawn, p.currency)]
-        for p in pooled
-        for experiment, alone, weight, drawn in zip(p.experiments, p.estimates, p.weights, p.shrunken, strict=True)
-    ]
-    columns = [say("Test"), say("Found"), say("Weight"), say("With what the others know")]
-    frame = pd.DataFrame(rows, columns=columns, index=[p.label for p in pooled for _ in p.experiments])
-    frame.index.name = say("Offer")
+    tests = [(p, place) for p in pooled for place in range(p.k)]
+    shown = Table(tests, name=lambda test: label_of(test[0]), currency=lambda test: test[0].currency)
+    shown.column(say("Test"), lambda test: test[0].experiments[test[1]])
+    shown.estimate(say("Found"), lambda test: test[0].estimates[test[1]])
+    shown.column(say("Weight"), lambda test: share(test[0].weights[test[1]], digits=0))
+    shown.estimate(say("With what the others know"), lambda test: test[0].shrunken[test[1]])
     borrows = later(
         "Each test borrows from the others as far as they differ by chance only: the better guess of its own truth."
     )
     caption = say("{metric} of each test", metric=METRICS[pooled[0].metric].label)
-    shown = html.table(frame, caption=caption, notes=[say(borrows)])
-    return html.section(say("Each test in the light of the others"), shown, open=False)
+    made = shown.html(caption=caption, notes=[say(borrows)])
+    return html.section(say("Each test in the light of the others"), made, open=False)
 
 
-def settings(readouts: Sequence[Readout], known: Knowledge) -> Html:
+@rendered
+def settings(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
     """Return how the tests were set, where they differ, and what was therefore not pooled."""
-    import pandas as pd
-
-    rows = dict(differences(readouts))
-    differ = [label.lower() for label, values in rows.items() if len(set(values)) > 1]
-    frame = pd.DataFrame(rows, index=[readout.experiment for readout in readouts])
-    frame.index.name = say("Test")
+    tests = [settings_of(readout) for readout in readouts]
+    differ = [
+        setting_label(name).lower() for name in SETTINGS if len({setting_value(name, test) for test in tests}) > 1
+    ]
     said = say("They differ in {settings}.", settings=listed(differ)) if differ else say("All are the same.")
-    shown, folded = html.table(frame, caption=say("Settings of the tests")), not (differ or known.notes)
-    return html.section(say("How the tests were set"), *known.notes, shown, intro=said, open=not folded)
+    shown = Table(readouts, head=say("Test"), name=lambda readout: readout.experiment)
+    heads = {name: setting_label(name) for name in SETTINGS}
+    shown.columns(heads, lambda readout, name: setting_value(name, settings_of(readout)))
+    made, notes = shown.html(caption=say("Settings of the tests")), sentences(known)
+    return html.section(say("How the tests were set"), *notes, made, intro=said, open=bool(differ or notes))
 
 
-def method(known: Knowledge) -> Html:
+@rendered
+def method(known: Knowledge, *, language: str | None = None) -> Html:
     """Return how the tests were put together."""
     level = share(known.level, digits=0)
     terms = {
@@ -377,11 +394,13 @@ def method(known: Knowledge) -> Html:
         say("Mean"): say(
             "Random effects: each test is a draw of all tests one might run. Weights 1 / (tau² + se²), tau by Paule "
             "and Mandel; {level} interval of Hartung, Knapp, Sidik and Jonkman, Student's t with tests − 1 degrees of "
-            "freedom.", level=level,
+            "freedom.",
+            level=level,
         ),
         say("Next test"): say(
             "{level} prediction interval of the true effect in the next test, tau averaged over its confidence "
-            "distribution (Q profile), because a few tests do not tell it. From three tests.", level=level,
+            "distribution (Q profile), because a few tests do not tell it. From three tests.",
+            level=level,
         ),
         say("Differences"): say(
             "I² of Higgins and Thompson: the share of the spread between estimates that is more than chance. p of "
@@ -393,12 +412,13 @@ def method(known: Knowledge) -> Html:
             "and ROI also where the discount rate, money where the currency is. A test that a check stopped does not "
             "count, nor a second readout of the same test."
         ),
-    }  # fmt: skip
+    }
     shown = {METRICS[m].label: METRICS[m].help for m in POOLED if known.of(m)}
     return html.section(say("Method"), html.definitions(terms | shown), open=False)
 
 
-def provenance(paths: Sequence[str]) -> Html:
+@rendered
+def provenance(paths: Sequence[str], *, language: str | None = None) -> Html:
     """Return where the numbers come from."""
     rows = {
         say("Readouts"): "; ".join(Path(path).as_posix() for path in paths),

@@ -3,10 +3,10 @@
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from experiments.common.errors import WinbackError, did_you_mean
@@ -27,6 +27,7 @@ SIGNS = {  # strokes in a 24 x 24 box; shape differs, so colour is never the onl
     "stop": '<path d="m7.5 7.5 9 9m0-9-9 9"/>',
 }
 MISSING = "–"
+METADATA = "winback"  # key of what an output says of itself: {"part": "heading" or "verdict", ...}
 FONT = re.compile(r"(font-family: )[^;\"]*")  # in the styles matplotlib writes; text stays text
 TYPED = re.compile("`([^`<>]+)`")
 NUMERAL = re.compile(r"[\s(<>=≥≤~≈+\-−–$€£₽¥]*(?:[A-Z]{3}\s)?[\s+\-−–$€£₽¥]*[\d.]")
@@ -41,6 +42,7 @@ class Html:
     """
 
     text: str
+    about: Mapping[str, str] = field(default_factory=dict, hash=False)  # metadata of the output in a notebook
 
     def __str__(self) -> str:
         return self.text
@@ -49,13 +51,18 @@ class Html:
         return f"Html({len(self.text)} characters)"
 
     def __add__(self, other: object) -> "Html":
-        return Html(self.text + _text(other))
+        about = self.about or (other.about if isinstance(other, Html) else {})
+        return Html(self.text + _text(other), about)
 
     def __html__(self) -> str:
         return self.text
 
     def _repr_html_(self) -> str:
         return self.text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict[str, Any], ...]:  # noqa: ARG002
+        """Return data and metadata of the output; what makes a page and a run's headline reads the metadata."""
+        return {"text/html": self.text}, {METADATA: dict(self.about)} if self.about else {}
 
 
 def _text(value: object) -> str:
@@ -108,14 +115,18 @@ def verdict(
     return Html(
         f'<section class="verdict {tone}" aria-labelledby="{ident}">{sign(mark or tone)}<div>'
         f'<p class="over">{above}</p><h2 id="{ident}">{_text(word)}</h2>'
-        f'<p class="sentence">{_prose(sentence)}</p>{more}</div></section>'
+        f'<p class="sentence">{_prose(sentence)}</p>{more}</div></section>',
+        {"part": "verdict", "headline": " ".join(str(word).split())},
     )
 
 
 def heading(title: object, question: object = "") -> Html:
     """Return the title and question of the page, which also tell its language; they replace those of the notebook."""
     spoken = "" if language() == ENGLISH else f' lang="{language()}"'
-    return Html(f"<hgroup{spoken}><h1>{_text(title)}</h1><p>{_text(question)}</p></hgroup>")
+    return Html(
+        f"<hgroup{spoken}><h1>{_text(title)}</h1><p>{_text(question)}</p></hgroup>",
+        {"part": "heading", "title": str(title), "question": str(question), "language": language()},
+    )
 
 
 def facts(items: Iterable[tuple[object, object, object]]) -> Html:
@@ -152,29 +163,36 @@ def table(frame: "DataFrame", *, caption: object, notes: Sequence[object] = ()) 
 
     Columns of numbers stand right. What follows the first line of a cell is set small below it.
     """
-    rows = frame.astype(object).where(frame.notna(), MISSING)
-    number = [_numeric(rows.iloc[:, place]) for place in range(rows.shape[1])]
-    corner = "<td></td>" if frame.index.name is None else f'<th scope="col">{_lines(frame.index.name)}</th>'
-    head = "".join(_cell(name, number=side, tag="th") for name, side in zip(rows, number, strict=True))
+    rows = frame.astype(object).where(frame.notna(), MISSING).itertuples(name=None)
+    return grid([frame.index.name, *frame.columns], [*rows], caption=caption, notes=notes)
+
+
+def grid(
+    head: Sequence[object], rows: Sequence[Sequence[object]], *, caption: object, notes: Sequence[object] = ()
+) -> Html:
+    """Return a table of `rows`, the first cell of each its header, below `head`; see `table`."""
+    number = [_numeric(row[place] for row in rows) for place in range(1, len(head))]
+    corner = "<td></td>" if head[0] is None else f'<th scope="col">{_lines(head[0])}</th>'
+    names = "".join(_cell(name, number=side, tag="th") for name, side in zip(head[1:], number, strict=True))
     body = "".join(
-        f'<tr><th scope="row">{_lines(index)}</th>'
+        f'<tr><th scope="row">{_lines(name)}</th>'
         + "".join(_cell(value, number=side) for value, side in zip(values, number, strict=True))
         + "</tr>"
-        for index, values in zip(rows.index, rows.itertuples(index=False, name=None), strict=True)
+        for name, *values in rows
     )
     label = say("Table: {caption}", caption=_label(caption))
     below = "".join(f"<p>{_prose(note)}</p>" for note in notes)
     below = f'<div class="notes">{below}</div>' if below else ""
     return Html(
         f'<div class="table"><div class="scroll" role="region" aria-label="{label}" tabindex="0">'
-        f"<table><caption><span>{_text(caption)}</span></caption><thead><tr>{corner}{head}</tr></thead>"
+        f"<table><caption><span>{_text(caption)}</span></caption><thead><tr>{corner}{names}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>{below}</div>"
     )
 
 
 def _numeric(values: Iterable[object]) -> bool:
-    told = [str(value) for value in values if str(value).strip() not in {"", "-", "—", MISSING}]
-    return bool(told) and all(NUMERAL.match(value) for value in told)
+    known = [str(value) for value in values if str(value).strip() not in {"", "-", "—", MISSING}]
+    return bool(known) and all(NUMERAL.match(value) for value in known)
 
 
 def _cell(value: object, *, number: bool, tag: str = "td") -> str:
@@ -226,7 +244,7 @@ def _svg(figure: "Figure") -> tuple[str, int, int]:
 def check_list(items: Iterable[tuple[object, str, object, object]], *, words: Mapping[str, str] = STATES) -> Html:
     """Return the guards, each (name, state, reason, what to do).
 
-    State is "pass", "warn" or "stop", told by `words`, which the catalogues know.
+    State is "pass", "warn" or "stop", named by `words`, which the catalogues know.
     """
     return Html(f'<ul class="checks">{"".join(_check(*item, words) for item in items)}</ul>')
 

@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ from experiments.common.formatting import day, moment
 from experiments.common.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.common.results import write_text
 from experiments.common.run_records import FAILED, RECORD
-from experiments.report.html import Html, sign
+from experiments.report.html import METADATA, Html, heading, sign
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,9 +29,6 @@ HEADING = re.compile(  # the title; after it a paragraph, unless a list, a quote
     r"(?:\n\s*(?P<question>(?![#>|`]|[*+-]\s|\d+\.\s)\S[^\n]*(?:\n[^\n]+)*))?"
     r"(?P<rest>(?:\n.*)?)",
     re.DOTALL,
-)
-TOLD = re.compile(
-    r'<hgroup(?: lang="(?P<language>[a-z]+)")?><h1>(?P<title>[^<]*)</h1><p>(?P<question>[^<]*)</p></hgroup>'
 )
 # A page that holds one of these could load something, run something or send something.
 FOREIGN_TAGS = frozenset(
@@ -49,7 +47,7 @@ def render(notebook: Path, page: Path) -> None:
 
     The first heading is the title, the paragraph after it the question. Code, logs and plain text are left out;
     so is, with a warning, what needs a script or another file, and a picture without alt text.
-    The language of the page is that in which its `heading` was told.
+    The language of the page is that of its `heading`.
     A notebook that failed is refused: its page would look finished.
     """
     import nbformat
@@ -57,13 +55,13 @@ def render(notebook: Path, page: Path) -> None:
 
     book = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     _refuse_failed(book, notebook)
-    title, question, spoken = _take_heading(book, notebook)
+    top = _take_heading(book, notebook)
     # Its own paths only: no stock template, none of the user's.
     settings = {"template_paths": [str(TEMPLATES)], "template_file": str(TEMPLATES / "page.html.j2")}
     exporter = TemplateExporter(**settings)  # type: ignore[no-untyped-call]
     _equip(exporter.environment)
-    about = {"title": title, "question": question, "date": _executed(book, notebook)}
-    with speaking(spoken):
+    about = {"title": top.title, "question": top.question, "date": _executed(book, notebook)}
+    with speaking(top.language):
         write_text(page, exporter.from_notebook_node(book, resources=about)[0])
 
 
@@ -77,29 +75,40 @@ def _refuse_failed(book: "NotebookNode", notebook: Path) -> None:
                 )
 
 
-def _take_heading(book: "NotebookNode", notebook: Path) -> tuple[Html, Html, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What stands on top of a page."""
+
+    title: Html
+    question: Html = field(default_factory=lambda: Html(""))
+    language: str = ENGLISH
+
+
+def _take_heading(book: "NotebookNode", notebook: Path) -> Heading:
     """Take title and question out of the first cell that has them, with their language; what follows them stays.
 
     A `heading` among the outputs goes before: it knows what the notebook was run for.
     """
-    told = _told_heading(book)
+    shown = _shown_heading(book)
     for number, cell in enumerate(book.cells, 1):
         found = HEADING.fullmatch(cell.source) if cell.cell_type == "markdown" else None
         if found:
             cell.source = found["rest"]
-            title = re.sub("<[^>]*>", "", _prose(found["title"])).strip()
-            return told or (Html(title), _fit(_prose(found["question"] or ""), number), ENGLISH)
-    return told or (Html(escape(str(book.metadata.get("title") or _words(notebook.stem)))), Html(""), ENGLISH)
+            title = Html(re.sub("<[^>]*>", "", _prose(found["title"])).strip())
+            return shown or Heading(title=title, question=_fit(_prose(found["question"] or ""), number))
+    return shown or Heading(title=Html(escape(str(book.metadata.get("title") or _words(notebook.stem)))))
 
 
-def _told_heading(book: "NotebookNode") -> tuple[Html, Html, str] | None:
-    for cell in book.cells:
-        for output in cell.get("outputs", []):
-            found = TOLD.fullmatch(output.get("data", {}).get("text/html", ""))
-            if found:
-                cell.outputs.remove(output)
-                question = Html(f"<p>{found['question']}</p>" if found["question"] else "")
-                return Html(found["title"]), question, found["language"] or ENGLISH
+def _shown_heading(book: "NotebookNode") -> Heading | None:
+    """Take the first heading out of the outputs, which say of themselves what they are; what stands below it stays."""
+    for output in (output for cell in book.cells for output in cell.get("outputs", [])):
+        about = output.get("metadata", {}).get(METADATA, {})
+        if about.get("part") == "heading":
+            with speaking(about["language"]):
+                part = heading(about["title"], about["question"])
+            output.data["text/html"] = output.data["text/html"].removeprefix(part.text)
+            question = Html(f"<p>{escape(about['question'])}</p>" if about["question"] else "")
+            return Heading(title=Html(escape(about["title"])), question=question, language=about["language"])
     return None
 
 
@@ -113,8 +122,8 @@ def _words(stem: str) -> str:
 
 
 def _executed(book: "NotebookNode", notebook: Path) -> datetime:
-    told = book.metadata.get("papermill", {}).get("end_time")
-    return _moment(told) or datetime.fromtimestamp(notebook.stat().st_mtime, UTC)
+    ended = book.metadata.get("papermill", {}).get("end_time")
+    return _moment(ended) or datetime.fromtimestamp(notebook.stat().st_mtime, UTC)
 
 
 def _moment(text: object) -> datetime | None:
@@ -189,19 +198,21 @@ def _shown(output: "NotebookNode", number: int) -> Html:
 
 def _equip(environment: "Environment") -> None:
     environment.autoescape = True
-    told = {
-        "prose": lambda source, number: _fit(_prose(source), number),
-        "shown": _shown,
-        "sign": lambda s: Html(sign(s)),
-    }
-    environment.filters.update(told, day=day, time=moment)
+    environment.filters.update(
+        prose=lambda source, number: _fit(_prose(source), number),
+        shown=_shown,
+        sign=lambda kind: Html(sign(kind)),
+        day=day,
+        time=moment,
+    )
     environment.globals.update(say=say, language=language, made=_made, newest=_newest)
 
 
 def _made(at: datetime) -> Html:
     """Return the last line of a page."""
-    about = later("Made with {winback} on {time}. This page is one file: it can be forwarded and opened without a "
-                  "network.")  # fmt: skip
+    about = later(
+        "Made with {winback} on {time}. This page is one file: it can be forwarded and opened without a network."
+    )
     return Html(say(about, winback="<b>winback</b>", time=_stamp(at)))
 
 
@@ -232,9 +243,9 @@ def _index(reports: Path) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     failed = (path for path in reports.glob(f"*/*/{FAILED}") if not path.with_name(RECORD).exists())
-    found = [path for path in (*reports.glob(f"*/*/{RECORD}"), *failed)
-             if not any(part.startswith(".") for part in path.parts[-3:])]  # fmt: skip
-    runs = sorted(map(_run, sorted(found)), key=lambda run: run["started"], reverse=True)
+    found = (*reports.glob(f"*/*/{RECORD}"), *failed)
+    shown = sorted(path for path in found if not any(part.startswith(".") for part in path.parts[-3:]))
+    runs = sorted(map(_run, shown), key=lambda run: run["started"], reverse=True)
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault(run["experiment"], []).append(run)
@@ -248,21 +259,21 @@ def _run(path: Path) -> dict[str, Any]:
     """Return what the list says of a run; a file that cannot be read is listed as such."""
     experiment, stage = path.parts[-3:-1]
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        status = str(told.get("status", "unknown"))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        status = str(record.get("status", "unknown"))
     except (OSError, ValueError, AttributeError):
-        told, status = {}, "unreadable"
-    parameters = told.get("parameters")
+        record, status = {}, "unreadable"
+    parameters = record.get("parameters")
     file = next((name for name in ("page.html", "failed.ipynb") if path.with_name(name).exists()), "")
     return {
         "experiment": experiment,
         "title": say(TITLES[stage]) if stage in TITLES else _words(stage) or stage,
         "link": f"{quote(experiment)}/{quote(stage)}/{file}" if file else "",
-        "headline": str(told.get("headline") or ""),
-        "notebook": Path(str(told.get("notebook") or "")).name,
+        "headline": str(record.get("headline") or ""),
+        "notebook": Path(str(record.get("notebook") or "")).name,
         "parameters": parameters if isinstance(parameters, dict) else {},
-        "started": _moment(told.get("started")) or datetime.fromtimestamp(0, UTC),
-        "took": _took(told.get("seconds")),
+        "started": _moment(record.get("started")) or datetime.fromtimestamp(0, UTC),
+        "took": _took(record.get("seconds")),
         "status": say(STATES[status]) if status in STATES else status.capitalize(),
         "sign": STATUS.get(status, "warn"),
     }

@@ -39,8 +39,8 @@ def print_page(page: Path, out: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(prefix="winback-", ignore_cleanup_errors=True) as home:
         made = Path(home) / "page.pdf"
         alone = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root has no sandbox
-        command = [browser, *FLAGS, *alone, f"--user-data-dir={home}/profile", f"--print-to-pdf={made}",
-                   page.absolute().as_uri()]  # fmt: skip
+        folders = (f"--user-data-dir={home}/profile", f"--print-to-pdf={made}")
+        command = [browser, *FLAGS, *alone, *folders, page.absolute().as_uri()]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
@@ -55,8 +55,10 @@ def find_browser() -> str:
     """Return the path of a browser that can print; WinbackError where there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
-        raise WinbackError("A PDF is printed by Chromium or Chrome, and none is on the PATH. Install one (Debian: "
-                           "`apt install chromium`), or open the page and print it from your browser.")  # fmt: skip
+        raise WinbackError(
+            "A PDF is printed by Chromium or Chrome, and none is on the PATH. Install one (Debian: `apt install "
+            "chromium`), or open the page and print it from your browser."
+        )
     return found
 
 

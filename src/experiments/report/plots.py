@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from experiments.common.estimate import Estimate
+
 INK, QUIET, GRID = "#18212f", "#5b6472", "#e3e6ea"
 BEST, LOSS = "#0d6440", "#8f1d22"
 COLOURS = ("#0b5a78", "#b4570b", "#6a3d9a", "#0d6440", "#a3215c", "#4d5b00", "#7a4b2b")
@@ -72,12 +74,12 @@ def _style() -> Iterator[None]:
     import matplotlib as mpl
     import seaborn as sns
 
-    settings: dict[Any, Any] = {
-        "font.size": 11, "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": QUIET,
-        "ytick.color": INK, "grid.color": GRID, "axes.titlesize": 11, "axes.titleweight": "bold",
-        "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-        "xtick.major.pad": 6,
-    }  # fmt: skip
+    ink = dict.fromkeys(("axes.labelcolor", "text.color", "ytick.color"), INK)
+    quiet = dict.fromkeys(("axes.edgecolor", "xtick.color"), QUIET)
+    sizes = {"font.size": 11, "axes.titlesize": 11, "xtick.major.pad": 6}
+    titles = {"axes.titleweight": "bold", "axes.titlelocation": "left"}
+    spines = {"axes.spines.top": False, "axes.spines.right": False}
+    settings: dict[Any, Any] = ink | quiet | sizes | titles | spines | {"grid.color": GRID}
     with sns.axes_style("ticks"), mpl.rc_context(settings):
         yield
 
@@ -140,6 +142,33 @@ def _digits(value: float) -> int:
     return next((digits for digits in (0, 1) if round(value, digits) == round(value, 9)), 2)
 
 
+def points(
+    ax: Axes,
+    estimates: Sequence[Estimate | None],
+    *,
+    at: Sequence[float] | None = None,
+    colour: str | Sequence[str] = INK,
+    size: float = 7,
+    width: float = 2.2,
+    upright: bool = False,
+) -> None:
+    """Draw estimates as dots on their intervals, one a row; nothing where there is no value, no bar without bounds.
+
+    `at`: the place of each, by default 0, 1, 2, ...; `colour`: of all, or of each. `size` of a dot and `width` of a bar
+    in points. `upright`: the values stand on the y axis, the places on the x axis.
+    """
+    places = range(len(estimates)) if at is None else at
+    paint = [colour] * len(estimates) if isinstance(colour, str) else colour
+    for place, estimate, tint in zip(places, estimates, paint, strict=True):
+        if estimate is None or estimate.value is None:
+            continue
+        if estimate.low is not None and estimate.high is not None:
+            bar = ([estimate.low, estimate.high], [place, place])
+            ax.plot(*(reversed(bar) if upright else bar), color=tint, lw=width, solid_capstyle="butt")
+        dot = (estimate.value, place)
+        ax.plot(*(reversed(dot) if upright else dot), "o", color=tint, ms=size)
+
+
 def zero(ax: Axes) -> None:
     """Draw the line of no effect where the axis passes it."""
     low, high = ax.get_xlim()
@@ -187,8 +216,8 @@ def flags(ax: Axes, points: Sequence[Flag], *, size: tuple[float, float]) -> boo
     free = [(5 + LINE * len(group)) / (72 * height) for group in groups]
     tall = (high - low) / (1 - max(free, default=0))
     tops = [max(point.top for point in group) for group in groups]
-    tops = [max(top, end) if start <= top + share * tall else top
-            for top, (start, end), share in zip(tops, spans, free, strict=True)]  # fmt: skip
+    crossed = [start <= top + share * tall for top, (start, _), share in zip(tops, spans, free, strict=True)]
+    tops = [max(top, end) if line else top for top, (_, end), line in zip(tops, spans, crossed, strict=True)]
     for group, top in zip(groups, tops, strict=True):
         for step, point in enumerate(group if to_left else reversed(group)):
             side = "center" if len(group) == 1 else "right" if to_left else "left"
@@ -223,5 +252,5 @@ def _flag(ax: Axes, point: Flag, *, top: float, up: float, side: str) -> None:
         ax.plot([point.x, point.x], [point.top, top], color=point.colour, lw=0.7)
         ax.annotate("", (point.x, top), xytext=(0, end), textcoords="offset points", arrowprops=pole)
     shift = {"center": 0, "left": 3, "right": -3}[side]
-    ax.annotate(point.label, (point.x, top), xytext=(shift, up), textcoords="offset points", ha=side, va="bottom",
-                color=point.colour, fontweight="bold")  # fmt: skip
+    looks: dict[str, Any] = {"ha": side, "va": "bottom", "color": point.colour, "fontweight": "bold"}
+    ax.annotate(point.label, (point.x, top), xytext=(shift, up), textcoords="offset points", **looks)

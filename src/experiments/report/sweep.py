@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from experiments.common.formatting import NO_NUMBER, listed, named, share
-from experiments.common.language import later, plural, say
+from experiments.common.language import later, plural, rendered, say
 from experiments.compare.sweep import Setting, Sweep
 from experiments.report import html, shared
 from experiments.report.figures import sweep as figures
 from experiments.report.html import Html
+from experiments.report.tables import Table
 from experiments.report.wording.metrics import METRICS
 from experiments.report.wording.verdict import headline
 
 
-def question(sweep: Sweep) -> Html:
+@rendered
+def question(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return the title of the page and what was varied."""
-    varied = [
-        f"{figures.words(name)} {listed([_word(name, value) for value in sweep.values(name)])}" for name in sweep.over
-    ]
-    readout = sweep.settings[0].readout
-    return html.heading(
-        say("Does the choice hold when the settings change?"), named(readout.experiment, "; ".join(varied))
-    )
+    values = {name: listed([_word(name, value) for value in sweep.values(name)]) for name in sweep.over}
+    varied = "; ".join(f"{figures.words(name)} {several}" for name, several in values.items())
+    title, experiment = say("Does the choice hold when the settings change?"), sweep.settings[0].readout.experiment
+    return html.heading(title, named(experiment, varied))
 
 
-def verdict(sweep: Sweep) -> Html:
+@rendered
+def verdict(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return who leads in how many settings, in how many that is sure, and where it changes."""
     of, leads = len(sweep.settings), sweep.leads
     if not leads:
-        said = say("The offers cannot be ranked under any of these settings: there is no holdout, or it is too early.")
-        return html.verdict(said, word=say("No offer leads"), tone="wait")
+        why = say("The offers cannot be ranked under any of these settings: there is no holdout, or it is too early.")
+        return html.verdict(why, word=say("No offer leads"), tone="wait")
     first, count = leads.most_common(1)[0]
     clear = sum(setting.is_clear for setting in sweep.settings)
     others = [say("{offer} in {n}", offer=label, n=number) for label, number in leads.most_common()[1:]]
-    word = most = plural("{offer} leads in {count} of {n} setting", "{offer} leads in {count} of {n} settings", of,
-                         offer=first, count=count)  # fmt: skip
-    steady = count == of
-    if steady:
-        word = say("{offer} leads in every setting", offer=first)
-    said = f"{', '.join([most, *([listed(others)] if others else [])])}. {_sure(clear, of)}"
-    tone = "go" if steady and clear == of else "wait"
-    return html.verdict(said, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
+    values: dict[str, str | int] = {"offer": first, "count": count}
+    most = plural("{offer} leads in {count} of {n} setting", "{offer} leads in {count} of {n} settings", of, **values)
+    word = say("{offer} leads in every setting", offer=first) if count == of else most
+    sentence = f"{', '.join([most, *([listed(others)] if others else [])])}. {_sure(clear, of)}"
+    tone = "go" if count == clear == of else "wait"
+    return html.verdict(sentence, word=word, tone=tone, detail=_changes(sweep)) + _failures(sweep)
 
 
 def _sure(clear: int, of: int) -> str:
@@ -52,74 +52,82 @@ def _sure(clear: int, of: int) -> str:
 
 def _changes(sweep: Sweep) -> str:
     places: dict[str, list[str]] = {}
-    for name, value, following, before, after in sweep.changes():
-        step = say("with {setting} from {value} to {following}", setting=figures.words(name), value=_word(name, value),
-                   following=_word(name, following))  # fmt: skip
-        places.setdefault(step, []).append(say("{before} to {after}", before=before, after=after))
-    told = [f"{step} ({listed(list(dict.fromkeys(pairs)))})" for step, pairs in places.items()]
-    if not told:
-        return say("No setting changes who leads.")
-    return say("The leader changes {steps}.", steps="; ".join(told))
+    for change in sweep.changes():
+        value, following = (_word(change.parameter, value) for value in (change.value, change.following))
+        setting = figures.words(change.parameter)
+        step = say("with {setting} from {value} to {following}", setting=setting, value=value, following=following)
+        places.setdefault(step, []).append(say("{before} to {after}", before=change.before, after=change.after))
+    steps = [f"{step} ({listed(list(dict.fromkeys(pairs)))})" for step, pairs in places.items()]
+    return say("The leader changes {steps}.", steps="; ".join(steps)) if steps else say("No setting changes who leads.")
 
 
 def _failures(sweep: Sweep) -> Html:
     if not sweep.failed:
         return Html("")
-    told = {name: why for name, _, why in (text.partition(": ") for text in sweep.failed)}
-    return html.section(say("Settings that failed and are left out: {n}", n=len(told)), html.definitions(told))
+    why = {name: why for name, _, why in (text.partition(": ") for text in sweep.failed)}
+    return html.section(say("Settings that failed and are left out: {n}", n=len(why)), html.definitions(why))
 
 
-def picture(sweep: Sweep) -> Html:
+@rendered
+def picture(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return what decides, of every offer, over the swept parameters."""
-    if not any(setting.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms):
-        return html.section(
-            say("What decides, setting by setting"), say("It cannot be estimated under these settings.")
-        )
-    return html.section(say("What decides, setting by setting"), shared.picture(figures.over_settings(sweep)))
+    known = any(setting.metric in arm.estimates for setting in sweep.settings for arm in setting.readout.arms)
+    unknown = later("It cannot be estimated under these settings.")
+    shown = shared.picture(figures.over_settings(sweep)) if known else say(unknown)
+    return html.section(say("What decides, setting by setting"), shown)
 
 
-def table(sweep: Sweep) -> Html:
+@rendered
+def table(sweep: Sweep, *, language: str | None = None) -> Html:
     """Return one row a setting: verdict, leader and its value."""
-    import pandas as pd
-
-    settings = [
-        {figures.words(name): _word(name, value) for name, value in setting.parameters.items()}
-        for setting in sweep.settings
-    ]
-    rows = [
-        {**words, say("Verdict"): headline(setting.readout), **_leader(setting, sweep)}
-        for words, setting in zip(settings, sweep.settings, strict=True)
-    ]
-    frame = pd.DataFrame(rows).set_index(figures.words(sweep.over[0]))
+    first, *others = sweep.over
+    shown = Table(sweep.settings, head=figures.words(first), name=lambda setting: _parameter(setting, first))
+    shown.columns({name: figures.words(name) for name in others}, _parameter)
+    shown.column(say("Verdict"), lambda setting: headline(setting.readout))
+    shown.column(say("Leads"), lambda setting: setting.leader.label if setting.leader else NO_NUMBER)
+    if len(sweep.metrics) == 1:
+        shown.column(METRICS[sweep.metrics[0]].label, _value)
+    else:
+        shown.column(say("What decides"), _named_value)
+    shown.column(say("Chance to be best"), _chance)
     note = say(
         "Leads: nominally first on what decides in that setting. Small: its interval. All settings read the same "
         "customers, so they agree more than independent tests would."
-    )  # fmt: skip
-    shown = html.table(frame, caption=say("The verdict under every setting"), notes=[note])
-    return html.section(say("Every setting"), shown)
+    )
+    made = shown.html(caption=say("The verdict under every setting"), notes=[note])
+    return html.section(say("Every setting"), made)
 
 
-def _leader(setting: Setting, sweep: Sweep) -> dict[str, str]:
-    ranking, leader, label = setting.readout.ranking, setting.leader, METRICS[setting.metric].label
-    one = len(sweep.metrics) == 1
-    columns = (say("Leads"), label if one else say("What decides"), say("Chance to be best"))
-    if ranking is None or leader is None:
-        return dict.fromkeys(columns, NO_NUMBER)
-    told = shared.metric(leader, setting.metric, setting.readout.currency)
-    told = told if one else named(label, told)
-    return dict(zip(columns, (leader.label, told, share(ranking.p_best[0], digits=0)), strict=True))
+def _parameter(setting: Setting, name: str) -> str:
+    return _word(name, setting.parameters[name])
 
 
-def provenance(sweep: Sweep, settings: list[str]) -> Html:
+def _value(setting: Setting) -> str:
+    leader = setting.leader
+    return shared.metric(leader, setting.metric, setting.readout.currency) if leader else NO_NUMBER
+
+
+def _named_value(setting: Setting) -> str:
+    return named(METRICS[setting.metric].label, _value(setting)) if setting.leader else NO_NUMBER
+
+
+def _chance(setting: Setting) -> str:
+    ranking = setting.readout.ranking
+    return share(ranking.p_best[0], digits=0) if ranking else NO_NUMBER
+
+
+@rendered
+def provenance(sweep: Sweep, settings: Sequence[str], *, language: str | None = None) -> Html:
     """Return where the numbers come from."""
+    folders, n = "; ".join(settings), len(sweep.settings)
+    runs = plural(
+        "{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}", n, folders=folders
+    )
     rows = {
-        say("Settings"): plural(
-            "{n} run, each with its own page: {folders}", "{n} runs, each with its own page: {folders}",
-            len(sweep.settings), folders="; ".join(settings),
-        ),
+        say("Settings"): runs,
         say("Rows"): say("sweep.csv and sweep.parquet beside this page: one row a setting, offer and metric."),
         say("Inputs and parameters"): say("run.json beside this page has the sha256 of the readout of every setting."),
-    }  # fmt: skip
+    }
     return html.section(say("Provenance"), html.definitions(rows), open=False)
 
 

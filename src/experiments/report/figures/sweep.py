@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import starmap
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from experiments.common.formatting import interval, listed, named, told
+from experiments.common.formatting import listed, named, with_interval
 from experiments.common.language import later, numerals, plural, say
 from experiments.compare.sweep import Setting, Sweep
 from experiments.metrics.objectives import OBJECTIVES
-from experiments.report.plots import Picture, axis, both, canvas, colours, name, title
+from experiments.report.plots import Picture, axis, both, canvas, colours, name, points, title
 from experiments.report.wording.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -38,14 +39,23 @@ def words(parameter: str) -> str:
     return say(NAMES[parameter]) if parameter in NAMES else parameter.replace("_", " ")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """A part of the picture: the settings that are alike but for the parameter along the axis."""
+
+    metric: str  # what decides in them
+    name: str  # the values of the other parameters; "" where there are none
+    settings: tuple[Setting, ...]
+
+
 def over_settings(sweep: Sweep) -> Picture:
     """Show what decides, of every offer, over a swept parameter; a panel for each value of the others.
 
     What decides may be swept too: then each panel shows its own metric.
     """
     along = next((parameter for parameter in sweep.over if parameter != "objective"), "objective")
-    found, several = _panels(sweep, along), len(sweep.metrics) > 1
-    panels = found[:PANELS]
+    every, several = _panels(sweep, along), len(sweep.metrics) > 1
+    panels = every[:PANELS]
     labels = list(dict.fromkeys(arm.label for setting in sweep.settings for arm in setting.readout.offers))
     palette = dict(zip(labels, colours(len(labels)), strict=True))
 
@@ -54,11 +64,11 @@ def over_settings(sweep: Sweep) -> Picture:
         down = -(-len(panels) // across)
         figure = canvas(narrow=narrow, height=2.9 * down + 0.6)
         axes = figure.subplots(down, across, squeeze=False, sharey=not several).ravel()
-        for ax, (metric, panel, settings) in zip(axes, panels, strict=False):
-            _lines(ax, settings, along, sweep.values(along), palette)
-            title(ax, panel or METRICS[metric].label, narrow=narrow)
-            if several and panel:
-                ax.set_ylabel(METRICS[metric].label)
+        for ax, panel in zip(axes, panels, strict=False):
+            _lines(ax, panel, along, sweep.values(along), palette)
+            title(ax, panel.name or METRICS[panel.metric].label, narrow=narrow)
+            if several and panel.name:
+                ax.set_ylabel(METRICS[panel.metric].label)
         for ax in axes[len(panels) :]:
             ax.remove()
         handles, offers = axes[0].get_legend_handles_labels()
@@ -66,35 +76,38 @@ def over_settings(sweep: Sweep) -> Picture:
         figure.legend(handles, offers, loc="outside lower center", ncols=2 if narrow else 4, frameon=False)
         return figure
 
-    texts = [
-        named(", ".join(starmap(_setting, setting.parameters.items())), ", ".join(
-            f"{arm.label} {told(arm.estimates[metric], currency=setting.readout.currency)} "
-            f"({interval(arm.estimates[metric], currency=setting.readout.currency)})"
-            for arm in setting.readout.offers if metric in arm.estimates
-        ))
-        for metric, _, settings in panels for setting in settings
-    ]  # fmt: skip
-    label, more = listed([METRICS[metric].label for metric in sweep.metrics]), len(found) - len(panels)
-    caption = [say("{metric} of every offer over {settings}. Bars are intervals, each alone.", metric=label,
-                   settings=words(along))]  # fmt: skip
-    if more:
-        caption.append(plural("{n} more panel is left out; the table has every setting.",
-                              "{n} more panels are left out; the table has every setting.", more))  # fmt: skip
-    return both(
-        draw,
-        alt=say("{metric} of every offer over {settings}. {values}.", metric=label, values="; ".join(texts),
-                settings=listed([*map(words, sweep.over)])),
-        caption=" ".join(caption),
-    )  # fmt: skip
+    metric, swept = listed([METRICS[metric].label for metric in sweep.metrics]), listed([*map(words, sweep.over)])
+    values = "; ".join(_values(setting, panel.metric) for panel in panels for setting in panel.settings)
+    alt = say("{metric} of every offer over {settings}. {values}.", metric=metric, values=values, settings=swept)
+    about = later("{metric} of every offer over {settings}. Bars are intervals, each alone.")
+    caption = say(about, metric=metric, settings=words(along))
+    if more := len(every) - len(panels):
+        caption += " " + plural(
+            "{n} more panel is left out; the table has every setting.",
+            "{n} more panels are left out; the table has every setting.",
+            more,
+        )
+    return both(draw, alt=alt, caption=caption)
 
 
-def _panels(sweep: Sweep, along: str) -> list[tuple[str, str, list[Setting]]]:
-    """Return the settings by what decides and the parameters not shown along the axis, each with metric and name."""
+def _values(setting: Setting, metric: str) -> str:
+    """Return what every offer does in a setting."""
+    currency = setting.readout.currency
+    values = [
+        f"{arm.label} {with_interval(arm.estimates[metric], currency=currency)}"
+        for arm in setting.readout.offers
+        if metric in arm.estimates
+    ]
+    return named(", ".join(starmap(_setting, setting.parameters.items())), ", ".join(values))
+
+
+def _panels(sweep: Sweep, along: str) -> list[Panel]:
+    """Return the settings by what decides and by the parameters not shown along the axis."""
     panels: dict[tuple[str, str], list[Setting]] = {}
     for setting in sweep.settings:
-        panel = ", ".join(starmap(_setting, (pair for pair in setting.parameters.items() if pair[0] != along)))
-        panels.setdefault((setting.metric, panel), []).append(setting)
-    return [(*key, settings) for key, settings in panels.items()]
+        others = ", ".join(starmap(_setting, (pair for pair in setting.parameters.items() if pair[0] != along)))
+        panels.setdefault((setting.metric, others), []).append(setting)
+    return [Panel(metric=metric, name=name, settings=tuple(found)) for (metric, name), found in panels.items()]
 
 
 def in_words(parameter: str, value: object) -> str:
@@ -108,24 +121,22 @@ def _setting(parameter: str, value: object) -> str:
     return f"{words(parameter)} {in_words(parameter, value)}"
 
 
-def _lines(ax: Axes, settings: Sequence[Setting], along: str, every: Sequence[object], palette: dict[str, str]) -> None:
-    here, metric = [setting.parameters[along] for setting in settings], settings[0].metric
+def _lines(ax: Axes, panel: Panel, along: str, every: Sequence[object], palette: Mapping[str, str]) -> None:
+    here, metric = [setting.parameters[along] for setting in panel.settings], panel.metric
     values = [value for value in every if along != "objective" or value in here]
     for number, (label, colour) in enumerate(palette.items()):
-        found = [
-            (values.index(setting.parameters[along]), arm.estimates[metric])
-            for setting in settings for arm in setting.readout.offers
-            if arm.label == label and metric in arm.estimates
-        ]  # fmt: skip
-        points = [(place, one.value, one.low, one.high) for place, one in found if one.value is not None]
         beside = SIDE * (number - (len(palette) - 1) / 2)
-        ax.plot([place + beside for place, *_ in points], [value for _, value, *_ in points], "o-", color=colour, ms=5,
-                lw=1.4, label=label)  # fmt: skip
-        for place, _, low, high in points:
-            if low is not None and high is not None:
-                ax.plot([place + beside] * 2, [low, high], color=colour, lw=1.4)
+        found = {
+            values.index(setting.parameters[along]) + beside: arm.estimates[metric]
+            for setting in panel.settings
+            for arm in setting.readout.offers
+            if arm.label == label and metric in arm.estimates and arm.estimates[metric].value is not None
+        }
+        line = [estimate.value for estimate in found.values()]
+        ax.plot([*found], line, "o-", color=colour, ms=5, lw=1.4, label=label)  # type: ignore[arg-type]  # None is out
+        points(ax, [*found.values()], at=[*found], colour=colour, size=5, width=1.4, upright=True)
     ticks = [fill(in_words(along, value), LONGEST, break_long_words=False) for value in values]
     ax.set_xticks(range(len(values)), ticks)
     ax.set_xlim(-0.4, len(values) - 0.6)
     ax.set_xlabel(words(along))
-    axis(ax, METRICS[metric].unit, settings[0].readout.currency, which="y")
+    axis(ax, METRICS[metric].unit, panel.settings[0].readout.currency, which="y")

@@ -1,1 +1,1 @@
-"""Sentences, made of the facts of a result when a page is rendered."""
+"""Sentences made of findings, in the language of the page that is rendered."""

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from experiments.common.errors import WinbackError
-from experiments.common.results import write_text
+from experiments.common.files import write_text
 from experiments.report import html as parts
 from experiments.report import page as pages
 from experiments.report.html import Html

@@ -1,4 +1,4 @@
-"""The folder of a run: made in a temporary one beside it, published all at once, changed by one at a time."""
+"""Files written whole or not at all, and the folder of a run: made in a temporary one, published all at once."""
 
 import glob
 import os
@@ -12,6 +12,40 @@ from pathlib import Path
 from experiments.common.errors import WinbackError
 
 DAY = 86_400  # seconds
+
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary file beside `path` to write; at the end it takes the place of `path`, after an error it goes.
+
+    `durable`: it is on the disk before that, so that even a power cut leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.{path.name}")  # the ending stays: writers go by it
+    try:
+        yield part
+        if durable:
+            _flush(part)
+        part.replace(path)
+        if durable:
+            _flush(path.parent)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a UTF-8 text file, whole or not at all; half a character becomes its escape."""
+    with whole_file(path, durable=durable) as part:
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

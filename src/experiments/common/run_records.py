@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.files import alone, files_in, move_into
+from experiments.common.files import alone, files_in, move_into, write_text
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,7 @@ def _files_of(record: Path) -> list[str]:
 
 def save(document: Mapping[str, Any], path: Path) -> None:
     """Write JSON; to it half a character is its escape."""
-    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
 
 
 def chosen(

@@ -13,7 +13,7 @@ import browsing
 import duckdb
 import pytest
 
-from experiments.cli import command as cli
+from experiments.cli import commands as cli
 from experiments.common.run_records import runs
 from experiments.lost.results import read_cohort
 

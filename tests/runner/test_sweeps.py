@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from notebooks import alive, leftovers, make, wait_until
 
-from experiments.cli import command as cli
+from experiments.cli import commands as cli
 from experiments.common.errors import WinbackError
 from experiments.common.files import alone
 from experiments.common.formatting import told

@@ -28,7 +28,7 @@ STORED = {
     str: ("notebook", "started", "status", "headline"),
     dict: ("parameters", "inputs", "code", "versions", "files"),
 }  # what a record must hold, and of which kind
-PRINTED = "page.pdf"  # the page on paper; made later and by hand, so it is in no record
+COPIES = ("page.*.html", "page*.pdf")  # the page in another language, on paper: made later, so in no record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,9 @@ def publish(done: Run, work: Path) -> None:
     """Put what a run made in the folder `work` into its own, in place of the run before: all of it or nothing."""
     done.write(work / RECORD)
     with alone(done.out):
-        before = _files_of(done.out / RECORD)
-        move_into(done.out, work, record=RECORD, stale=["failed.ipynb", FAILED, PRINTED, *before])
+        copies = [path.name for pattern in COPIES for path in done.out.glob(pattern)]
+        stale = ["failed.ipynb", FAILED, *copies, *_files_of(done.out / RECORD)]
+        move_into(done.out, work, record=RECORD, stale=stale)
 
 
 def _files_of(record: Path) -> list[str]:

@@ -27,7 +27,7 @@ def make_workspace(folder: Path, *, customers: int) -> list[Path]:
 
     `customers`: lost customers to simulate as sample data; 0: none. Raises WinbackError where something is in the way.
     """
-    from experiments.runner.notebooks import find_notebook
+    from experiments.runner.documents import find_notebook
 
     refuse_occupied(folder)
     try:

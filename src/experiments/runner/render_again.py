@@ -122,8 +122,10 @@ def _render(document: Document, sections: Sections, work: Path, *, language: str
 
 
 def _output(shown: object) -> Cell:
-    data = {"text/plain": repr(shown), "text/html": str(shown)}
-    return {"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}
+    from IPython.core.formatters import DisplayFormatter
+
+    data, metadata = DisplayFormatter().format(shown)  # type: ignore[no-untyped-call]
+    return {"output_type": "execute_result", "data": data, "metadata": metadata, "execution_count": None}
 
 
 def _run_again(run: Run, work: Path, *, language: str) -> None:

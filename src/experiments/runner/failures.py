@@ -10,7 +10,7 @@ MESSAGE_LINES = 10  # of the error's own text; with its frame a message stays be
 LINE_WIDTH = 300
 
 
-class Failure(Exception):  # noqa: N818  # a notebook that failed, told in a few lines
+class Failure(Exception):  # noqa: N818  # a notebook that failed is no bug of ours
     """A notebook that failed; holds the document as far as it came."""
 
     def __init__(self, message: str, document: Document) -> None:
@@ -33,8 +33,8 @@ def failure_of(document: Document, error: Exception, *, name: str, executed: boo
     lines = (text if kind == WinbackError.__name__ else f"{kind}: {text}").splitlines()
     if len(lines) > MESSAGE_LINES:
         lines[MESSAGE_LINES - 1 :] = [f"... {len(lines) - MESSAGE_LINES + 1} more lines in the failed notebook"]
-    told = [f"Notebook '{name}' failed {where}:", *(short(line, LINE_WIDTH) for line in lines)]
-    return Failure("\n".join(told), document)
+    message = [f"Notebook '{name}' failed {where}:", *(short(line, LINE_WIDTH) for line in lines)]
+    return Failure("\n".join(message), document)
 
 
 def is_of_a_cell(error: Exception) -> bool:

@@ -107,9 +107,9 @@ def _name(setting: Mapping[str, Value]) -> str:
     >>> _name({"horizon_months": 6, "discount_rate": 0.05})
     'horizon_months=6,discount_rate=0.05'
     """
-    told = ",".join(f"{name}={value}" for name, value in as_json(setting).items())
-    safe = re.sub(r"[^\w.=,-]", "-", told)[:NAME_LENGTH]
-    return safe if safe == told else f"{safe}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    text = ",".join(f"{name}={value}" for name, value in as_json(setting).items())
+    safe = re.sub(r"[^\w.=,-]", "-", text)[:NAME_LENGTH]
+    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _run_all(
@@ -169,7 +169,7 @@ def _page(
     readouts = [run.out / "readout.json" for run in runs]
     if not all(path.is_file() for path in readouts):
         return None
-    told = {
+    parameters = {
         "over": over,
         "settings": [run.out.as_posix() for run in runs],
         "failed": [
@@ -177,4 +177,4 @@ def _page(
         ],
         "language": language,
     }
-    return run_notebook(PAGE, told, out=out, inputs=readouts, progress=False, fresh=fresh)
+    return run_notebook(PAGE, parameters, out=out, inputs=readouts, progress=False, fresh=fresh)

@@ -74,12 +74,12 @@ def verify(done: Run) -> Verified:
 def _other_code(done: Run) -> list[str]:
     now = {"package": package_sha256(), **{name: str(number) for name, number in versions().items()}}
     then = {"package": done.code.get("package", ""), **{name: str(number) for name, number in done.versions.items()}}
-    told = [*changed(then, now)]
+    differences = [*changed(then, now)]
     try:
         shipped = prepare(find_notebook(done.notebook), {}, out=done.out).record.code["notebook"]
     except WinbackError:  # a notebook of one's own: it was kept beside its page
-        return told
-    return told if shipped == done.code.get("notebook") else [*told, f"notebook {done.notebook}: changed"]
+        return differences
+    return differences if shipped == done.code.get("notebook") else [*differences, f"notebook {done.notebook}: changed"]
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -97,5 +97,5 @@ def _same_page(done: Run, work: Path) -> bool:
     return _same(done.page, work / "page.html")
 
 
-def _some(found: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {where: told for where, told in found.items() if told}
+def _some(differences: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {where: lines for where, lines in differences.items() if lines}

@@ -60,7 +60,7 @@ def copy_example(name: str, data: Path) -> Path:
     if not (target / "sheet.yml").is_file():
         here = Path(__file__).parents[1]
         homes = [here.parents[1] / "data", here / "_data"]
-        found = next(home / name / "sheet.yml" for home in homes if (home / name / "sheet.yml").is_file())
+        sheet = next(home / name / "sheet.yml" for home in homes if (home / name / "sheet.yml").is_file())
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found, target / "sheet.yml")
+        shutil.copyfile(sheet, target / "sheet.yml")
     return target

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from sharing import alone, once
 
-from experiments.cli import command as cli
+from experiments.cli import commands as cli
 from experiments.common.run_records import runs
 from experiments.lost.results import read_cohort
 

@@ -18,7 +18,7 @@ import yaml
 
 import experiments
 from experiments import find_lost, read_out
-from experiments.cli import command as cli
+from experiments.cli import commands as cli
 from experiments.data.tables import CONTRACTS, Source
 from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import OBJECTIVES
@@ -52,7 +52,7 @@ MODELS = {
     "Source": Source,
 }
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-(COMMANDS,) = cli._parser()._subparsers._group_actions  # the parsers of the commands
+(COMMANDS,) = cli.parser()._subparsers._group_actions  # the parsers of the commands
 
 
 def text(name):
@@ -88,7 +88,7 @@ def test_every_command_and_each_of_its_options_is_described():
 
 
 def test_the_docs_quote_the_help_truly():
-    winback = [sys.executable, "-c", "import sys; from experiments.cli.command import main; sys.exit(main(['--help']))"]
+    winback = [sys.executable, "-c", "import sys; from experiments.cli import main; sys.exit(main(['--help']))"]
     wide = {**os.environ, "COLUMNS": "80"}
     told = subprocess.run(winback, env=wide, capture_output=True, text=True, check=True).stdout
     (quoted,) = re.findall(r"^```\n\$ winback --help\n(.*?)^```$", text("docs/commands.md"), re.DOTALL | re.MULTILINE)
@@ -211,7 +211,7 @@ def test_every_command_line_in_the_docs_is_one_the_command_understands(page):
         if len(words) == 1 and words[0] in COMMANDS.choices:  # the command alone, as a name
             continue
         try:
-            cli._parser().parse_args([word for word in words if word != "..."])
+            cli.parser().parse_args([word for word in words if word != "..."])
         except SystemExit:
             pytest.fail(f"{line!r} is refused")
 

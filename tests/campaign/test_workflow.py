@@ -11,7 +11,7 @@ import yaml
 from experiments import design_test, find_lost
 from experiments.campaign.assign import assign_test
 from experiments.campaign.workflow import lock_plan, read_responses, write_call_list
-from experiments.cli import command
+from experiments.cli import commands
 from experiments.sheet.locked_plan import read_plan
 from experiments.sheet.sheet import Sheet
 
@@ -34,14 +34,16 @@ def planned(small_telecom, telecom_sheet, tmp_path, monkeypatch):
 
     def stage(name, args):
         """Make what the notebook of a stage makes, without its page: that has its own tests."""
+        out = Path("reports/spring", name)
         if name == "2-design":
-            design_test(args.sheet, customers=500).write("reports/spring/2-design/design.json")
+            design_test(args.sheet, customers=500).write(out / "design.json")
+        return out
 
-    monkeypatch.setattr(command, "_stage", stage)
+    monkeypatch.setattr("experiments.cli.plan.run_stage", stage)
 
 
 def winback(capsys, *words):
-    code = command.main([*words])
+    code = commands.main([*words])
     told, complaint = capsys.readouterr()
     return code, told, complaint
 

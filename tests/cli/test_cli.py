@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from notebooks import make
 
-from experiments.cli import command as cli
+from experiments.cli import commands as cli
 from experiments.common.run_records import Run
 from experiments.simulate.telecom import simulate
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "verify": ["FOLDER"],
     "readout": ["SHEET", "-p NAME=VALUE", "--fresh", "--reports DIR"],
     "compare": ["READOUT", "-p NAME=VALUE", "--fresh", "--reports DIR"],
+    "page": ["FOLDER", "--lang {en,fr,ru}", "--out FILE"],
     "pdf": ["PAGE", "--out FILE"],
     "init": ["DIR", "--customers N", "--empty"],
     "lab": ["OPTION"],
@@ -68,13 +69,13 @@ def test_every_command_has_help_that_names_its_arguments(winback, command):
     code, told, complaint = winback(command, "--help")
     assert (code, complaint) == (0, "")
     about = " ".join(told.split())
-    assert getattr(cli, command).__doc__.splitlines()[0] in about
+    assert cli.COMMANDS[command].help in about
     for argument in COMMANDS[command]:
         assert argument in told
 
 
 def test_no_argument_is_left_unexplained():
-    (commands,) = cli._parser()._subparsers._group_actions
+    (commands,) = cli.parser()._subparsers._group_actions
     assert set(commands.choices) == set(COMMANDS)
     for parser in commands.choices.values():
         assert [action.dest for action in parser._actions if not action.help] == []
@@ -97,7 +98,7 @@ def test_no_command_at_all_tells_how_to_use_it(winback):
 def test_help_loads_nothing_heavy():
     script = f"""
 import sys
-from experiments.cli.command import main
+from experiments.cli.commands import main
 try:
     main(["--help"])
 finally:
@@ -296,7 +297,7 @@ def test_a_notebook_of_ones_own_may_have_a_sheet_or_none(winback, ran, line, tol
 
 def test_a_sweep_tells_the_page_of_every_setting(winback, folder, monkeypatch):
     make(folder / "n.ipynb", "sheet: str = ''\nn: int = 1")
-    monkeypatch.setattr("experiments.runner.sweeps.carry_out", lambda asked, **_: replace(asked.run, headline="Choose"))
+    monkeypatch.setattr("experiments.runner.sweeps.run_job", lambda job, **_: replace(job.record, headline="Choose"))
     code, told, _ = winback("sweep", "data/telecom/sheet.yml", "--notebook", "n.ipynb", "--over", "n=1,2")
     assert code == 0
     for n in (1, 2):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from notebooks import leftovers, make
 
-from experiments.cli import command
+from experiments.cli import commands
 from experiments.common import run_records
 from experiments.common.errors import WinbackError
 from experiments.common.files import workshop
@@ -125,14 +125,14 @@ def test_two_runs_differ_in_parameters_inputs_code_and_numbers(capsys):
         + [f"{name}: {number} | nothing" for name, number in one.versions.items()],
         "numbers": ["numbers arms.gift.net: 4 | 10"],
     }
-    assert command.main(["runs", "reports/a/x", "reports/a/y"]) == 0
+    assert commands.main(["runs", "reports/a/x", "reports/a/y"]) == 0
     told = capsys.readouterr().out
     assert "  parameters\n    n: 1 | 2\n" in told
-    assert command.main(["runs", "-p", "n=2"]) == 0
+    assert commands.main(["runs", "-p", "n=2"]) == 0
     assert "done    reports/a/y\n    data=in.csv, n=2\n" in capsys.readouterr().out
-    assert command.main(["runs", "reports/a/x"]) == 1
+    assert commands.main(["runs", "reports/a/x"]) == 1
     assert "Name two runs" in capsys.readouterr().err
-    assert command.main(["runs", "reports/a/x", "reports/a/z"]) == 1
+    assert commands.main(["runs", "reports/a/x", "reports/a/z"]) == 1
     assert "no run in 'reports/a/z'" in capsys.readouterr().err
 
 
@@ -173,7 +173,7 @@ def test_a_report_is_verified_from_its_record(monkeypatch, capsys):
         record(f"reports/a/{name}").write(Path("reports/a", name, "run.json"))
         Path("reports/a", name, lost).write_text("{")
     Path("reports/a/gone/notebook.ipynb").unlink()
-    assert command.main(["verify", "reports"]) == 1
+    assert commands.main(["verify", "reports"]) == 1
     told, complaint = capsys.readouterr()
     assert "reports/a/broken: NOT computed\n  'reports/a/broken/run.json' is no run.json" in told
     assert "NOT computed\n  'reports/a/gone/notebook.ipynb', from which it is computed again, is gone. Run" in told

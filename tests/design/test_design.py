@@ -11,7 +11,7 @@ from simulated_power import size_for
 from telecom_truth import truth
 
 from experiments import design_test
-from experiments.cli import command
+from experiments.cli import stages
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
 from experiments.common.language import LANGUAGES, speaking
@@ -21,7 +21,7 @@ from experiments.design.prior import Source
 from experiments.lost.find import find_lost
 from experiments.report import design as report
 from experiments.report.wording import design as words
-from experiments.runner.notebooks import order
+from experiments.runner.notebooks import prepare
 from experiments.sheet.locked_plan import inputs_of, lock
 from experiments.stats.meta_analysis import Knowledge, pool
 from experiments.stats.power import Rule, ask, share_group
@@ -592,7 +592,7 @@ def company(tmp_path, telecom_sheet):
     (tmp_path / "purchases.csv").write_text("customer_id,at,amount\na,2023-01-01,5\n", encoding="utf-8")
     out = reports / "telecom/1-lost"
     cohorts.cohort().write(out / "lost.json")
-    finished = order("1-lost", {"sheet": str(sheet)}, out=out, inputs=inputs_of(sheet)).run
+    finished = prepare("1-lost", {"sheet": str(sheet)}, out=out, inputs=inputs_of(sheet)).record
     replace(finished, files={"lost.json": sha256_of(out / "lost.json")}).write(out / "run.json")
     return sheet, reports
 
@@ -600,11 +600,11 @@ def company(tmp_path, telecom_sheet):
 def test_the_command_names_a_finished_look_until_something_has_changed(company, tmp_path):
     sheet, reports = company
     lost = reports / "telecom/1-lost/lost.json"
-    assert command._lost_before(str(sheet), reports) == {"cohort": lost.as_posix()}
+    assert stages._lost_before(str(sheet), reports / "telecom/1-lost") == {"cohort": lost.as_posix()}
     (tmp_path / "plan.yml").write_text("", encoding="utf-8")  # a lock changes nobody's loss
-    assert command._lost_before(str(sheet), reports) == {"cohort": lost.as_posix()}
+    assert stages._lost_before(str(sheet), reports / "telecom/1-lost") == {"cohort": lost.as_posix()}
     (tmp_path / "purchases.csv").write_text("customer_id,at,amount\na,2023-01-02,5\n", encoding="utf-8")
-    assert command._lost_before(str(sheet), reports) == {}
+    assert stages._lost_before(str(sheet), reports / "telecom/1-lost") == {}
 
 
 @pytest.mark.parametrize(
@@ -615,7 +615,7 @@ def test_the_command_names_no_look_that_is_not_whole_or_of_other_settings(compan
     path = reports / "telecom/1-lost" / file
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"silent_days": null', now) if "silent_days" in now else now, encoding="utf-8")
-    assert command._lost_before(str(sheet), reports) == {}
+    assert stages._lost_before(str(sheet), reports / "telecom/1-lost") == {}
 
 
 # Wrong things.

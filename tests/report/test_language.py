@@ -19,7 +19,8 @@ from matplotlib.text import Text
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from test_figures import READOUTS, meeting
 
-from experiments.cli import command as cli
+from experiments.cli import commands as cli
+from experiments.cli.options import language_given
 from experiments.common import formatting
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
@@ -222,11 +223,11 @@ def test_a_sheet_says_the_language_of_its_pages_and_must_know_it():
 
 
 def test_the_command_sets_the_parameter_of_the_notebook():
-    parser = cli._parser()
+    parser = cli.parser()
     some = (["readout", "a"], ["lost", "a"], ["design", "a"], ["sweep", "a"], ["compare"], ["run", "1"], ["demo"])
     for command in some:
-        assert cli._spoken(parser.parse_args([*command, "--lang", "fr"])) == {"language": "fr"}
-        assert cli._spoken(parser.parse_args(command)) == {}
+        assert language_given(parser.parse_args([*command, "--lang", "fr"])) == {"language": "fr"}
+        assert language_given(parser.parse_args(command)) == {}
 
 
 def test_a_page_is_framed_in_the_language_its_heading_was_told_in(tmp_path):

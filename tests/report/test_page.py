@@ -13,8 +13,8 @@ from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from experiments.common.errors import WinbackError
+from experiments.common.files import write_text
 from experiments.common.language import speaking
-from experiments.common.results import write_text
 from experiments.report import html as parts
 from experiments.report import page as pages
 from experiments.report.html import Html

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from experiments import design_test, read_out
-from experiments.cli import command
+from experiments.cli import commands
 from experiments.common.errors import WinbackError
 from experiments.report import html
 from experiments.report.pdf import find_browser, print_page
@@ -34,9 +34,9 @@ def page(tmp_path):
 
 def test_a_workspace_reads_its_own_test(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert command.main(["init", "mine", "--customers", "300"]) == 0
+    assert commands.main(["init", "mine", "--customers", "300"]) == 0
     monkeypatch.chdir(tmp_path / "mine")
-    assert command.main(["check", "data/telecom/sheet.yml"]) == 0
+    assert commands.main(["check", "data/telecom/sheet.yml"]) == 0
     assert "a correct sheet" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
         ".gitignore",
@@ -51,7 +51,7 @@ def test_the_commands_of_its_readme_exist(tmp_path):
     make_workspace(tmp_path / "mine", customers=0)
     text = (tmp_path / "mine/README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"winback (\w+)", text)) - {"workspace"}
-    assert named <= set(command._parser()._subparsers._group_actions[0].choices)
+    assert named <= set(commands.parser()._subparsers._group_actions[0].choices)
     assert not list((tmp_path / "mine/data").rglob("*.parquet"))
 
 
@@ -92,7 +92,7 @@ def test_a_design_shows_itself(tmp_path):
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no program `chromium`")
 def test_a_page_is_printed_with_tags_language_and_the_words_of_its_pictures(page, capsys):
-    assert command.main(["pdf", str(page.parent)]) == 0
+    assert commands.main(["pdf", str(page.parent)]) == 0
     made = page.with_suffix(".pdf")
     pdf = made.read_bytes()
     assert str(made) in capsys.readouterr().out

@@ -1,5 +1,5 @@
-"""The command `winback`: a file for the arguments, a file for the commands."""
+"""The command `winback`: `commands` is the way in, every other module a group of commands with their arguments."""
 
-from experiments.cli.command import main
+from experiments.cli.commands import main
 
 __all__ = ["main"]

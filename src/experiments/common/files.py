@@ -1,4 +1,4 @@
-"""The folder of a run: made in a temporary one beside it, published all at once, changed by one at a time."""
+"""Files written whole or not at all, and the folder of a run: made in a temporary one, published all at once."""
 
 import glob
 import os
@@ -32,6 +32,12 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a UTF-8 text file, whole or not at all; half a character becomes its escape."""
+    with whole_file(path, durable=durable) as part:
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _flush(path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from experiments.common.errors import WinbackError
+from experiments.common.files import write_text
 
 Kind = TypeVar("Kind")
 FORMAT = 2  # of the files; raised when what an older program wrote needs `upgraded` to be read
@@ -54,17 +54,6 @@ def keep(result: object, path: str | Path) -> None:
 
     text = TypeAdapter(type(result)).dump_json(result, indent=1).decode()
     write_text(Path(path), text.replace("{", f'{{\n "format": {FORMAT},', 1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def kept(kind: type[Kind], path: str | Path, *, what: str, command: str) -> Kind:

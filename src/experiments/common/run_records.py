@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.files import alone, files_in, move_into
+from experiments.common.files import alone, files_in, move_into, write_text
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ STORED = {
     str: ("notebook", "started", "status", "headline"),
     dict: ("parameters", "inputs", "code", "versions", "files"),
 }  # what a record must hold, and of which kind
-PRINTED = "page.pdf"  # the page on paper; made later and by hand, so it is in no record
+COPIES = ("page.*.html", "page*.pdf")  # the page in another language, on paper: made later, so in no record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,9 @@ def publish(done: Run, work: Path) -> None:
     """Put what a run made in the folder `work` into its own, in place of the run before: all of it or nothing."""
     done.write(work / RECORD)
     with alone(done.out):
-        before = _files_of(done.out / RECORD)
-        move_into(done.out, work, record=RECORD, stale=["failed.ipynb", FAILED, PRINTED, *before])
+        copies = [path.name for pattern in COPIES for path in done.out.glob(pattern)]
+        stale = ["failed.ipynb", FAILED, *copies, *_files_of(done.out / RECORD)]
+        move_into(done.out, work, record=RECORD, stale=stale)
 
 
 def _files_of(record: Path) -> list[str]:
@@ -96,12 +97,11 @@ def _files_of(record: Path) -> list[str]:
 
 def save(document: Mapping[str, Any], path: Path) -> None:
     """Write JSON; to it half a character is its escape."""
-    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
 
 
 def chosen(
-    found: Iterable[Run],
+    runs: Iterable[Run],
     *,
     experiment: str | None = None,
     notebook: str | None = None,
@@ -112,18 +112,18 @@ def chosen(
 
     An experiment is the name of a folder of the run, or its sheet. Raises WinbackError for a parameter no run has.
     """
-    left, wanted = list(found), parameters or {}
-    known = {name for run in left for name in run.parameters}
-    for name in wanted:
-        if left and name not in known:
+    given, parameters = list(runs), parameters or {}
+    known = {name for run in given for name in run.parameters}
+    for name in parameters:
+        if given and name not in known:
             raise WinbackError(f"No run has a parameter '{name}'. {did_you_mean(name, sorted(known))}")
     return [
         run
-        for run in left
+        for run in given
         if experiment in {None, *run.out.parts, run.parameters.get("sheet")}
         and (notebook is None or notebook in {run.notebook, *run.notebook.split("-", 1)})
         and status in {None, run.status}
-        and all(_says(run.parameters.get(name), value) for name, value in wanted.items())
+        and all(_says(run.parameters.get(name), value) for name, value in parameters.items())
     ]
 
 
@@ -140,19 +140,19 @@ def _says(value: object, text: str) -> bool:
 
 def runs(reports: Path) -> list[Run]:
     """Return the runs below a folder, failed ones too, newest first; note unreadable ones in the log."""
-    found = []
+    readable = []
     for path in [*records(reports), *records(reports, FAILED)]:
         try:
-            found.append(Run.read(path))
+            readable.append(Run.read(path))
         except WinbackError as error:
             log.warning("Skipped: %s", error)
-    return sorted(found, key=lambda run: datetime.fromisoformat(run.started).timestamp(), reverse=True)
+    return sorted(readable, key=lambda run: datetime.fromisoformat(run.started).timestamp(), reverse=True)
 
 
 def records(reports: Path, name: str = RECORD) -> list[Path]:
     """Return the records below a folder, those of runs that are not finished yet left out."""
-    found = sorted(reports.rglob(name))
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(reports).parts)]
+    paths = sorted(reports.rglob(name))
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(reports).parts)]
 
 
 def find_run(name: str | Path) -> Run:
@@ -174,14 +174,14 @@ def record_of(name: str | Path) -> Path:
 
 def hashes_of(inputs: Iterable[Path]) -> dict[str, str]:
     """Return the sha256 of every input; of a folder, of every file in it."""
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for given in map(Path, inputs):
         for path in [given / name for name in files_in(given)] if given.is_dir() else [given]:
             try:
-                found[str(path)] = sha256_of(path)
+                hashes[str(path)] = sha256_of(path)
             except OSError as error:
                 raise WinbackError(f"Input '{path}' cannot be read: {error.strerror}. Check its path.") from None
-    return found
+    return hashes
 
 
 def sha256_of(path: Path) -> str:
@@ -209,19 +209,19 @@ def _sha256_or_none(path: Path) -> str | None:
 def package_sha256() -> str:
     """Return the sha256 of this package's code."""
     home = Path(__file__).parents[1]
-    told = {name: sha256_of(home / name) for name in files_in(home) if not name.startswith("_") and ".pyc" not in name}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    files = {name: sha256_of(home / name) for name in files_in(home) if not name.startswith("_") and ".pyc" not in name}
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of what the numbers depend on."""
-    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
+    numbers: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            numbers[package] = None
+    return numbers
 
 
 def commit_of(folder: Path) -> str | None:
@@ -240,22 +240,22 @@ def commit_of(folder: Path) -> str | None:
 
 def differences(one: Run, other: Run) -> dict[str, list[str]]:
     """Return what differs between two runs, in words, by where: parameters, inputs, code, numbers."""
-    found = {
+    lines = {
         "notebook": [f"{one.notebook} | {other.notebook}"] if one.notebook != other.notebook else [],
         "parameters": [*_unlike(one.parameters, other.parameters)],
         "inputs": [*changed(one.inputs, other.inputs)],
         "code": [*changed(one.code, other.code), *_unlike(one.versions, other.versions)],
         "numbers": [*numbers_unlike(one.out, other.out)],
     }
-    return {where: told for where, told in found.items() if told}
+    return {where: some for where, some in lines.items() if some}
 
 
 def numbers_unlike(one: Path, other: Path) -> Iterator[str]:
     """Yield what differs between the results that two folders both hold as JSON, such as readout.json."""
     for path in sorted(one.glob("*.json")):
         if path.name not in (RECORD, FAILED) and (other / path.name).is_file():
-            told = _unlike(_numbers_of(path), _numbers_of(other / path.name))
-            yield from (f"{path.stem} {line}" for line in told)
+            unlike = _unlike(_numbers_of(path), _numbers_of(other / path.name))
+            yield from (f"{path.stem} {line}" for line in unlike)
 
 
 def _numbers_of(path: Path) -> dict[str, object]:
@@ -269,8 +269,8 @@ def _numbers_of(path: Path) -> dict[str, object]:
 def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     for name in dict.fromkeys((*one, *other)):
         if one.get(name) != other.get(name) or (name in one) != (name in other):
-            told = [str(side[name]) if name in side else "nothing" for side in (one, other)]
-            yield f"{name}: {told[0]} | {told[1]}"
+            first, second = (str(side[name]) if name in side else "nothing" for side in (one, other))
+            yield f"{name}: {first} | {second}"
 
 
 def changed(one: Mapping[str, str], other: Mapping[str, str]) -> Iterator[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.common.files import whole_file
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -93,23 +93,14 @@ def write_list(
     if separator not in (",", ";", "\t"):
         raise WinbackError(f"The separator is {separator!r}. Use a comma, a semicolon or a tab.")
     if path.exists() and not replace:
-        raise WinbackError(
-            f"{path.name} is there already, and somebody may have written into it. Import it first, "
-            "then give another name, or `--replace`."
-        )
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+        raise WinbackError(f"{path.name} is there already, and somebody may have written into it. Import it first, "
+                           "then give another name, or `--replace`.")  # fmt: skip
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = write(part, rows, columns, columns.index(_named(columns, sheet_by)), separator, about)
-        part.replace(path)
+        with whole_file(path) as part:
+            written = write(part, rows, columns, columns.index(_named(columns, sheet_by)), separator, about)
     except OSError as error:
-        raise WinbackError(
-            f"{path.name} cannot be written: {error.strerror or error}. Close it where it is open, and "
-            "see that the disk has room."
-        ) from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        raise WinbackError(f"{path.name} cannot be written: {error.strerror or error}. Close it where it is open, and "
+                           "see that the disk has room.") from None  # fmt: skip
     return written
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.files import whole_file
 from experiments.common.finding import Fact, Finding
 from experiments.data.columns import CURES, Cell, literal, quote, readable, typed, without_missing
 
@@ -119,12 +120,8 @@ def statements(name: str) -> dict[str, str]:
 
 def write_parquet(con: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
     """Write a table to a Parquet file, whole or not at all."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with whole_file(path) as part:
         con.execute(f"COPY (SELECT * FROM {table}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read(

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from experiments.common.errors import WinbackError
-from experiments.common.files import writing
+from experiments.common.files import write_text, writing
 from experiments.common.formatting import day, moment
 from experiments.common.language import ENGLISH, language, later, numerals, say, speaking
-from experiments.common.results import write_text
 from experiments.common.run_records import FAILED, RECORD
 from experiments.report.html import METADATA, Html, heading, sign
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
+from experiments.common.files import whole_file
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 PAGES = (".html", ".htm")
@@ -63,12 +64,9 @@ def find_browser() -> str:
 
 
 def _publish(made: Path, target: Path) -> Path:
-    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made, part)
-        part.replace(target)
+        with whole_file(target) as part:
+            shutil.copyfile(made, part)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise WinbackError(f"{target} cannot be written: {error.strerror}. Name another file with --out.") from None
     return target

@@ -60,14 +60,15 @@ def worth_importing(sources: Iterable[str]) -> tuple[str, ...]:
     >>> worth_importing(["import numpy as np", "%magic", "from pandas import DataFrame"])
     ('numpy', 'pandas')
     """
-    found: dict[str, None] = {}
+    modules: dict[str, None] = {}
     for source in sources:
         with suppress(SyntaxError):  # a magic; it imports when it runs
             for node in ast.walk(ast.parse(source)):
                 names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                found |= dict.fromkeys(module for name in names for module in WORTH.get(name.partition(".")[0], ()))
-    return tuple(found)
+                packages = [name.partition(".")[0] for name in names]
+                modules |= dict.fromkeys(module for package in packages for module in WORTH.get(package, ()))
+    return tuple(modules)
 
 
 # ---- the caller's side
@@ -78,26 +79,26 @@ class Forked:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, told: int) -> None:
-        self._told = os.fdopen(told, "rb", buffering=0)  # its pid, and when it ended, its exit code
+    def __init__(self, pipe: int) -> None:
+        self._pipe = os.fdopen(pipe, "rb", buffering=0)  # its pid, and when it ended, its exit code
         self.returncode: int | None = None
-        line = self._told.readline()
+        line = self._pipe.readline()
         if not line:
-            self._told.close()
+            self._pipe.close()
             raise ChildProcessError("The process that forks has ended.")
         self.pid = int(line)
 
     def poll(self) -> int | None:
         """Return its exit code; None while it runs."""
-        if self.returncode is None and select.select([self._told], [], [], 0)[0]:
+        if self.returncode is None and select.select([self._pipe], [], [], 0)[0]:
             self.wait()
         return self.returncode
 
     def wait(self) -> int:
         """Wait for its end and return its exit code."""
         if self.returncode is None:
-            self.returncode = int(self._told.readline() or KILLED)
-            self._told.close()
+            self.returncode = int(self._pipe.readline() or KILLED)
+            self._pipe.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -130,15 +131,15 @@ class Preloaded:
         from socket import send_fds
 
         request = json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd}).encode("ascii")
-        told, tell = os.pipe()
+        pipe, its_end = os.pipe()
         try:
             with self._lock, suppress(ConnectionError):  # it is gone: Forked tells
                 self._asked = True
-                send_fds(self._socket, [len(request).to_bytes(LENGTH, "big")], [tell])
+                send_fds(self._socket, [len(request).to_bytes(LENGTH, "big")], [its_end])
                 self._socket.sendall(request)
         finally:
-            os.close(tell)
-        return Forked(told)
+            os.close(its_end)
+        return Forked(pipe)
 
     def close(self) -> None:
         """End it and all that it forked."""
@@ -188,12 +189,12 @@ def preloaded(modules: Sequence[str]) -> Iterator[None]:
 
 
 class _Request(NamedTuple):
-    """What to become: arguments, environment, folder, and the pipe to tell the pid."""
+    """What to become: arguments, environment, folder, and the pipe for its pid and its end."""
 
     argv: list[str]
     env: dict[str, str]
     cwd: str
-    tell: int
+    pipe: int
 
 
 def main(number: str, *modules: str) -> None:
@@ -219,7 +220,7 @@ def _serve(requests: socket) -> _Request:
         ready, _, _ = select.select([requests, woken], [], [])
         if woken in ready:
             woken.recv(1024)
-            _tell_ends(running)
+            _report_ends(running)
         if requests in ready:
             request = _receive(requests)
             if request is None:
@@ -229,7 +230,7 @@ def _serve(requests: socket) -> _Request:
                 pid = os.fork()
             if pid == 0:
                 return request
-            running[pid] = request.tell
+            running[pid] = request.pipe
 
 
 def _receive(requests: socket) -> _Request | None:
@@ -242,18 +243,18 @@ def _receive(requests: socket) -> _Request | None:
             left, body = int.from_bytes(head, "big"), b""
             while part := requests.recv(left - len(body)):
                 body += part
-            return _Request(**json.loads(body), tell=pipes[0])
+            return _Request(**json.loads(body), pipe=pipes[0])
     return None
 
 
-def _tell_ends(running: dict[int, int]) -> None:
+def _report_ends(running: dict[int, int]) -> None:
     for pid in list(running):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            tell = running.pop(pid)
+            pipe = running.pop(pid)
             with suppress(BrokenPipeError):
-                os.write(tell, b"%d\n" % os.waitstatus_to_exitcode(status))
-            os.close(tell)
+                os.write(pipe, b"%d\n" % os.waitstatus_to_exitcode(status))
+            os.close(pipe)
 
 
 def _end_all(running: Iterable[int]) -> NoReturn:
@@ -269,7 +270,7 @@ def _become(request: _Request) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()  # signals for the kernel reach what it starts, and nothing else
-    os.write(request.tell, b"%d\n" % os.getpid())
+    os.write(request.pipe, b"%d\n" % os.getpid())
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(request.env, JPY_PARENT_PID=str(os.getppid()))

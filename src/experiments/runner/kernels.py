@@ -33,7 +33,7 @@ def end_all() -> None:
 
 
 class ForkedKernel(LocalProvisioner):
-    """Forks the kernel while `forks.preloaded` is open; starts it as Jupyter does elsewhere."""
+    """Forks the kernel while `fork_server.preloaded` is open; starts it as Jupyter does elsewhere."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ANN401  # Jupyter's signature
         """Start the kernel of a command and return where it listens."""

@@ -18,10 +18,11 @@ from experiments.common.errors import WinbackError
 from experiments.common.files import alone
 from experiments.common.language import ENGLISH
 from experiments.common.run_records import Run
+from experiments.runner.documents import Value, find_notebook
 from experiments.runner.fork_server import preloaded
-from experiments.runner.notebooks import Order, carry_out, find_notebook, finished, order
+from experiments.runner.notebooks import Job, prepare, reusable, run_job
 from experiments.runner.notebooks import run as run_notebook
-from experiments.runner.parameters import Value, as_json, parameters_of
+from experiments.runner.parameters import as_json, parameters_of
 
 PAGE = "5-sweep"  # the notebook that makes the page of a sweep
 SETTINGS = "settings"  # the folder that holds a folder for each setting
@@ -61,25 +62,25 @@ def sweep(
     """
     if (out / "run.json").is_file() and Run.read(out / "run.json").notebook != PAGE:
         raise WinbackError(f"'{out}' holds another report. Give the sweep another name: --name.")
-    orders = _orders(notebook, parameters, over=over, out=out, inputs=tuple(inputs))
+    jobs = _jobs(notebook, parameters, over=over, out=out, inputs=tuple(inputs))
     with alone(out / SETTINGS, wait=False) as held:
         if not held:
             raise WinbackError(f"Another sweep writes into '{out}'. Wait for it, or give this one another name.")
-        done, failed = _carry_out_all(orders, workers=workers, progress=progress, fresh=fresh)
-        runs = tuple(done[name] for name in orders if name in done)
+        done, failed = _run_all(jobs, workers=workers, progress=progress, fresh=fresh)
+        runs = tuple(done[name] for name in jobs if name in done)
         page = _page(runs, failed, over=[*over], out=out, fresh=fresh, language=language) if runs else None
     return Swept(page=page, runs=runs, failed=failed)
 
 
-def _orders(
+def _jobs(
     notebook: str | Path,
     parameters: Mapping[str, object],
     *,
     over: Mapping[str, Sequence[object]],
     out: Path,
     inputs: tuple[Path, ...],
-) -> dict[str, Order]:
-    """Return the order of every setting by its name; refuse what cannot be run before anything starts."""
+) -> dict[str, Job]:
+    """Return the job of every setting by its name; refuse what cannot be run before anything starts."""
     if not over or not all(over.values()):
         raise WinbackError("A sweep needs values. Write for example --over horizon_months=6,12,24.")
     for name in over:
@@ -89,15 +90,15 @@ def _orders(
     if (count := math.prod(map(len, over.values()))) > MANY:
         raise WinbackError(f"These are {count:,} settings, and {MANY:,} is the most. Leave values out.")
     known = parameters_of(find_notebook(notebook))
-    orders = {}
+    jobs = {}
     for values in product(*over.values()):
         setting = dict(zip(over, values, strict=True))
         read = {name: known[name].parse(value) if name in known else None for name, value in setting.items()}
         folder = out / SETTINGS / _name(read)
-        if folder.name in orders:
+        if folder.name in jobs:
             raise WinbackError(f"The setting {folder.name!r} is there twice. Give each value once.")
-        orders[folder.name] = order(notebook, {**parameters, **setting}, out=folder, inputs=inputs)
-    return orders
+        jobs[folder.name] = prepare(notebook, {**parameters, **setting}, out=folder, inputs=inputs)
+    return jobs
 
 
 def _name(setting: Mapping[str, Value]) -> str:
@@ -106,22 +107,22 @@ def _name(setting: Mapping[str, Value]) -> str:
     >>> _name({"horizon_months": 6, "discount_rate": 0.05})
     'horizon_months=6,discount_rate=0.05'
     """
-    told = ",".join(f"{name}={value}" for name, value in as_json(setting).items())
-    safe = re.sub(r"[^\w.=,-]", "-", told)[:NAME_LENGTH]
-    return safe if safe == told else f"{safe}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    text = ",".join(f"{name}={value}" for name, value in as_json(setting).items())
+    safe = re.sub(r"[^\w.=,-]", "-", text)[:NAME_LENGTH]
+    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _carry_out_all(
-    orders: Mapping[str, Order], *, workers: int, progress: bool, fresh: bool
+def _run_all(
+    jobs: Mapping[str, Job], *, workers: int, progress: bool, fresh: bool
 ) -> tuple[dict[str, Run], dict[str, str]]:
     """Return the runs and the failures by setting; those that are there already are only looked at."""
     from tqdm import tqdm
 
-    done = {} if fresh else {name: there for name, asked in orders.items() if (there := finished(asked))}
+    done = {} if fresh else {name: there for name, job in jobs.items() if (there := reusable(job))}
     failed: dict[str, str] = {}
-    left = {name: asked for name, asked in orders.items() if name not in done}
+    left = {name: job for name, job in jobs.items() if name not in done}
     show = progress and sys.stderr.isatty()
-    with tqdm(total=len(orders), initial=len(done), desc="sweep", unit="setting", leave=False, disable=not show) as bar:
+    with tqdm(total=len(jobs), initial=len(done), desc="sweep", unit="setting", leave=False, disable=not show) as bar:
         if left:
             modules = next(iter(left.values())).modules
             with preloaded(modules), closing(_at_once(left, workers=workers, fresh=fresh)) as results:
@@ -134,11 +135,11 @@ def _carry_out_all(
     return done, failed
 
 
-def _at_once(orders: Mapping[str, Order], *, workers: int, fresh: bool) -> Results:
+def _at_once(jobs: Mapping[str, Job], *, workers: int, fresh: bool) -> Results:
     """Yield each run, or why it failed, as it ends. Closed before the end, end the kernels and wait till clear."""
     import_module("papermill")  # here, while the process that forks gets ready, and not in two threads at once
     kernels, stop, pool = import_module("experiments.runner.kernels"), threading.Event(), ThreadPoolExecutor(workers)
-    futures = {pool.submit(_carry_out, asked, fresh=fresh, stop=stop): name for name, asked in orders.items()}
+    futures = {pool.submit(_run_one, job, fresh=fresh, stop=stop): name for name, job in jobs.items()}
     try:
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -150,11 +151,11 @@ def _at_once(orders: Mapping[str, Order], *, workers: int, fresh: bool) -> Resul
             time.sleep(PATIENCE)
 
 
-def _carry_out(asked: Order, *, fresh: bool, stop: threading.Event) -> Run | WinbackError:
+def _run_one(job: Job, *, fresh: bool, stop: threading.Event) -> Run | WinbackError:
     from jupyter_core.utils import ensure_event_loop
 
     try:
-        return carry_out(asked, progress=False, fresh=fresh, stopped=stop.is_set)
+        return run_job(job, progress=False, fresh=fresh, stopped=stop.is_set)
     except WinbackError as error:
         return error
     finally:
@@ -168,7 +169,7 @@ def _page(
     readouts = [run.out / "readout.json" for run in runs]
     if not all(path.is_file() for path in readouts):
         return None
-    told = {
+    parameters = {
         "over": over,
         "settings": [run.out.as_posix() for run in runs],
         "failed": [
@@ -176,4 +177,4 @@ def _page(
         ],
         "language": language,
     }
-    return run_notebook(PAGE, told, out=out, inputs=readouts, progress=False, fresh=fresh)
+    return run_notebook(PAGE, parameters, out=out, inputs=readouts, progress=False, fresh=fresh)

@@ -17,7 +17,9 @@ from experiments.common.run_records import (
     save,
     versions,
 )
-from experiments.runner.notebooks import Failure, find_notebook, make, order
+from experiments.runner.documents import find_notebook
+from experiments.runner.failures import Failure
+from experiments.runner.notebooks import prepare, produce
 
 COMPARED_OTHERWISE = ("notebook.ipynb", "page.html")  # they hold the day of the run
 PAPERMILL = "papermill"
@@ -51,12 +53,12 @@ def verify(done: Run) -> Verified:
     kept = done.out / "notebook.ipynb"
     if not kept.is_file():
         raise WinbackError(f"'{kept}', from which it is computed again, is gone. Run {done.notebook} again.")
-    again = order(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
-    again = replace(again, run=replace(again.run, notebook=done.notebook))
-    causes = {"inputs": [*changed(done.inputs, again.run.inputs)], "code": [*_other_code(done)]}
+    again = prepare(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
+    again = replace(again, record=replace(again.record, notebook=done.notebook))
+    causes = {"inputs": [*changed(done.inputs, again.record.inputs)], "code": [*_other_code(done)]}
     with workshop(done.out) as work:
         try:
-            make(again, work, progress=False)
+            produce(again, work, progress=False)
         except Failure as failed:
             raise WinbackError(f"'{done.out}' cannot be computed again. {failed}") from failed.__cause__
         others = [name for name in files_in(work) if name not in COMPARED_OTHERWISE and not name.endswith(".json")]
@@ -72,12 +74,12 @@ def verify(done: Run) -> Verified:
 def _other_code(done: Run) -> list[str]:
     now = {"package": package_sha256(), **{name: str(number) for name, number in versions().items()}}
     then = {"package": done.code.get("package", ""), **{name: str(number) for name, number in done.versions.items()}}
-    told = [*changed(then, now)]
+    differences = [*changed(then, now)]
     try:
-        shipped = order(find_notebook(done.notebook), {}, out=done.out).run.code["notebook"]
+        shipped = prepare(find_notebook(done.notebook), {}, out=done.out).record.code["notebook"]
     except WinbackError:  # a notebook of one's own: it was kept beside its page
-        return told
-    return told if shipped == done.code.get("notebook") else [*told, f"notebook {done.notebook}: changed"]
+        return differences
+    return differences if shipped == done.code.get("notebook") else [*differences, f"notebook {done.notebook}: changed"]
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -95,5 +97,5 @@ def _same_page(done: Run, work: Path) -> bool:
     return _same(done.page, work / "page.html")
 
 
-def _some(found: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {where: told for where, told in found.items() if told}
+def _some(differences: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {where: lines for where, lines in differences.items() if lines}

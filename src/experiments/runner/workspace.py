@@ -27,7 +27,7 @@ def make_workspace(folder: Path, *, customers: int) -> list[Path]:
 
     `customers`: lost customers to simulate as sample data; 0: none. Raises WinbackError where something is in the way.
     """
-    from experiments.runner.notebooks import find_notebook
+    from experiments.runner.documents import find_notebook
 
     refuse_occupied(folder)
     try:
@@ -60,7 +60,7 @@ def copy_example(name: str, data: Path) -> Path:
     if not (target / "sheet.yml").is_file():
         here = Path(__file__).parents[1]
         homes = [here.parents[1] / "data", here / "_data"]
-        found = next(home / name / "sheet.yml" for home in homes if (home / name / "sheet.yml").is_file())
+        sheet = next(home / name / "sheet.yml" for home in homes if (home / name / "sheet.yml").is_file())
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found, target / "sheet.yml")
+        shutil.copyfile(sheet, target / "sheet.yml")
     return target

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.results import write_text
+from experiments.common.files import write_text
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
 from experiments.sheet.offers import Offer

@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.files import write_text
 from experiments.common.formatting import money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
-from experiments.common.results import write_text
 from experiments.data.tables import CONTRACTS, Source
 from experiments.sheet.contact_rules import ContactRules
 from experiments.sheet.offers import Offer, made_of

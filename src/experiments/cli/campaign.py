@@ -1,0 +1,98 @@
+"""A test in the field: who gets what, who calls whom, what came of it, and the ledger of all that."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from experiments.cli.options import REPORTS, SHEET, argument, command, flag
+from experiments.cli.stages import experiment_of, stage_folder
+from experiments.common.errors import WinbackError
+
+
+def _cohort(args: argparse.Namespace) -> Path:
+    return stage_folder(args, "1-lost") / "cohort.parquet"
+
+
+@command(SHEET, flag("--new-ledger", help="begin the company's one ledger, where there is none"), REPORTS)
+def assign(args: argparse.Namespace) -> None:
+    """Draw the customers of a locked plan into its arms and book them in the ledger."""
+    from datetime import UTC, datetime
+
+    from experiments.campaign.assign import assign_test
+    from experiments.report.wording.accounts import account as account_of
+
+    done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
+    for account in done.accounts:
+        print(account_of(account))
+    for arm, customers, share in done.arms:
+        print(f"  {arm}: {customers:,} customers, planned {100 * share:.1f} %")
+    balance = f"{100 * done.worst_balance:.2f} points between arms and all"
+    print(f"Balance: no stratum's share differs by more than {balance}.")
+    for warning in done.warnings:
+        print(f"  warn: {warning}")
+    before = f"Already booked on {done.booking.at}: the same customers, nothing is changed."
+    print("Booked." if done.booking.new else before)
+    print(f"Who gets what: {done.file}")
+
+
+@command(
+    SHEET,
+    argument("--out", type=Path, metavar="FILE", help="CSV or XLSX (reports/<experiment>/calls.xlsx)"),
+    argument("--answers", type=Path, metavar="FILE", help="a filled list: what happened, into table contacts"),
+    flag("--replace", help="write over a list, or correct what was read back before"),
+    REPORTS,
+)
+def contacts(args: argparse.Namespace) -> None:
+    """Write the call list of a test; with --answers, read a filled one back."""
+    from datetime import UTC, datetime
+
+    from experiments.campaign.call_rules import sentence
+    from experiments.campaign.workflow import read_responses, write_call_list
+
+    if args.answers:
+        print(read_responses(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
+        return
+    out = args.out or args.reports / experiment_of(args.sheet) / "calls.xlsx"
+    calls = write_call_list(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
+    print(calls)
+    for violation in calls.violations:
+        print(f"  {sentence(violation)}")
+    for load in calls.loads:
+        days = f"{load.days} day{'s' * (load.days != 1)}"
+        print(f"  {load.caller}: {load.customers:,} customers on {days}, {load.first_day} to {load.last_day}")
+    print(f"The call list: {out}")
+
+
+@command(SHEET, argument("--customer", metavar="ID", help="a customer whose history is told, too"))
+def ledger(args: argparse.Namespace) -> None:
+    """Tell who was assigned, released and contacted in every test, and what happened to a customer."""
+    from experiments.campaign.workflow import read_books
+
+    books = read_books(args.sheet, customer=args.customer)
+    for line in books.lines() if books.experiments else ["Nobody is booked yet."]:
+        print(line)
+    if args.customer is not None:
+        print(f"Customer {args.customer!r}:" if books.history else f"Customer {args.customer!r} was never assigned.")
+    for event in books.history:
+        print(f"  {event}")
+    if books.wrong:
+        raise WinbackError(f"The ledger was changed by another program: {'; '.join(books.wrong)}. Put a copy back.")
+
+
+@command(
+    SHEET,
+    argument("--customer", nargs="+", default=[], metavar="ID", help="the customers"),
+    argument("--file", type=Path, metavar="FILE", help="or a CSV or XLSX file with a column customer_id"),
+    argument("--reason", required=True, metavar="TEXT", help="why; it stays in the ledger"),
+    argument("--by", metavar="NAME", help="who decides it (your login)"),
+)
+def release(args: argparse.Namespace) -> None:
+    """Give customers their one chance back, for a reason that stays in the ledger."""
+    from datetime import UTC, datetime
+    from getpass import getuser
+
+    from experiments.campaign import workflow
+
+    by, today = args.by or getuser(), datetime.now(UTC).date()
+    print(workflow.release(args.sheet, args.customer, file=args.file, reason=args.reason, by=by, today=today))

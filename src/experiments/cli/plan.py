@@ -1,0 +1,85 @@
+"""Before a test: is the sheet right, who is lost, what can a test tell."""
+
+from __future__ import annotations
+
+import argparse
+
+from experiments.cli.options import SHEET, STAGE, command, flag, parameters_given
+from experiments.cli.stages import run_stage, stage_folder
+from experiments.common.errors import WinbackError
+
+
+@command(SHEET)
+def check(args: argparse.Namespace) -> None:
+    """Read the sheet and every table it names, and say where each row went."""
+    from experiments.data.tables import connect, read
+    from experiments.lost.find import MADE, find_lost
+    from experiments.metrics.cube import make_cube
+    from experiments.readout.readout import read_cube
+    from experiments.report.wording.accounts import account as account_of
+    from experiments.report.wording.checks import worded
+    from experiments.report.wording.offers import offer_warning
+    from experiments.sheet.offer_checks import check_offers
+    from experiments.sheet.sheet import read_sheet
+
+    sheet, folder = read_sheet(args.sheet)
+    print(f"{args.sheet}: a correct sheet. {sheet.question}")
+    for warning in check_offers(sheet.every_offer, second_value=None):
+        print(f"  warn: {warning.facts['offer']}: {' '.join(offer_warning(warning, currency=sheet.currency))}")
+    with connect() as con:
+        for name, source in sheet.tables.items():
+            if name in MADE and not (folder / source.file).is_file():
+                print(f"  {name}: not there yet; the test makes it")
+            else:
+                print(f"  {account_of(read(con, name, source, folder=folder, decimals=sheet.decimals))}")
+    if sheet.lost and "purchases" in sheet.tables:
+        print("The look at the lost customers will use:")
+        for account in find_lost(sheet, folder).accounts:
+            print(f"  {account_of(account)}")
+    if sheet.arms and "assignments" in sheet.tables and (folder / sheet.tables["assignments"].file).is_file():
+        print("The readout will use:")
+        readout = read_cube(make_cube(sheet, folder), sheet)
+        for account in readout.accounts:
+            print(f"  {account_of(account)}")
+        for check in map(worded, readout.checks):
+            if check.state != "pass":
+                print(f"  {check.state}: {check.name}. {check.reason} {check.todo}")
+
+
+@command(*STAGE)
+def lost(args: argparse.Namespace) -> None:
+    """Find the lost customers: a page, lost.json, and cohort.parquet with a row for each."""
+    print(f"The lost customers: {run_stage('1-lost', args) / 'cohort.parquet'}")
+
+
+@command(
+    *STAGE,
+    flag("--lock", help="freeze sheet and cohort into plan.yml beside the sheet"),
+    flag("--anyway", help="lock even a test too small to tell anything"),
+)
+def design(args: argparse.Namespace) -> None:
+    """Plan a test: what it can tell, what it costs; with --lock, freeze the plan."""
+    from datetime import UTC, datetime
+
+    out = run_stage("2-design", args)
+    if not args.lock:
+        return
+    from experiments.common.language import speaking
+    from experiments.design.design import Design
+    from experiments.report.wording.design import risk
+    from experiments.sheet.locked_plan import lock
+    from experiments.sheet.sheet import language_of
+
+    planned = Design.load(out / "design.json")
+    if planned.stops and not args.anyway:
+        with speaking(
+            str(parameters_given(args, before="sheet").get("language", language_of(args.sheet)))
+        ):  # the page's
+            for name, reason, todo in (risk(planned, stop) for stop in planned.stops):
+                print(f"  {name}: {reason} {todo}")
+        raise WinbackError("The plan is not locked. Change the sheet as said, or lock it all the same: --anyway.")
+    cohort, today = stage_folder(args, "1-lost") / "cohort.parquet", datetime.now(UTC).date()
+    plan, file = lock(args.sheet, cohort=cohort, customers=planned.customers, today=today)
+    if planned.plan is None:
+        run_stage("2-design", args)  # the page tells the lock
+    print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")

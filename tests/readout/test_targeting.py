@@ -188,7 +188,7 @@ def test_scores_of_buckets_are_the_doubly_robust_scores_of_rows():
 
 
 # The naive figure and the honest one
-@pytest.fixture(scope="module", params=["TAILORED_WORLD", "SAME_EVERYWHERE"])
+@pytest.fixture(scope="module", params=["TAILORED_WORLD", pytest.param("SAME_EVERYWHERE", marks=pytest.mark.slow)])
 def studied(request):
     """Return errors of sixty experiments of 1,000 customers an arm; money log-normal."""
     means = {"TAILORED_WORLD": TAILORED_WORLD, "SAME_EVERYWHERE": SAME_EVERYWHERE}[request.param]

@@ -29,7 +29,9 @@ def sums(cube):
 
 
 # The truth.
-@pytest.mark.parametrize("name", [name for name in WORLDS if name != "informative_follow_up"])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name in ("base", "equal", "zero_acceptances") else pytest.mark.slow)
+    for name in WORLDS if name != "informative_follow_up"])  # fmt: skip
 def test_means_over_many_draws_are_the_truth(telecom_sheet, name):
     true, size, times = truth(world(name)), 2_000, 40
     found = {metric: [] for metric in ("returned", "months", "value", "cost", "value_accepted", "accepted")}

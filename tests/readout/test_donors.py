@@ -12,6 +12,7 @@ from experiments.metrics.estimates import returned_counts
 from experiments.readout.readout import read_cube
 from experiments.readout.verdict import share_pairs
 from experiments.report import readout as report
+from experiments.report.wording.verdict import worded_verdict
 from experiments.sheet.sheet import changed
 from experiments.stats.intervals import pooled_z
 
@@ -99,8 +100,11 @@ def test_where_every_offer_loses_money_no_offer_is_called_profitable(readout):
     nets = {arm.label: arm.estimates["net"] for arm in readout.offers}
     assert all(net.high < 0 for net in nets.values())
     least = max(nets, key=lambda label: nets[label].value)
-    assert f"Every offer loses money: the least bad is {least} with a net per customer of −$" in readout.verdict.detail
-    assert "profitable" not in readout.verdict.detail
+    assert (
+        f"Every offer loses money: the least bad is {least} with a net per customer of −$"
+        in worded_verdict(readout).detail
+    )
+    assert "profitable" not in worded_verdict(readout).detail
 
 
 def test_when_the_company_pays_the_match_the_bigger_offer_buys_less(cube, donor_sheet):
@@ -110,7 +114,7 @@ def test_when_the_company_pays_the_match_the_bigger_offer_buys_less(cube, donor_
     paid = read_cube(cube, changed(donor_sheet, {"arms": arms, "objective": "roi"}))
     assert paid.ranking.offers == MATCHES
     assert all(value < 0 for value in paid.ranking.values)
-    assert paid.verdict.word == "No offer beats doing nothing"
+    assert paid.verdict.kind == "no_offer_better"
 
 
 def test_the_policy_has_a_row_of_its_own(readout):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.common.estimate import Estimate
 from experiments.common.formatting import (
     NO_NUMBER,
     amount,
@@ -14,27 +13,32 @@ from experiments.common.formatting import (
     count,
     interval,
     listed,
-    money,
     named,
     number,
     share,
     told,
 )
 from experiments.common.language import later, plural, rendered, say
-from experiments.metrics.objectives import NOTHING, OBJECTIVES
+from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Arm, Readout
 from experiments.report import html, shared
 from experiments.report.figures import readout as figures
 from experiments.report.html import Html
 from experiments.report.wording.checks import worded
+from experiments.report.wording.details import (
+    curse_words,
+    inline,
+    labels,
+    p_value,
+    policy_words,
+    segment_words,
+    sweep_words,
+)
 from experiments.report.wording.metrics import METRICS
 from experiments.report.wording.verdict import worded_verdict
 
 if TYPE_CHECKING:
-    from experiments.metrics.objectives import Sweep
     from experiments.readout.secondary import Comparison, Life, Lives
-    from experiments.readout.segments import Segments
-    from experiments.readout.targeting import PolicyValue
 
 
 @rendered
@@ -132,8 +136,8 @@ def _rows(readout: Readout, metrics: Sequence[str], *, arms: Sequence[Arm]) -> l
     ]
 
 
-def _columns(metrics: Sequence[str]) -> list[str]:
-    return [say("Assigned"), *(METRICS[metric].label for metric in metrics)]
+def _head(metrics: Sequence[str]) -> list[str]:
+    return [say("Offer"), say("Assigned"), *(METRICS[metric].label for metric in metrics)]
 
 
 @rendered
@@ -146,8 +150,7 @@ def more_table(readout: Readout, *, language: str | None = None) -> Html:
     metrics = [metric for metric in MORE if metric in _known(readout)]
     return shared.table(
         _rows(readout, metrics, arms=readout.offers),
-        columns=_columns(metrics),
-        corner=say("Offer"),
+        _head(metrics),
         caption=say("Further estimates per assigned customer"),
         notes=notes,
     )
@@ -173,14 +176,8 @@ def table(readout: Readout, *, language: str | None = None) -> Html:
     notes = [about]
     if readout.any_offer is not None and readout.any_offer.value is not None:
         together = later("All offers together against the holdout: lift {lift}.")
-        notes.append(say(together, lift=_inline(readout.any_offer, readout)))
-    return shared.table(
-        rows,
-        columns=_columns(metrics),
-        corner=say("Offer"),
-        caption=say("Estimates per assigned customer"),
-        notes=notes,
-    )
+        notes.append(say(together, lift=inline(readout.any_offer, readout)))
+    return shared.table(rows, _head(metrics), caption=say("Estimates per assigned customer"), notes=notes)
 
 
 def _known(readout: Readout) -> set[str]:
@@ -215,8 +212,7 @@ def separable(readout: Readout, *, language: str | None = None) -> Html:
     )
     shown = shared.table(
         rows,
-        columns=[say("Objective"), say("Behind the first"), say("P(best)"), say("Expected loss")],
-        corner=say("Offer"),
+        [say("Offer"), say("Objective"), say("Behind the first"), say("P(best)"), say("Expected loss")],
         caption=say("Offers by the declared objective"),
         notes=[note],
     )
@@ -257,13 +253,13 @@ def _acceptors(readout: Readout, lives: Lives) -> list[Html]:
         notes.append(say("The hazards are not proportional, as a promotion that ends makes them: compare the months."))
     table = shared.table(
         rows,
-        columns=[
+        [
+            say("Offer"),
             say("Months, up to {n}", n=lives.horizon_months),
             say("Lost again within 3 months"),
             say("Hazard ratio"),
             say("Months to come, projected"),
         ],
-        corner=say("Offer"),
         caption=say("Second lifetimes of acceptors"),
         notes=notes,
     )
@@ -297,51 +293,24 @@ def price_of_a_return(readout: Readout, *, language: str | None = None) -> Html:
             for estimate in (step.cost, step.lift, step.cost_per_return, step.marginal)
         )
         if step.dominated:
-            more = say("dominated by {offers}", offers=_labels(readout, step.dominated_by))
-        previous = _labels(readout, [step.previous]) if step.previous else "–"
+            more = say("dominated by {offers}", offers=labels(readout, step.dominated_by))
+        previous = labels(readout, [step.previous]) if step.previous else "–"
         rows.append((readout.arm(step.offer).label, [cost, lift, a_return, more, previous]))
-    notes = [_sweep_words(readout, found.sweep) if found.sweep else "", _curse_words(readout, found)]
+    notes = [sweep_words(readout, found.sweep) if found.sweep else "", curse_words(readout, found)]
     table = shared.table(
         rows,
-        columns=[say("Cost added"), say("Lift"), say("Cost of one return"), say("Cost of one more"), say("More than")],
-        corner=say("Offer, cheap to dear"),
+        [
+            say("Offer, cheap to dear"),
+            say("Cost added"),
+            say("Lift"),
+            say("Cost of one return"),
+            say("Cost of one more"),
+            say("More than"),
+        ],
         caption=say("The frontier from cheap to dear"),
         notes=[note for note in notes if note],
     )
     return html.section(title, table, _pairs(readout, found), open=False)
-
-
-def _labels(readout: Readout, names: Sequence[str]) -> str:
-    known = {NOTHING: say(NOTHING)} | {arm.name: arm.label for arm in readout.arms}
-    return listed([known.get(name, name) for name in names])
-
-
-def _sweep_words(readout: Readout, sweep: Sweep) -> str:
-    first = _labels(readout, sweep.winners[:1])
-    if not sweep.crossings:
-        always = later("Whatever a customer still active at the horizon is worth, {first} has the highest total.")
-        return say(always, first=first)
-    steps = [
-        say("{offer} from {worth}", offer=_labels(readout, [crossing.after]), worth=_inline(crossing.at, readout))
-        for crossing in sweep.crossings
-    ]
-    nothing = later(
-        "If a customer still active at the horizon is worth nothing more, {first} has the highest total; {steps}."
-    )
-    return say(nothing, first=first, steps=listed(steps))
-
-
-def _curse_words(readout: Readout, comparison: Comparison) -> str:
-    if len(readout.offers) < 2:  # noqa: PLR2004  one offer has no winner
-        return ""
-    shrunken = comparison.shrunken
-    return say(
-        "The highest of several estimates is too high on average: {winner}'s net of {raw} becomes {shrunken} when "
-        "shrunken to the others.",
-        winner=_labels(readout, [shrunken.winner]),
-        raw=money(shrunken.raw, readout.currency),
-        shrunken=_inline(shrunken.estimate, readout),
-    )
 
 
 def _pairs(readout: Readout, comparison: Comparison) -> Html:
@@ -350,23 +319,16 @@ def _pairs(readout: Readout, comparison: Comparison) -> Html:
     pairs += [(say("net"), pair) for pair in comparison.pairs_net]
     rows = [
         (
-            say("{one} less {other}", one=_labels(readout, [pair.b]), other=_labels(readout, [pair.a])),
-            [on, shared.value(pair.difference, readout.currency), _p(pair.p), _p(pair.p_holm)],
+            say("{one} less {other}", one=labels(readout, [pair.b]), other=labels(readout, [pair.a])),
+            [on, shared.value(pair.difference, readout.currency), p_value(pair.p), p_value(pair.p_holm)],
         )
         for on, pair in pairs
     ]
     return shared.table(
         rows,
-        columns=[say("On"), say("Difference"), say("p alone"), say("p of all pairs")],
-        corner=say("Pair"),
+        [say("Pair"), say("On"), say("Difference"), say("p alone"), say("p of all pairs")],
         caption=say("Every pair, Holm's correction"),
     )
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return NO_NUMBER
-    return say("< .0001") if value < 0.0001 else number(value, digits=4)  # noqa: PLR2004
 
 
 @rendered
@@ -378,88 +340,24 @@ def segments(readout: Readout, *, language: str | None = None) -> Html:
     if found is None:
         none = say("No segments were registered before the test, or there was no holdout to compare with.")
         return html.section(title, none)
-    pieces: list[object] = [_policy_words(readout, found.value) if found.value else ""]
+    pieces: list[object] = [policy_words(readout, found.value) if found.value else ""]
     for table in found.tables:
-        pieces += [shared.picture(figures.best_by_segment(readout, table)), _segment_words(readout, table)]
+        pieces += [shared.picture(figures.best_by_segment(readout, table)), segment_words(readout, table)]
     for rule in found.tailored:
         if rule.difference.value is not None:
             direct, others, gap = (
-                _inline(estimate, readout) for estimate in (rule.direct, rule.from_others, rule.difference)
+                inline(estimate, readout) for estimate in (rule.direct, rule.from_others, rule.difference)
             )
             alike = say(
                 "{arm}, run directly, gains {direct}; the same rule put together from the single offers {others}; "
                 "difference {gap}.",
-                arm=_labels(readout, [rule.arm]),
+                arm=labels(readout, [rule.arm]),
                 direct=direct,
                 others=others,
                 gap=gap,
             )
             pieces.append(alike)
     return html.section(title, *pieces)
-
-
-def _inline(estimate: Estimate, readout: Readout) -> str:
-    return shared.inline(estimate, readout.currency)
-
-
-def _policy_words(readout: Readout, found: PolicyValue) -> str:
-    """Return which offer each segment should get, what the rule gains, and how much a better one could."""
-    rule = found.policy
-    best = [
-        _labels(readout, [offer]) if (offer := rule.offer(segment)) else say("no offer") for segment in rule.segments
-    ]
-    gain, bound = _inline(found.gain, readout), ""
-    if found.regret and found.regret.high:
-        most = later("The best possible rule on these segments is at most {regret} better.")
-        bound = say(most, regret=amount(found.regret.high, found.gain.unit, currency=readout.currency))
-    if len(set(best)) == 1:
-        rule_words = say(
-            "Best single offer by {factor}: {offer} in every segment, so the rule is one offer for everybody and gains "
-            "nothing over it. Its {gain} per customer is cross-fitted: learned on four fifths of the customers and "
-            "valued on the rest, each fifth in turn, so it need not be the offer's own figure in the table.",
-            factor=rule.factor,
-            offer=best[0],
-            gain=gain,
-        )
-    else:
-        rule_words = say(
-            "Best single offer by {factor}: {offers}. Learned on four fifths of the customers and valued on the rest, "
-            "the rule gains {gain} per customer, {over} more than the best one offer for everybody.",
-            factor=rule.factor,
-            offers="; ".join(map(named, rule.segments, best)),
-            gain=gain,
-            over=_inline(found.over_one_offer, readout),
-        )
-    return f"{rule_words} {bound}".rstrip()
-
-
-def _segment_words(readout: Readout, table: Segments) -> str:
-    """Return what the segments of a factor say, every cell corrected for all others."""
-    held = [cell for cell in table.cells if cell.p_holm is not None and cell.p_holm < 1 - readout.level]
-    known = [cell for cell in table.cells if cell.p_holm is not None]
-    which = listed([say("{offer} in {segment}", offer=_labels(readout, [cell.offer]), segment=cell.segment)
-                    for cell in held])  # fmt: skip
-    if not known:
-        cells = say("In no cell are there enough customers to tell a gain.")
-    elif len(held) == len(known):
-        cells = say("All gains hold after Holm's correction.")
-    elif held:
-        cells = plural("Of {all} gains {n} holds after Holm's correction: {cells}.",
-                       "Of {all} gains {n} hold after Holm's correction: {cells}.",
-                       len(held), all=len(known), cells=which)  # fmt: skip
-    else:
-        cells = say("Of {all} gains none hold after Holm's correction.", all=len(known))
-    p = table.choice_differs.p_holm
-    if p is None:
-        few = later("Too few customers to tell whether the best offer depends on {factor}.")
-        return f"{say(few, factor=table.factor)} {cells}"
-    test = (
-        later("The difference between offers depends on {factor} (interaction test, p = {p} after Holm).")
-        if p < 1 - readout.level
-        else later("The difference between offers is not shown to depend on {factor} (interaction test, p = {p} after "
-                   "Holm).")
-    )  # fmt: skip
-    return f"{say(test, factor=table.factor, p=_p(p))} {cells}"
 
 
 @rendered
@@ -471,7 +369,7 @@ def drivers(readout: Readout, *, language: str | None = None) -> Html:
     if not found.drivers:
         return html.section(title, say("The results have no dates or too few customers returned to tell."))
     about = say("Descriptive: customers were not randomised to reasons or histories, only to offers.")
-    again = [f"{_labels(readout, [arm])} {_inline(ratio, readout)}" for arm, ratio in found.second_to_first]
+    again = [f"{labels(readout, [arm])} {inline(ratio, readout)}" for arm, ratio in found.second_to_first]
     times = later("A month of the second lifetime brings, times one of the first: {offers}.")
     second = say(times, offers=listed(again)) if again else ""
     return html.section(title, shared.picture(figures.driver_effects(found.drivers)), second, intro=about)
@@ -502,7 +400,7 @@ def interim(readout: Readout, *, language: str | None = None) -> Html:
         )
         notes.append(short)
     rows = [(readout.arm(name).label, [shared.value(lift, readout.currency)]) for name, lift in readout.anytime.items()]
-    shown = shared.table(rows, columns=[say("Lift")], corner=say("Offer"), caption=say("Lift so far"), notes=notes)
+    shown = shared.table(rows, [say("Offer"), say("Lift")], caption=say("Lift so far"), notes=notes)
     return html.section(title, shown)
 
 

@@ -46,18 +46,13 @@ def inline(estimate: Estimate, currency: str) -> str:
 
 
 def table(
-    rows: Iterable[tuple[str, Sequence[str]]],
-    *,
-    columns: Sequence[str],
-    corner: str,
-    caption: str,
-    notes: Sequence[str] = (),
+    rows: Iterable[tuple[str, Sequence[str]]], head: Sequence[str], *, caption: str, notes: Sequence[str] = ()
 ) -> Html:
-    """Return a table of texts: of each row its label and its cells; `corner` names the labels."""
+    """Return a table of texts: of each row its label and its cells. `head`: what the labels are, then the columns."""
     import pandas as pd
 
-    labels, cells = zip(*rows, strict=True)
-    frame = pd.DataFrame(list(cells), columns=list(columns), index=pd.Index(labels, name=corner))
+    names, cells = zip(*rows, strict=True)
+    frame = pd.DataFrame(list(cells), columns=list(head[1:]), index=pd.Index(names, name=head[0]))
     return html.table(frame, caption=caption, notes=notes)
 
 

@@ -1180,7 +1180,7 @@ def test_what_the_simulated_telecom_taught_of_a_reason_is_what_it_measured_there
     lift, spent = (part.cell("both", names[two.offer]).gain.value for part in (back, cost))
     # Who left for two reasons returns seldom, and a return is worth much: the lift of all would hide both.
     assert lift < all_of_them.p_return / 2
-    assert (two.gain.value + spent) / lift > 1.5 * all_of_them.second_value
+    assert (two.gain.value + spent) / lift > 2 * (two.gain.value + two.cost) / all_of_them.p_return
     assert (two.p_return, two.second_value) == (None, None)
     tables = {part.factor: part for part in readout.targeting.tables}
     assert two.gain == tables["reason"].cell("both", names[two.offer]).shrunk

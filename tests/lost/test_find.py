@@ -1286,7 +1286,8 @@ def test_rows_of_other_tables_that_count_for_nobody_are_told(company, table, tex
 
 def test_reasons_of_who_asked_in_vain_are_kept_as_they_are_used(company):
     found, rows = company({"asked": 1}, purchases=bought(a="2024-03-30"),
-                          inquiries="customer_id,at,ordered\nq,2024-01-01,no\n",
+
+                    inquiries="customer_id,at,ordered\nq,2024-01-01,no\n",
                           reasons="customer_id,reason\nq,price\n", known_lost="customer_id\nq\n")  # fmt: skip
     assert (rows["q"]["reason"], found.accuracy.known) == ("price", 1)
     assert {"reasons: kept all 1 rows", "known_lost: kept all 1 rows"} <= set(map(said_of, found.accounts))
@@ -1534,7 +1535,8 @@ def test_a_cohort_has_the_same_bytes_whatever_the_language(company, tmp_path):
     for code in LANGUAGES:
         with speaking(code):
             company({"nps": 6, "asked": 2}, purchases=bought(a="2023-12-01", b="2024-03-30", c="2024-05-01"),
-                    customers="customer_id,nps,line\na,3,tv\nb,9,\n", inquiries="customer_id,at,ordered\nq,2024-01-01,no\n",
+                    customers="customer_id,nps,line\na,3,tv\nb,9,\n",
+                    inquiries="customer_id,at,ordered\nq,2024-01-01,no\n",
                     sources={"customers": {"file": "customers.csv", "fill": {"line": "none"}}},
                     )[0].write(tmp_path / "lost.json")  # fmt: skip
         kept.add((tmp_path / "lost.json").read_bytes())

@@ -79,7 +79,7 @@ from experiments.lost.find import find_lost
 found = find_lost("sheet.yml")
 print(found.lost, found.revenue_lost)
 """
-NO_OPINION = "from experiments import tally\ntally._opinion = lambda of: None\n"
+NO_OPINION = "from experiments.lost import summary\nsummary._opinion = lambda look: None\n"
 # Told on the page: the parts. Nothing else of the product is touched.
 PARTS = """
 from experiments import cohort

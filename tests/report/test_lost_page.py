@@ -17,7 +17,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from experiments.common.estimate import Estimate
-from experiments.lost.results import Change, Pace, pace_of
+from experiments.lost.results import Change, Cohort, Pace, pace_of
 from experiments.report import lost as report
 from experiments.report import page as pages
 from experiments.report.figures import lost as figures
@@ -426,6 +426,48 @@ def test_an_empty_cohort_is_good_news_without_empty_sections():
     assert (said["reasons"], said["places"]) == ("", "")
     assert re.findall(r"\bnan\b", words("".join(said.values()))) == []
     assert table(said["contactable"], "Why they are called lost")[-1] == ["Lost", "", "0"]
+
+
+# From the JSON alone
+
+
+@pytest.mark.parametrize("make", [cohorts.cohort, cohorts.nothing_known], ids=["known", "unknown"])
+def test_the_page_can_be_rendered_from_its_json_alone_in_any_language(make, tmp_path):
+    make().write(tmp_path / "lost.json")
+    again = Cohort.load(tmp_path / "lost.json")
+    assert again == make()
+    assert words(report.question(again, language="fr")) == words(report.question(make(), language="fr"))
+    assert words(report.method(again)) == words(report.method(make()))
+    assert words(report.verdict(again, language="ru")) != words(report.verdict(again, language="en"))
+
+
+def test_what_an_earlier_version_wrote_is_shown_as_it_stands(tmp_path):
+    KNOWN.write(tmp_path / "lost.json")
+    old = json.loads((tmp_path / "lost.json").read_text(encoding="utf-8"))
+    for name in ("format", "sheet", "settings"):
+        del old[name]
+    for row in (*old["rules"], *old["trials"]):
+        del row["said"]
+        row["told"] = "no purchase for more than 33 days, as it was said"
+    for trial in old["trials"]:
+        del trial["limit"]
+    old["question"] = "Whom did we lose, and whom should we win back?"
+    old["opinion"]["parameters"] = [old["opinion"].pop(name) for name in ("r", "alpha", "a", "b")]
+    old["signs"] = [{"name": "Reasons were told", "state": "stop", "reason": "A third said why.", "todo": "Ask."}]
+    lesson = {"segment": "both", "offer": "Bundle", "p_return": 0.426, "second_value": 560.76, "cost": 51.0}
+    old["learned"]["lessons"] = [lesson | {"segment": ""}, lesson]
+    old["accounts"] = ["purchases: kept all 61,204 rows, as was said"]
+    (tmp_path / "lost.json").write_text(json.dumps(old), encoding="utf-8")
+    shown = {name: words(html) for name, html in sections_of(Cohort.load(tmp_path / "lost.json")).items()}
+    assert "no purchase for more than 33 days, as it was said" in shown["contactable"]
+    assert "33 days, as it was said the rule of this page" in shown["rule"]
+    assert "Reasons were told A third said why. To do: Ask." in shown["signs"]
+    assert "purchases: kept all 61,204 rows, as was said" in shown["provenance"]
+    assert "A, B, C" not in shown["method"]  # which shares they were, the file does not tell
+    gain = f"${0.426 * 560.76 - 51:.2f}"
+    taught = table(report.priorities(Cohort.load(tmp_path / "lost.json")), "What the test")
+    assert taught == [["Everybody else", "Bundle", gain, "42.6 %", "$560.76", "$51.00"],
+                      ["both", "Bundle", gain, "–", "–", "–"]]  # fmt: skip
 
 
 # Bad names

@@ -171,8 +171,8 @@ def _fold(look: Look, account: Account) -> Account:
     con.execute(f"CREATE TEMP TABLE history (customer_id {kind}, purchases INTEGER, first DATE, last DATE, "
                 "revenue BIGINT, margin BIGINT, months BIGINT)")  # fmt: skip
     con.execute(f"CREATE TEMP TABLE medians (customer_id {kind}, gap DOUBLE)")
-    con.execute(look.text("calendar"))
-    told = _accounted(look, account)
+    look.make("calendar")
+    account = _accounted(look, account)
     days, more = con.execute(look.text("same_days", where=_part(look, 0, SAMPLE if account.rows > MANY else 1))
                              ).fetchall()[0]  # fmt: skip
     how = "each_block" if days else "each_row"
@@ -180,15 +180,15 @@ def _fold(look: Look, account: Account) -> Account:
     margin = "margin" if "margin" in columns_of(con, "purchases") else "amount"
     for place in range(count):
         where = _part(look, place, count)
-        con.execute(look.text(how, where=where, margin=margin))
+        look.make(how, where=where, margin=margin)
         if rule.interval == "median":
-            con.execute(look.text("medians", where=where))
+            look.make("medians", where=where)
     large = account.rows > MANY
     if not days and not large:
-        return told
+        return account
     same = Finding(key="same_day", state="pass", case="none" if not days else "sample" if large else "all",
                    facts={"n": more or 0, "sample": SAMPLE})  # fmt: skip
-    return replace(told, notes=(*told.notes, same))
+    return replace(account, notes=(*account.notes, same))
 
 
 def _accounted(look: Look, account: Account) -> Account:
@@ -224,8 +224,7 @@ def _part(look: Look, place: int, count: int) -> str:
 
 def _parts(look: Look, rows: int, how: str) -> int:
     """Return in how many parts the customers are folded, so that one part fits into half of the engine's memory."""
-    told = look.con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-    number, unit = told.split()
+    number, unit = look.value("SELECT current_setting('memory_limit')").split()
     memory = float(number) * UNITS[unit]
     widest = max(BYTES[how], BYTES["medians"] if look.rule.interval == "median" else 0)
     return max(1, ceil(rows * widest / (memory / 2)))

@@ -41,7 +41,7 @@ def tell(
     factors: Mapping[str, str],
     currency: str,
     told: Mapping[str, Told] | None = None,
-    language: str | None = None,
+    language: str | None = None,  # noqa: ARG001  # of `rendered`
 ) -> tuple[str, Told]:
     """Return the offer that customers with these factors hear of, and its words.
 

@@ -269,6 +269,13 @@ def test_only_an_apology_without_a_gesture_gives_nothing(settings, gives):
     assert tell("it", known, factors={}, currency="USD")[1].gives is gives
 
 
+def test_amounts_are_written_in_the_language_of_the_list():
+    known = {"it": offer("discount", worth="19.50", months=6)}
+    told = [tell("it", known, factors={}, currency="USD", language=code)[1].terms for code in ("en", "fr")]
+    assert told[0] == "$19.50 off a month, for 6 months"
+    assert "19,50" in told[1]
+
+
 # ---- does it fit?
 
 CASES = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from experiments.common.formatting import money
+from experiments.common.language import rendered
 from experiments.sheet.offers import KINDS, Offer, chosen
 
 
@@ -32,6 +33,7 @@ class Told:
         )
 
 
+@rendered
 def tell(
     name: str,
     offers: Mapping[str, Offer],
@@ -39,11 +41,13 @@ def tell(
     factors: Mapping[str, str],
     currency: str,
     told: Mapping[str, Told] | None = None,
+    language: str | None = None,  # noqa: ARG001  # of `rendered`
 ) -> tuple[str, Told]:
     """Return the offer that customers with these factors hear of, and its words.
 
     Of a tailored offer, or a bundle of one, the part's name and label; the terms and the last day are those of all.
-    `told`: words that stand for the catalogue's.
+    `told`: words that stand for the catalogue's. `language`: in which amounts are written; without it, that of the
+    list they stand in.
     """
     offer, other = offers[name], told or {}
     if name in other:

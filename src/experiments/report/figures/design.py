@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf, isclose
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,16 @@ def tell_apart(design: Design) -> Picture:
         title(ax, say("Smallest difference the test can tell: {goal}", goal=goal), narrow=narrow)
         return figure
 
+    return both(
+        draw,
+        alt=_alt(design, hoped, words, here=words(here), goal=goal),
+        caption=say("Power {power}, level {level}; known from {source}. Dashed: differences hoped for, each with the "
+                    "customers it takes.", power=share(design.power, digits=0), level=share(design.level, digits=0),
+                    source=source(design.source)),
+    )  # fmt: skip
+
+
+def _alt(design: Design, hoped: list[Difference], words: Callable[[float], str], *, here: str, goal: str) -> str:
     beside = "; ".join(
         say("{one} less {other} is hoped to be {value}, which takes {n}", one=one.first, other=one.second,
             value=words(one.hoped), n=one.needed)
@@ -67,15 +78,9 @@ def tell_apart(design: Design) -> Picture:
     curve = plural(
         "A falling curve. With {n} customer in the smallest arm the test can tell a difference of {value} in {goal}.",
         "A falling curve. With {n} customers in the smallest arm the test can tell a difference of {value} in {goal}.",
-        design.smallest_arm, value=words(here), goal=goal,
+        design.smallest_arm, value=here, goal=goal,
     )  # fmt: skip
-    return both(
-        draw,
-        alt=f"{curve} {beside}",
-        caption=say("Power {power}, level {level}; known from {source}. Dashed: differences hoped for, each with the "
-                    "customers it takes.", power=share(design.power, digits=0), level=share(design.level, digits=0),
-                    source=source(design.source)),
-    )  # fmt: skip
+    return f"{curve} {beside}"
 
 
 def _this_test(design: Design, value: str) -> str:

@@ -308,6 +308,19 @@ def test_every_note_is_told_from_the_file_in_the_language_of_the_page(tmp_path):
     assert words(page.settings(readouts, known)) == words(page.settings(readouts, pool_readouts(readouts)))
 
 
+def test_the_sections_of_the_page_read_the_files_they_are_given(tmp_path, reading):
+    first = read_cube(reading.cube, reading.sheet)
+    tests = [first, replace(first, experiment="north"), replace(first, experiment="south")]
+    files = [str(tmp_path / f"{test.experiment}.json") for test in tests]
+    for test, file in zip(tests, files, strict=True):
+        test.write(file)
+    known, sections = pool_readouts(page.read_all(files)), ("verdict", "picture", "table", "agreement", "settings")
+    assert known == pool_readouts(tests)
+    for section in sections:
+        assert getattr(page, section)(files, known) == getattr(page, section)(tests, known)
+    assert page.within(files) == page.within(tests)
+
+
 OLD = """{"experiments": ["telecom", "north"], "level": 0.95, "pooled": [{"offer": "discount", "label": "Discount",
  "metric": "net", "unit": "money", "experiments": ["telecom", "north"], "estimates": [
  {"value": 339.66, "low": 322.0, "high": 357.0, "level": 0.95, "n": 7952, "unit": "money", "se": 9.1},

@@ -147,7 +147,7 @@ def test_the_rows_are_the_same_in_both_files_and_lose_nothing(found, tmp_path):
 
 
 def test_a_sweep_comes_back_from_its_folder_as_it_was(found, tmp_path):
-    found.write(tmp_path)
+    found.write(tmp_path / "sweep.json")
     assert Sweep.load(tmp_path) == Sweep.load(tmp_path / "sweep.json") == found
     assert "Settings that failed" in Sweep.load(tmp_path)._repr_html_()
     with pytest.raises(WinbackError, match=r"no sweep .*winback sweep <sheet> --over"):

@@ -117,24 +117,26 @@ class Sweep(Result):
         return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
 
     def write(self, path: str | Path) -> None:
-        """Write into a folder: the sweep as sweep.json, its rows as sweep.parquet and sweep.csv."""
+        """Write sweep.json, and the rows beside it as sweep.parquet and sweep.csv; `path`: the file, or its folder."""
         import duckdb
 
         from experiments.data.columns import literal
 
-        rows, home = self.frame(), Path(path)
-        Result.write(self, home / FILE)
-        rows.to_csv(home / "sweep.csv", index=False)
+        rows, file = self.frame(), _file(path)
+        Result.write(self, file)
+        rows.to_csv(file.with_suffix(".csv"), index=False)
         with duckdb.connect() as con:
             con.register("rows", rows)
-            con.execute(f"COPY (SELECT * FROM rows) TO {literal(home / 'sweep.parquet')} (FORMAT parquet)")
+            con.execute(f"COPY (SELECT * FROM rows) TO {literal(file.with_suffix('.parquet'))} (FORMAT parquet)")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return a sweep that `write` wrote; `path`: its folder, or the sweep.json in it. Raises WinbackError."""
-        path = Path(path)
-        file = path / FILE if path.is_dir() else path
-        return super(Sweep, cls).load(file)  # with slots a bare super() is that of another class
+        """Return a sweep that `write` wrote; `path`: its sweep.json, or the folder of that. Raises WinbackError."""
+        return super(Sweep, cls).load(_file(path))  # with slots a bare super() is that of another class
+
+
+def _file(path: str | Path) -> Path:
+    return Path(path) / FILE if Path(path).is_dir() else Path(path)
 
 
 def read_sweep(settings: Sequence[str], *, over: Sequence[str], failed: Sequence[str] = ()) -> Sweep:

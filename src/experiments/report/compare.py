@@ -1,4 +1,7 @@
-"""The page of several tests: what offers have done so far, and what to expect of the next test."""
+"""The page of several tests: what offers have done so far, and what to expect of the next test.
+
+Its sections take readouts, or the names of their files, and what was pooled.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ from experiments.stats.meta_analysis import Knowledge, Pooled
 
 DIFFER = 0.10  # p value of Cochran's Q below which tests are said to differ: it has little power with few tests
 ENOUGH = 5  # tests that could show that they differ
+Readouts = Sequence[Readout | str | Path]  # readouts, or their files
 COUNTS = {1: later("one"), 2: later("two"), 3: later("three"), 4: later("four"), 5: later("five"), 6: later("six"),
           7: later("seven"), 8: later("eight"), 9: later("nine"), 10: later("ten")}  # fmt: skip
 
@@ -52,11 +56,15 @@ def question(*, language: str | None = None) -> Html:
     )
 
 
-def read_all(paths: Sequence[str]) -> list[Readout]:
-    """Return the readouts to compare."""
-    if not paths:
+def read_all(readouts: Readouts) -> list[Readout]:
+    """Return the readouts to compare, those read that are named by their files."""
+    if not readouts:
         raise WinbackError("There is nothing to compare. Name readouts: -p readouts=a/readout.json,b/readout.json")
-    return [read_readout(path) for path in paths]
+    return _read(readouts)
+
+
+def _read(readouts: Readouts) -> list[Readout]:
+    return [one if isinstance(one, Readout) else read_readout(one) for one in readouts]
 
 
 def leading(readouts: Sequence[Readout], known: Knowledge) -> str | None:
@@ -94,13 +102,14 @@ PAID = {"net": PAYS, "roi": PAYS, "months_gained": KEPT, "lift": BACK, "returned
 
 
 @rendered
-def verdict(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
+def verdict(readouts: Readouts, known: Knowledge, *, language: str | None = None) -> Html:
     """Return what the tests say together, and the means behind it."""
-    metric = leading(readouts, known)
+    tests = _read(readouts)
+    metric = leading(tests, known)
     pooled = sorted((p for p in known.of(metric or "") if p.k > 1), key=lambda p: -(p.mean.value or 0.0))
     over = _over(len(known.experiments))
-    if len(readouts) == 1:
-        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=headline(readouts[0]))
+    if len(tests) == 1:
+        own = say("Pooling takes two tests or more. On its own this one says: {word}.", word=headline(tests[0]))
         return html.verdict(own, word=say("Too few tests to pool"), tone="wait", over=say("One test"))
     if not metric or not pooled:
         nobody = later("No offer, by its name in the sheets, was in two of these tests.")
@@ -110,10 +119,10 @@ def verdict(readouts: Sequence[Readout], known: Knowledge, *, language: str | No
     first = pooled[0]
     word, tone = _word(first, metric)
     detail = _detail(pooled, known)
-    if metric not in MONEY and any(set(OBJECTIVES[one.objective].needs) & MONEY for one in readouts):
+    if metric not in MONEY and any(set(OBJECTIVES[one.objective].needs) & MONEY for one in tests):
         paid = say("{offer} brought customers back; whether it pays cannot be pooled", offer=label_of(first))
         word, tone = (paid, "wait") if tone != "stop" and first.mean.excludes_zero else (word, tone)
-        detail = f"{_money_apart(readouts)} {detail}".rstrip()
+        detail = f"{_money_apart(tests)} {detail}".rstrip()
     card = html.verdict(_sentence(first, known), word=word, tone=tone, detail=detail, over=over)
     return card + html.facts([(label_of(p), told(p.mean, currency=p.currency), _next(p)) for p in pooled[:4]])
 
@@ -217,9 +226,9 @@ def _word_of(n: int) -> str:
 
 # The sections
 @rendered
-def picture(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
+def picture(readouts: Readouts, known: Knowledge, *, language: str | None = None) -> Html:
     """Return the forest plot of the metric the page leads with."""
-    metric, name = leading(readouts, known), say("What each test found, and all together")
+    metric, name = leading(_read(readouts), known), say("What each test found, and all together")
     if metric is None:
         return html.section(name, say("No number means the same in all of these tests: see below why."))
     money = _ahead(known, metric)[0].currency
@@ -228,11 +237,11 @@ def picture(readouts: Sequence[Readout], known: Knowledge, *, language: str | No
 
 
 @rendered
-def table(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
+def table(readouts: Readouts, known: Knowledge, *, language: str | None = None) -> Html:
     """Return the mean of every offer on every metric, and what to expect of the next test."""
     if not known.pooled:
         return Html("")
-    lead, found = leading(readouts, known), {(pooled.offer, pooled.metric): pooled for pooled in known.pooled}
+    lead, found = leading(_read(readouts), known), {(pooled.offer, pooled.metric): pooled for pooled in known.pooled}
     offers = list({pooled.offer: pooled for pooled in known.pooled}.values())  # any of those on an offer
 
     def following(offer: Pooled) -> str:
@@ -269,9 +278,9 @@ def _table_notes(known: Knowledge) -> list[str]:
 
 
 @rendered
-def agreement(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
+def agreement(readouts: Readouts, known: Knowledge, *, language: str | None = None) -> Html:
     """Return in plain words whether the tests differ more than chance explains."""
-    pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
+    pooled = [p for p in known.of(leading(_read(readouts), known) or "") if p.k > 1]
     if not pooled:
         return Html("")
     more = [p for p in known.pooled if p.k > 1]
@@ -328,9 +337,9 @@ def _agreement_table(pooled: Sequence[Pooled]) -> Html:
 
 
 @rendered
-def within(readouts: Sequence[Readout], *, language: str | None = None) -> Html:
+def within(readouts: Readouts, *, language: str | None = None) -> Html:
     """Return the offers within each test: its verdict and the main estimates."""
-    return html.section(say("The offers within each test"), *map(_within, readouts))
+    return html.section(say("The offers within each test"), *map(_within, _read(readouts)))
 
 
 def _within(readout: Readout) -> Html:
@@ -347,9 +356,9 @@ def _within(readout: Readout) -> Html:
 
 
 @rendered
-def shrinkage(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
+def shrinkage(readouts: Readouts, known: Knowledge, *, language: str | None = None) -> Html:
     """Return the estimate of each test, drawn to the mean of all."""
-    pooled = [p for p in known.of(leading(readouts, known) or "") if p.k > 1]
+    pooled = [p for p in known.of(leading(_read(readouts), known) or "") if p.k > 1]
     if not pooled:
         return Html("")
     tests = [(p, place) for p in pooled for place in range(p.k)]
@@ -367,14 +376,13 @@ def shrinkage(readouts: Sequence[Readout], known: Knowledge, *, language: str | 
 
 
 @rendered
-def settings(readouts: Sequence[Readout], known: Knowledge, *, language: str | None = None) -> Html:
+def settings(readouts: Readouts, known: Knowledge, *, language: str | None = None) -> Html:
     """Return how the tests were set, where they differ, and what was therefore not pooled."""
-    tests = [settings_of(readout) for readout in readouts]
-    differ = [
-        setting_label(name).lower() for name in SETTINGS if len({setting_value(name, test) for test in tests}) > 1
-    ]
+    tests = _read(readouts)
+    values = {name: {setting_value(name, settings_of(test)) for test in tests} for name in SETTINGS}
+    differ = [setting_label(name).lower() for name in SETTINGS if len(values[name]) > 1]
     said = say("They differ in {settings}.", settings=listed(differ)) if differ else say("All are the same.")
-    shown = Table(readouts, head=say("Test"), name=lambda readout: readout.experiment)
+    shown = Table(tests, head=say("Test"), name=lambda readout: readout.experiment)
     heads = {name: setting_label(name) for name in SETTINGS}
     shown.columns(heads, lambda readout, name: setting_value(name, settings_of(readout)))
     made, notes = shown.html(caption=say("Settings of the tests")), sentences(known)

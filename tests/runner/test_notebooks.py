@@ -184,6 +184,7 @@ def test_the_parameters_cell_is_read_in_order_with_types_defaults_and_help(tmp_p
         ("a: Annotated[int, 'one to 60'] = 6", "the range 'one to 60' is not known"),
         ("a: Annotated[int, '5'] = 5", "the range '5' is not known"),
         ("a: Annotated[str, '1 to 60'] = ''", "a range is for numbers"),
+        ("a: Annotated[int, 'above 0.5'] = 1", "the range 'above 0.5' is not of whole numbers"),
         ("a: Annotated[int, 1] = 1", "is not known"),
     ],
 )

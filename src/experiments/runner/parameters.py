@@ -140,6 +140,8 @@ def _declared(line: ast.stmt, *, help: str) -> Parameter:  # noqa: A002  # the f
     shape, value = _shape(annotation), _default(default)
     if words and shape.base not in ("int", "float"):
         raise ValueError(f"a range is for numbers, and '{name}' is {ast.unparse(annotation)}. Leave the range out.")
+    if shape.base == "int" and "." in words:
+        raise ValueError(f"the range {words!r} is not of whole numbers, as '{name}' is. Write for example '1 to 60'.")
     _limits(words)
     parameter = Parameter(name=name, type=ast.unparse(annotation), default=value, help=help, range=words)
     if value is None and (shape.optional or shape.base == "date"):
@@ -241,11 +243,12 @@ def _items(value: object) -> list[object]:
 def _one(value: object, base: str, *, range: str) -> Value:  # noqa: A002  # the field's name
     from pydantic import ValidationError
 
+    written = isinstance(value, str) and base != "str"
     # pydantic would read more: 1_000 as a number, 86400 as the second day of 1970.
-    if isinstance(value, str) and base != "str" and ("_" in value or (base == "date" and not DAY.fullmatch(value))):
+    if written and ("_" in str(value) or (base == "date" and not DAY.fullmatch(str(value)))):
         raise ValueError(CURES[base])
     adapter = _adapter(base, range)
-    read = adapter.validate_strings if isinstance(value, str) and base != "str" else adapter.validate_python
+    read = adapter.validate_strings if written else adapter.validate_python
     try:
         checked: Value = read(value)
     except ValidationError as error:

@@ -450,6 +450,26 @@ def test_a_readout_that_cannot_be_written_leaves_the_old_one(telecom_readout, tm
 
 
 # Languages, earlier versions, settings.
+@pytest.fixture(scope="module")
+def registered(small_telecom, telecom_sheet):
+    """Return a function that reads the test with other settings; the same ones only once."""
+    known = {}
+
+    def read(**settings):
+        key = json.dumps(settings)
+        if key not in known:
+            known[key] = read_out(telecom_sheet, small_telecom, **settings)
+        return known[key]
+
+    return read
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Draw pictures, but do not paint them, which takes long: their words stand in the page."""
+    monkeypatch.setattr("experiments.report.html._svg", lambda _: ("data:,", 1, 1))
+
+
 def whole_page(readout, **language):
     parts = (report.question, report.verdict, report.picture, report.offers, report.faces, report.separable,
              report.segments, report.lifetime, report.price_of_a_return, report.drivers, report.checks,
@@ -470,8 +490,8 @@ def test_a_readout_is_the_same_bytes_whatever_language_is_spoken(telecom_cube, t
         assert len(set(written)) == 1
 
 
-def test_the_page_can_be_rendered_from_the_file_alone_in_each_language(small_telecom, telecom_sheet, tmp_path):
-    readout = read_out(telecom_sheet, small_telecom)
+def test_the_page_can_be_rendered_from_the_file_alone_in_each_language(registered, unpainted, tmp_path):
+    readout = registered()
     readout.write(tmp_path / "readout.json")
     again = Readout.load(tmp_path / "readout.json")
     pages = [whole_page(again, language=code) for code in LANGUAGES]
@@ -482,7 +502,7 @@ def test_the_page_can_be_rendered_from_the_file_alone_in_each_language(small_tel
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-def test_a_readout_of_an_earlier_version_is_read_and_its_sentences_stand_as_they_are(code):
+def test_a_readout_of_an_earlier_version_is_read_and_its_sentences_stand_as_they_are(code, unpainted):
     """tests/readout/format-1.json: what 0.3 wrote of a test of 2,000 customers, cut down."""
     old = json.loads(OLD.read_text(encoding="utf-8"))
     readout = Readout.load(OLD)
@@ -513,12 +533,12 @@ def test_an_old_readout_written_again_is_one_of_this_version(tmp_path):
 
 
 SETTINGS = {  # of 3-readout: another value, and what of the readout must then differ
-    "objective": ("roi", {"objective", "ranking", "verdict"}),
+    "objective": ("roi", {"objective", "ranking"}),
     "horizon_months": (12, {"horizon_months", "arms", "ranking", "comparison", "lives", "targeting", "drivers"}),
     "window_months": (2, {"window_months", "arms", "any_offer", "comparison", "drivers"}),
     "discount_rate": (0.3, {"discount_rate", "arms", "ranking", "comparison", "lives", "targeting"}),
     "retained_value": (900.0, {"ranking"}),
-    "minimum_returned": (0.42, {"ranking"}),
+    "minimum_returned": (0.99, {"ranking", "verdict"}),
     "tolerance": (1e6, {"ranking", "verdict"}),
     "segments": (["reason"], {"targeting"}),
     "budget": (1_000.0, {"targeting"}),
@@ -540,20 +560,6 @@ def test_every_parameter_of_the_notebook_reaches_the_readout_and_nothing_else_is
     shown = r"report\.\w+\(readout(, sheet)?, language=language\)"
     assert [cell for cell in sections[:-1] if not re.fullmatch(shown, cell)] == []
     assert sections[-1].startswith("readout.write(")
-
-
-@pytest.fixture(scope="module")
-def registered(small_telecom, telecom_sheet):
-    """Return a function that reads the test with other settings; the same ones only once."""
-    known = {}
-
-    def read(**settings):
-        key = json.dumps(settings)
-        if key not in known:
-            known[key] = read_out(telecom_sheet, small_telecom, **settings)
-        return known[key]
-
-    return read
 
 
 @pytest.mark.parametrize("name", SETTINGS)

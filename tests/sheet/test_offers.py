@@ -430,7 +430,8 @@ def rated(by_hand):
 ])  # fmt: skip
 def test_a_percentage_costs_its_part_of_what_acceptors_paid_in_its_months(rated, months, paid):
     sheet, folder = rated({"kind": "discount", "percent": 10, "take_up": 0.5, **months})
-    (sums,) = make_cube(sheet, folder).paid.values()
+    cube = make_cube(sheet, folder)
+    (sums,) = (cube.full(f"paid_{length}") for length in cube.lengths("paid"))
     assert sums.sum(axis=(1, 2))[1].tolist() == [100 * amount for amount in paid]
     found = read_out(sheet, folder).arm("A").estimates
     assert found["cost"].value == pytest.approx(0.1 * 0.5 * sum(paid) / 3, rel=1e-12)

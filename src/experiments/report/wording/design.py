@@ -293,8 +293,9 @@ def _percentages(_design: Design, facts: dict[str, Any]) -> Words:
 
 
 def _losing(design: Design, facts: dict[str, Any]) -> Words:
+    objective = OBJECTIVES[facts["metric"]]
     reason = say("Expected to do worse than doing nothing, on {goal}, by {source}.", source=source(design.source),
-                 goal=say(OBJECTIVES[facts["metric"]].goal))  # fmt: skip
+                 goal=say(objective.goal))  # fmt: skip
     name = say("Offer {offer}", offer=facts["label"])
     return name, reason, say("Give less, give it to others, or test another offer.")
 

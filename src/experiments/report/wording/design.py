@@ -150,7 +150,8 @@ def too_small(design: Design) -> str:
     if facts["calling"] is not None:
         takes.append(plural("{n} week of calls", "{n} weeks of calls", facts["calling"]))
     tells = asked(design, design.asked[facts["easiest"]])
-    return f"{few} {say('To tell {tells} takes {needs}.', tells=tells, needs=listed(takes))} {say(CURES[bound])}"
+    easiest = say("To tell {tells} takes {needs}.", tells=tells, needs=listed(takes))
+    return f"{few} {easiest} {say(CURES[bound])}"
 
 
 # What can go wrong.
@@ -216,8 +217,10 @@ def _budget(design: Design, facts: dict[str, Any]) -> Words:
     expected, worst = (money(amount, design.currency, digits=0) for amount in (design.expected, design.worst))
     costs = say("The test is expected to cost {expected} and costs {worst} at most.", expected=expected, worst=worst)
     if facts["case"] == "unlimited":
-        return name, f"{costs} {say('The sheet sets no limit (`design: {budget: ...}`).')}", ""
-    said = f"{costs} {say('The budget is {budget}.', budget=money(facts['budget'], design.currency, digits=0))}"
+        unlimited = say("The sheet sets no limit (`design: {budget: ...}`).")
+        return name, f"{costs} {unlimited}", ""
+    budget = say("The budget is {budget}.", budget=money(facts["budget"], design.currency, digits=0))
+    said = f"{costs} {budget}"
     if facts["case"] == "short":
         paid = plural("It pays for {n} customer.", "It pays for {n} customers.", design.possible)
         todo = say("Raise the budget.")
@@ -290,8 +293,9 @@ def _percentages(_design: Design, facts: dict[str, Any]) -> Words:
 
 
 def _losing(design: Design, facts: dict[str, Any]) -> Words:
+    objective = OBJECTIVES[facts["metric"]]
     reason = say("Expected to do worse than doing nothing, on {goal}, by {source}.", source=source(design.source),
-                 goal=say(OBJECTIVES[facts["metric"]].goal))  # fmt: skip
+                 goal=say(objective.goal))  # fmt: skip
     name = say("Offer {offer}", offer=facts["label"])
     return name, reason, say("Give less, give it to others, or test another offer.")
 

@@ -24,7 +24,7 @@ imported = time.process_time() - start
 from experiments.simulate.telecom import WORLDS
 sys.path.append(sys.argv[2])
 from telecom_truth import draw_cube
-sheet, _ = read_sheet(sys.argv[1])
+sheet = read_sheet(sys.argv[1])
 cube = draw_cube(WORLDS["base"], 8_000, rng=np.random.default_rng(20_161))
 times = []
 for _ in range(3):

@@ -44,7 +44,7 @@ from pathlib import Path
 from experiments.metrics.cube import make_cube
 from experiments.sheet.sheet import changed, read_sheet
 from experiments.readout.readout import read_cube
-sheet, _ = read_sheet("sheet.yml")
+sheet = read_sheet("sheet.yml")
 readout = read_cube(make_cube(sheet, Path()), sheet)
 readout.write("readout.json")
 """

@@ -73,12 +73,12 @@ def small_telecom(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def telecom_sheet():
-    return read_sheet(ROOT / "data/telecom/sheet.yml")[0]
+    return read_sheet(ROOT / "data/telecom/sheet.yml")
 
 
 @pytest.fixture(scope="session")
 def donor_sheet():
-    return read_sheet(ROOT / "data/donors/sheet.yml")[0]
+    return read_sheet(ROOT / "data/donors/sheet.yml")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ from sharing import alone, once
 
 from experiments.cli import commands as cli
 from experiments.common.run_records import runs
-from experiments.lost.results import read_cohort
+from experiments.lost.results import Cohort
+from experiments.readout.readout import Readout
+from experiments.report.wording.verdict import worded_verdict
 
 ROOT = Path(__file__).parents[1]
 DONORS = ROOT.parent / "shared/data/donor_match_offers.csv.gz"
@@ -92,8 +94,8 @@ def test_the_demo_tells_the_verdict_and_where_the_report_lies(demo, files):
     home, told = demo
     assert f"Open the report:   {files['readout'].relative_to(home)}\n" in told
     assert f"Everything made:   {files['list'].relative_to(home)}\n" in told
-    said = json.loads((home / "reports/telecom/3-readout/readout.json").read_text(encoding="utf-8"))["verdict"]
-    assert f"\n{said['word']}\n{said['sentence']}\n" in told
+    said = worded_verdict(Readout.load(home / "reports/telecom/3-readout/readout.json"))
+    assert f"\n{said.word}\n{said.sentence}\n" in told
 
 
 def test_every_notebook_has_its_page_and_the_list_leads_there(files):
@@ -125,7 +127,7 @@ def test_every_input_of_a_run_is_on_record(demo):
 
 def test_the_page_of_the_lost_tells_how_right_the_rule_is(demo, files):
     folder, text = files["lost"].parent, files["lost"].read_text(encoding="utf-8")
-    cohort = read_cohort(folder / "lost.json")
+    cohort = Cohort.load(folder / "lost.json")
     assert f"{cohort.lost:,} of {cohort.customers:,} customers are lost." in text
     for share, name in ((cohort.accuracy.precision, "precision"), (cohort.accuracy.recall, "recall")):
         assert f"{share.value:.1%}".replace("%", " %") in text

@@ -25,7 +25,7 @@ from experiments.lost.find import find_lost
 from experiments.lost.results import FLAGS, PRIORITY, RULES, STAGES, Change, Cohort
 from experiments.metrics.cube import make_cube
 from experiments.readout.lessons import learned_from
-from experiments.readout.readout import read_out, read_readout
+from experiments.readout.readout import Readout, read_out
 from experiments.readout.segments import outcome_of, segment_table
 from experiments.report.wording import lost as wording
 from experiments.report.wording.accounts import account as said_of
@@ -1198,7 +1198,7 @@ def test_a_past_test_without_a_holdout_or_that_is_not_there_is_refused(company, 
         company({"learn_from": "readout.json"}, purchases=bought(a="2024-03-30"))
     with pytest.raises(WinbackError, match=names("nowhere.json", "winback readout")):
         company({"learn_from": "nowhere.json"}, purchases=bought(a="2024-03-30"))
-    assert read_readout(tmp_path / "readout.json").arms
+    assert Readout.load(tmp_path / "readout.json").arms
 
 
 # Against those truly lost, and a second opinion.

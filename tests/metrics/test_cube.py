@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -531,7 +532,7 @@ from experiments.sheet.sheet import read_sheet
 from experiments.readout.readout import make_cube, read_cube
 from experiments.simulate.telecom import simulate
 
-sheet, _ = read_sheet(sys.argv[2])
+sheet = read_sheet(sys.argv[2])
 for customers in (3_000, 250_000):  # first what is imported when it is needed
     folder = Path(sys.argv[1], str(customers))
     simulate(folder, customers=customers, seed=7, history=False)
@@ -570,7 +571,7 @@ def test_a_cube_is_written_and_read_equal_to_the_last_digit(toy, small_telecom, 
 def test_a_readout_of_a_loaded_cube_is_that_of_the_tables(small_telecom, telecom_sheet, tmp_path):
     make_cube(telecom_sheet, small_telecom).write(tmp_path / "cube.npz")
     found = read_cube(Cube.load(tmp_path / "cube.npz"), telecom_sheet, planned=telecom_sheet)
-    assert found == read_out(telecom_sheet, small_telecom)
+    assert found == replace(read_out(telecom_sheet, small_telecom), drivers=None)  # they are read from the tables
 
 
 def test_what_is_no_cube_or_of_a_newer_version_is_refused(toy, tmp_path, names):

@@ -512,7 +512,7 @@ def test_a_readout_of_an_earlier_version_is_read_and_its_sentences_stand_as_they
     told = worded_verdict(readout)
     assert {"word": told.word, "sentence": told.sentence, "detail": told.detail, "tone": "wait"} == old["verdict"]
     assert [list(vars_of(gap)) for gap in readout.ranking.behind] == old["ranking"]["behind"]
-    assert list(readout.accounts) == old["accounts"]
+    assert [said_of(account) for account in readout.accounts] == old["accounts"]
     assert readout.drivers is None
     page = unescape(whole_page(readout, language=code)) + str(report.provenance(readout, "sheet.yml", language=code))
     assert all(check["reason"] in page for check in old["checks"])

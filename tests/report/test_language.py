@@ -24,7 +24,7 @@ from experiments.cli.options import language_given
 from experiments.common import formatting
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
-from experiments.common.language import CATALOGUES, LANGUAGES, language, plural, say, speak, speaking
+from experiments.common.language import CATALOGUES, LANGUAGES, language, plural, say, speaking
 from experiments.compare.pool import pool_readouts
 from experiments.compare.sweep import Setting, Sweep
 from experiments.design import prior
@@ -204,15 +204,14 @@ def test_english_is_the_same_before_and_after_another_language():
     assert str(lost_page.verdict(cohorts.cohort())) == before
 
 
-def test_a_language_stays_until_another_is_spoken_and_one_that_nobody_knows_is_refused():
-    try:
-        speak("fr")
-        assert say("Method") == "Méthode"
-        with pytest.raises(WinbackError, match=r"Unknown language 'rus'. Did you mean 'ru'"):
-            speak("rus")
-        assert language() == "fr"
-    finally:
-        speak("en")
+def test_a_page_speaks_the_language_it_is_asked_in_and_one_that_nobody_knows_is_refused():
+    cohort = cohorts.cohort()
+    pages = [str(lost_page.verdict(cohort, language=code)) for code in ("en", "fr", "ru", "en")]
+    assert pages[0] == pages[3]
+    assert len(set(pages)) == 3
+    with pytest.raises(WinbackError, match=r"Unknown language 'rus'. Did you mean 'ru'"):
+        lost_page.verdict(cohort, language="rus")
+    assert language() == "en"
 
 
 def test_a_sheet_says_the_language_of_its_pages_and_must_know_it():
@@ -250,7 +249,7 @@ def test_a_page_is_framed_in_the_language_its_heading_was_told_in(tmp_path):
 @pytest.fixture(scope="module")
 def tested(small_telecom):
     """Return cube, sheet and readout of a test."""
-    sheet = read_sheet(SHEET)[0]
+    sheet = read_sheet(SHEET)
     cube = make_cube(sheet, small_telecom)
     return cube, sheet, read_cube(cube, sheet)
 
@@ -328,7 +327,7 @@ def test_no_english_is_left_on_the_page_of_a_readout(read_again, drawn, code):
 @pytest.mark.parametrize("code", OTHERS)
 def test_no_english_is_left_on_the_page_of_the_lost(small_telecom, drawn, code):
     with speaking(code):
-        found = find_lost(read_sheet(SHEET)[0], small_telecom)
+        found = find_lost(read_sheet(SHEET), small_telecom)
         page = together(" ".join(pieces_of_lost(found)))
         known = together(" ".join(pieces_of_lost(cohorts.cohort())))  # of a company that wrote everything down
     assert english(page + known + " ".join(drawn), code) == []
@@ -337,7 +336,7 @@ def test_no_english_is_left_on_the_page_of_the_lost(small_telecom, drawn, code):
 @pytest.fixture(scope="module")
 def simulated():
     """Return what the simulated telecom knows before a test: it has no words, and takes long."""
-    sheet = read_sheet(SHEET)[0]
+    sheet = read_sheet(SHEET)
     return prior._simulated(sheet, dict.fromkeys(sheet.arms, 1))
 
 

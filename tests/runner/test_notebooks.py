@@ -361,7 +361,6 @@ def test_the_headline_is_that_of_the_first_verdict_shown(tmp_path):
     assert json.loads(Path("o/run.json").read_text())["headline"] == 'Choose "A & <B>"'
 
 
-@pytest.mark.xfail(reason="the verdict does not say its headline in its metadata yet")
 @pytest.mark.usefixtures("pages")
 def test_the_verdict_of_a_page_is_the_headline(tmp_path):
     choose = "from experiments.report import html\nhtml.verdict('Sentence.', word='Choose \"A & <B>\"', tone='go')"

@@ -57,7 +57,6 @@ def text_of(page):
     return [line for line in map(str.strip, html.unescape(re.sub(r"<[^>]+>", "\n", shown)).splitlines()) if line]
 
 
-@pytest.mark.xfail(reason="its result still holds sentences, or its sections need more than the result")
 @pytest.mark.usefixtures("nothing_runs")
 @pytest.mark.parametrize("name", PAGES)
 def test_the_french_page_of_an_english_run_is_that_of_a_french_run(name):

@@ -19,7 +19,7 @@ from experiments.common.files import alone
 from experiments.common.formatting import told
 from experiments.common.language import speaking
 from experiments.common.run_records import Run, find_run
-from experiments.compare.sweep import Change, Setting, Sweep, read_sweep
+from experiments.compare.sweep import Change, Setting, Sweep
 from experiments.metrics.cube import make_cube
 from experiments.readout.readout import read_cube
 from experiments.report import sweep as report
@@ -40,7 +40,7 @@ def _own_folder(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def found(small_telecom):
     """Return the sweep of a small telecom over horizon and objective, read without notebooks."""
-    sheet, _ = read_sheet(ROOT / "data/telecom/sheet.yml")
+    sheet = read_sheet(ROOT / "data/telecom/sheet.yml")
     settings = []
     for months in OVER["horizon_months"]:
         cube = make_cube(changed(sheet, {"horizon_months": months}), small_telecom)
@@ -166,7 +166,7 @@ def test_the_page_of_a_sweep_can_be_had_in_another_language_from_its_file(found,
 
 def test_a_sweep_of_nothing_is_refused():
     with pytest.raises(WinbackError, match="winback sweep <sheet> --over"):
-        read_sweep([], over=["a"])
+        Sweep.of_runs([], over=["a"])
 
 
 # Before anything begins

@@ -176,7 +176,7 @@ tables: {}
 
 def read(tmp_path, text):
     (tmp_path / "sheet.yml").write_text(text, encoding="utf-8")
-    return read_sheet(tmp_path / "sheet.yml")[0]
+    return read_sheet(tmp_path / "sheet.yml")
 
 
 @pytest.mark.parametrize(("change", "line", "parts"), [
@@ -470,7 +470,7 @@ def test_a_part_that_costs_by_acceptance_makes_who_accepted_matter(small_telecom
         told = {arm: about if arm == "holdout" else {"share": 1, **offered} for arm, about in arms.items()}
         sheet = changed(telecom_sheet, {"arms": told, "catalogue": {"gift": {"kind": "fee_borne", "worth": 5}}})
         cube = replace(make_cube(sheet, small_telecom), contacts_known=False)
-        (check,) = (one for one in read_cube(cube, sheet).checks if one.name == "Acceptances")
+        (check,) = (one for one in read_cube(cube, sheet).checks if one.key == "acceptances")
         assert check.state == state
 
 

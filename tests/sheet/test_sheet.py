@@ -48,8 +48,8 @@ def written(tmp_path):
 
 # What is read.
 def test_a_sheet_is_read_with_the_folder_of_its_tables(written, tmp_path):
-    sheet, folder = written(SHEET)
-    assert folder == tmp_path
+    sheet = written(SHEET)
+    assert sheet.folder == tmp_path
     assert (sheet.experiment, sheet.offers, sheet.dated) == ("toy", ("A",), True)
     assert sheet.followed_until == dt.date(2026, 7, 1)
     assert sheet.tables["purchases"].columns == {"amount": "total"}
@@ -60,19 +60,19 @@ def test_a_sheet_is_read_with_the_folder_of_its_tables(written, tmp_path):
     "content", ["\ufeff" + SHEET, SHEET.replace("\n", "\r\n"), "# Die Prüfung – çà et là\n" + SHEET], ids=repr
 )
 def test_a_sheet_from_any_editor_is_read(written, content):
-    assert written(content)[0] == written(SHEET)[0]
+    assert written(content) == written(SHEET)
 
 
 def test_offers_keep_the_order_of_the_sheet_and_any_of_them_may_be_the_holdout(written):
     content = SHEET.replace("  hold: {share: 1}\n", "  Z: {share: 1}\n").replace(
         "tables:", "  hold: {share: 1}\ntables:"
     )
-    sheet, _ = written(content)
+    sheet = written(content)
     assert (tuple(sheet.arms), sheet.offers) == (("Z", "A", "hold"), ("Z", "A"))
 
 
 def test_an_offer_called_none_is_an_offer(written):
-    sheet, _ = written(SHEET.replace("  A:", "  None:"))
+    sheet = written(SHEET.replace("  A:", "  None:"))
     assert sheet.offers == ("None",)
 
 
@@ -86,7 +86,7 @@ def test_a_sheet_is_found_from_a_folder_below(tmp_path, monkeypatch):
     (tmp_path / "sheet.yml").write_text(SHEET)
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert read_sheet("sheet.yml")[0].experiment == "toy"
+    assert read_sheet("sheet.yml").experiment == "toy"
 
 
 # What is refused: the line, the value, the cure.
@@ -159,7 +159,7 @@ def test_fractions_must_sum_to_1_and_whole_parts_need_not(written, names, hold, 
         with pytest.raises(WinbackError, match=names("line 6: arms", told, "Fractions must sum to 1", "2 : 1 : 1")):
             written(content)
     else:
-        assert [arm.share for arm in written(content)[0].arms.values()] == [hold, offer]
+        assert [arm.share for arm in written(content).arms.values()] == [hold, offer]
 
 
 @pytest.mark.parametrize("day", ["2026-13-01", "2026-02-30"])
@@ -295,7 +295,7 @@ def test_the_promotions_of_a_catalogue_have_these_lengths():
 
 # Settings changed for one run.
 def test_a_changed_setting_is_checked_like_the_sheet_itself(written, names):
-    sheet, _ = written(SHEET)
+    sheet = written(SHEET)
     assert changed(sheet, {"horizon_months": 12, "seed": None}) == Sheet.model_validate(
         sheet.model_dump() | {"horizon_months": 12}
     )
@@ -305,7 +305,7 @@ def test_a_changed_setting_is_checked_like_the_sheet_itself(written, names):
 
 def test_a_misspelt_change_is_refused_with_the_nearest_setting(written, names):
     with pytest.raises(WinbackError, match=names("horizon_month", "Did you mean 'horizon_months'?")):
-        changed(written(SHEET)[0], {"horizon_month": 12})
+        changed(written(SHEET), {"horizon_month": 12})
 
 
 def test_an_error_names_the_nearest_word_or_all_of_them():
@@ -338,7 +338,7 @@ def test_a_plan_of_an_earlier_version_is_read_and_settings_that_came_since_are_n
     (tmp_path / FILE).write_text(OLD_PLAN)
     plan = read_plan(tmp_path, "toy")
     assert (plan.customers, plan.registered().offers) == (600, ("gift",))
-    sheet, _ = written("""
+    sheet = written("""
 experiment: toy
 horizon_months: 12
 holdout: none
@@ -367,16 +367,16 @@ def test_a_setting_that_came_or_went_is_named_whole():
 
 
 def test_a_sheet_knows_its_folder_which_is_no_setting(written, tmp_path):
-    sheet, folder = written(SHEET)
-    assert sheet.folder == folder == tmp_path
-    assert changed(sheet, {"seed": 9}).folder == folder
+    sheet = written(SHEET)
+    assert sheet.folder == tmp_path
+    assert changed(sheet, {"seed": 9}).folder == tmp_path
     assert "folder" not in "".join(sheet.model_dump()) + sheet.model_dump_json()
     assert sheet == Sheet.model_validate(sheet.model_dump())
     assert Sheet.model_validate(sheet.model_dump()).folder == Path()
 
 
 def test_a_sheet_that_was_written_is_loaded_equal(written, tmp_path):
-    sheet, _ = written(SHEET)
+    sheet = written(SHEET)
     sheet.write(tmp_path / "copy/sheet.yml")
     again = Sheet.load(tmp_path / "copy/sheet.yml")
     assert (again, again.folder) == (sheet, tmp_path / "copy")

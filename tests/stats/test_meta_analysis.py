@@ -12,7 +12,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
 from experiments.common.finding import Finding
-from experiments.stats.meta_analysis import Knowledge, moment_variance, pool, prior_of, read_pooled, spreads
+from experiments.stats.meta_analysis import Knowledge, moment_variance, pool, prior_of, spreads
 
 # The BCG vaccine against tuberculosis, 13 trials: log relative risks and their variances (R metafor 4, dat.bcg).
 BCG = np.array([-0.8893, -1.5854, -1.3481, -1.4416, -0.2175, -0.7861, -1.6209, 0.0120, -0.4694, -1.3713, -0.3394,
@@ -178,7 +178,7 @@ def kept(tmp_path, *found):
     note = Finding(key="not_pooled", state="warn", case="differ", facts={"offer": "B", "metric": "net"})
     known = Knowledge(experiments=("a",), level=0.95, pooled=found, notes=(note,))
     known.write(path)
-    assert read_pooled(path) == known
+    assert Knowledge.load(path) == known
     return path
 
 

@@ -80,7 +80,7 @@ class Cell:
 
 def sheet_of(name: str) -> Sheet:
     """Return the telecom's sheet; in the equal world every offer costs what the discount costs."""
-    sheet = read_sheet(ROOT / "data" / "telecom" / "sheet.yml")[0]
+    sheet = read_sheet(ROOT / "data" / "telecom" / "sheet.yml")
     if name != "equal":
         return sheet
     arms = sheet.model_dump()["arms"]

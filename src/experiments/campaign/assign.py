@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 OUTPUT = "assignments.parquet"
+COHORT = "reports/{experiment}/1-lost/cohort.parquet"  # where `winback lost` writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +38,28 @@ class Assigned:
     warnings: tuple[str, ...]  # what was drawn as the sheet says, but perhaps not as it was meant
 
 
-def assign_test(sheet: Sheet | str | Path, *, cohort: Path, today: date, new_ledger: bool = False) -> Assigned:
+def cohort_file(sheet: Sheet, cohort: str | Path | None) -> Path:
+    """Return the cohort that is named, else the one where `winback lost` writes it."""
+    return Path(cohort if cohort is not None else COHORT.format(experiment=sheet.experiment))
+
+
+def utc_today() -> date:
+    """Return the day, in UTC."""
+    return datetime.now(UTC).date()
+
+
+def assign_test(
+    sheet: Sheet | str | Path, *, cohort: str | Path | None = None, today: date | None = None, new_ledger: bool = False
+) -> Assigned:
     """Draw the customers of a locked plan into its arms, and book them in the ledger of the sheet.
 
-    `sheet`: a path, or a sheet that was loaded from one. `cohort`: the one of the lock. `today`: the day of
-    assignment, from which the follow-up counts. `new_ledger`: begin the company's one ledger where there is none.
-    Assigning twice gives the same customers, arms and day. The file is written from the ledger, which is the truth.
+    `sheet`: a path, or a sheet that was loaded from one. `cohort`: the one of the lock; left out, where
+    `winback lost` writes it. `today`: the day of assignment, in UTC, from which the follow-up counts. `new_ledger`:
+    begin the company's one ledger where there is none. Assigning twice gives the same customers, arms and day. The file is written from the ledger, which is the truth.
     Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
     """
     content = loaded(sheet)
-    folder = content.folder
+    folder, cohort, today = content.folder, cohort_file(content, cohort), today or utc_today()
     plan = _plan(content, folder, cohort)
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)

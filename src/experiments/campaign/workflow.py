@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.answers import Imported, import_contacts
-from experiments.campaign.assign import address_of
+from experiments.campaign.assign import address_of, cohort_file, utc_today
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
 from experiments.campaign.ledger import Ledger, open_ledger
@@ -25,7 +25,6 @@ from experiments.sheet.sheet import Sheet, loaded
 if TYPE_CHECKING:
     import duckdb
 
-COHORT = "reports/{experiment}/1-lost/cohort.parquet"  # where `winback lost` writes it
 REGISTER = "calls.parquet"  # who was ever on a list of the test; no names
 CONTACTS = "contacts.parquet"
 USED = ("customers", "reasons", "contacts")  # tables that a call list uses where they are there
@@ -48,15 +47,7 @@ def lock_plan(
         plan = lock_plan("data/spring/sheet.yml", customers=4_000)
     """
     content = loaded(sheet)
-    return lock(content, cohort=_cohort(content, cohort), customers=customers, today=today or _today())[0]
-
-
-def _cohort(sheet: Sheet, cohort: str | Path | None) -> Path:
-    return Path(cohort if cohort is not None else COHORT.format(experiment=sheet.experiment))
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
+    return lock(content, cohort=cohort_file(content, cohort), customers=customers, today=today or utc_today())[0]
 
 
 @contextmanager
@@ -76,7 +67,7 @@ def write_call_list(
     which somebody may have written. Nothing is written where a rule of `contacts` says stop. Raises WinbackError.
     """
     content, file = loaded(sheet), Path(out)
-    lost = _cohort(content, cohort)
+    lost = cohort_file(content, cohort)
     if not lost.is_file():
         raise WinbackError(f"There is no cohort {lost}. Make it: `winback lost <sheet>`.")
     with _booked(content) as (con, ledger):
@@ -133,7 +124,7 @@ def read_responses(
             experiment=content.experiment,
             holdout=content.holdout,
             into=into,
-            today=today or _today(),
+            today=today or utc_today(),
             register=content.folder / REGISTER,
             assigned="booked",
             replace=replace,

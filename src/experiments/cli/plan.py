@@ -22,7 +22,8 @@ def check(args: argparse.Namespace) -> None:
     from experiments.sheet.offer_checks import check_offers
     from experiments.sheet.sheet import read_sheet
 
-    sheet, folder = read_sheet(args.sheet)
+    sheet = read_sheet(args.sheet)
+    folder = sheet.folder
     print(f"{args.sheet}: a correct sheet. {sheet.question}")
     for warning in check_offers(sheet.every_offer, second_value=None):
         print(f"  warn: {warning.facts['offer']}: {' '.join(offer_warning(warning, currency=sheet.currency))}")
@@ -34,11 +35,11 @@ def check(args: argparse.Namespace) -> None:
                 print(f"  {account_of(read(con, name, source, folder=folder, decimals=sheet.decimals))}")
     if sheet.lost and "purchases" in sheet.tables:
         print("The look at the lost customers will use:")
-        for account in find_lost(sheet, folder).accounts:
+        for account in find_lost(sheet).accounts:
             print(f"  {account_of(account)}")
     if sheet.arms and "assignments" in sheet.tables and (folder / sheet.tables["assignments"].file).is_file():
         print("The readout will use:")
-        readout = read_cube(make_cube(sheet, folder), sheet)
+        readout = read_cube(make_cube(sheet), sheet)
         for account in readout.accounts:
             print(f"  {account_of(account)}")
         for check in map(worded, readout.checks):
@@ -68,12 +69,12 @@ def design(args: argparse.Namespace) -> None:
     from experiments.design.design import Design
     from experiments.report.wording.design import risk
     from experiments.sheet.locked_plan import lock
-    from experiments.sheet.sheet import language_of
+    from experiments.sheet.sheet import read_sheet
 
     planned = Design.load(out / "design.json")
     if planned.stops and not args.anyway:
         with speaking(
-            str(parameters_given(args, before="sheet").get("language", language_of(args.sheet)))
+            str(parameters_given(args, before="sheet").get("language", read_sheet(args.sheet).language))
         ):  # the page's
             for name, reason, todo in (risk(planned, stop) for stop in planned.stops):
                 print(f"  {name}: {reason} {todo}")

@@ -72,7 +72,7 @@ def sweep(args: argparse.Namespace) -> None:
     from experiments.sheet.locked_plan import inputs_of
     from experiments.sheet.sheet import read_sheet
 
-    sheet = read_sheet(args.sheet)[0]
+    sheet = read_sheet(args.sheet)
     parameters = {"sheet": args.sheet, **parameters_given(args, before="sheet")}
     language = str(parameters.get("language", sheet.language))
     swept = run_settings(

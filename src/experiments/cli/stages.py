@@ -16,7 +16,7 @@ def experiment_of(sheet: str) -> str:
     """Return the name of a sheet's experiment. Raises WinbackError."""
     from experiments.sheet.sheet import read_sheet
 
-    return read_sheet(sheet)[0].experiment
+    return read_sheet(sheet).experiment
 
 
 def stage_folder(args: argparse.Namespace, stage: str) -> Path:
@@ -38,7 +38,7 @@ def run_on_sheet(
     from experiments.sheet.locked_plan import inputs_of
     from experiments.sheet.sheet import read_sheet
 
-    content = read_sheet(sheet)[0]
+    content = read_sheet(sheet)
     out = reports / (name or content.experiment) / Path(notebook).stem
     language = str(parameters.get("language", content.language))
     if out.name == "2-design":

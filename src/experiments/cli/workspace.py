@@ -41,10 +41,10 @@ def demo(args: argparse.Namespace) -> None:
     readouts: list[Path] = []
     for company in COMPANIES:
         sheet = (copy_example(company.name, Path("data")) / "sheet.yml").as_posix()
-        plan, folder = read_sheet(sheet)
+        plan = read_sheet(sheet)
         size = args.customers or company.lost_customers
         print(f"{company.name}: simulating {size:,} lost customers", flush=True)
-        simulate(folder, customers=size, seed=company.seed, experiment=plan.experiment)
+        simulate(plan.folder, customers=size, seed=company.seed, experiment=plan.experiment)
         parameters = {"sheet": sheet, **language_given(args)}
         for stage in company.stages:
             out = run_on_sheet(stage, parameters, sheet=sheet, reports=args.reports, fresh=False)

@@ -23,15 +23,7 @@ ENGLISH = "en"
 LANGUAGES = (ENGLISH, *sorted(path.stem for path in CATALOGUES.glob("*.po")))
 
 
-@dataclass(slots=True)
-class _Speaker:
-    """What this process speaks: a page is made by one process, and a notebook has a context of its own in each cell."""
-
-    language: str = ENGLISH
-
-
-_SPEAKER = _Speaker()
-_RENDERED: ContextVar[str | None] = ContextVar("rendered", default=None)  # the language of what is being rendered
+_SPOKEN: ContextVar[str] = ContextVar("spoken", default=ENGLISH)  # while something is rendered
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,12 +39,6 @@ class Style:
     space: str = " "  # between an amount and a currency behind it
 
 
-def speak(language: str) -> None:
-    """Speak a language from now on in this process. Raises WinbackError where there is no such catalogue."""
-    _refuse_unknown(language)
-    _SPEAKER.language = language
-
-
 def _refuse_unknown(language: str) -> None:
     if language not in LANGUAGES:
         raise WinbackError(f"Unknown language {language!r}. {did_you_mean(language, LANGUAGES)}")
@@ -60,18 +46,18 @@ def _refuse_unknown(language: str) -> None:
 
 def language() -> str:
     """Return the code of the language that is spoken, such as en."""
-    return _RENDERED.get() or _SPEAKER.language
+    return _SPOKEN.get()
 
 
 @contextmanager
 def speaking(language: str) -> Iterator[None]:
     """Render in a language for a while. Raises WinbackError where there is no such catalogue."""
     _refuse_unknown(language)
-    before = _RENDERED.set(language)
+    before = _SPOKEN.set(language)
     try:
         yield
     finally:
-        _RENDERED.reset(before)
+        _SPOKEN.reset(before)
 
 
 def rendered(function: Callable[P, R]) -> Callable[P, R]:

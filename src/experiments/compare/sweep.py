@@ -13,7 +13,7 @@ from experiments.common.errors import WinbackError
 from experiments.common.results import Result
 from experiments.common.run_records import RECORD, Run
 from experiments.metrics.objectives import OBJECTIVES
-from experiments.readout.readout import Arm, Readout, read_readout
+from experiments.readout.readout import Arm, Readout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,21 +134,21 @@ class Sweep(Result):
         """Return a sweep that `write` wrote; `path`: its sweep.json, or the folder of that. Raises WinbackError."""
         return super(Sweep, cls).load(_file(path))  # with slots a bare super() is that of another class
 
+    @classmethod
+    def of_runs(cls, settings: Sequence[str], *, over: Sequence[str], failed: Sequence[str] = ()) -> Self:
+        """Return the sweep whose runs lie in these folders, one a setting. Raises WinbackError."""
+        if not settings:
+            raise WinbackError(f"A sweep without settings says nothing. Make one: `{cls.command}`.")
+        found = []
+        for folder in map(Path, settings):
+            given = Run.read(folder / RECORD).parameters
+            parameters = {name: _one(given[name]) for name in over}
+            found.append(Setting(parameters=parameters, readout=Readout.load(folder / "readout.json")))
+        return cls(over=tuple(over), settings=tuple(found), failed=tuple(failed))
+
 
 def _file(path: str | Path) -> Path:
     return Path(path) / FILE if Path(path).is_dir() else Path(path)
-
-
-def read_sweep(settings: Sequence[str], *, over: Sequence[str], failed: Sequence[str] = ()) -> Sweep:
-    """Return the sweep whose runs lie in these folders, one a setting. Raises WinbackError."""
-    if not settings:
-        raise WinbackError("A sweep without settings says nothing. Make one: `winback sweep <sheet> --over name=1,2`.")
-    found = []
-    for folder in map(Path, settings):
-        given = Run.read(folder / RECORD).parameters
-        parameters = {name: _one(given[name]) for name in over}
-        found.append(Setting(parameters=parameters, readout=read_readout(folder / "readout.json")))
-    return Sweep(over=tuple(over), settings=tuple(found), failed=tuple(failed))
 
 
 def _one(value: object) -> object:

@@ -19,7 +19,7 @@ from experiments.lost.results import Cohort
 from experiments.sheet.locked_plan import Deviation, deviations, read_plan
 from experiments.sheet.offer_checks import check_offers
 from experiments.sheet.offers import costs_of
-from experiments.sheet.sheet import Sheet, read_sheet
+from experiments.sheet.sheet import Sheet, loaded
 from experiments.stats.power import FEWEST
 
 if TYPE_CHECKING:
@@ -143,13 +143,8 @@ def _said(key: str, state: str, **facts: str) -> dict[str, Any]:
     return {"key": key, "state": state, "facts": facts}
 
 
-def read_design(path: str | Path) -> Design:
-    """Return a design written by `Design.write`: equal to it, to the last digit."""
-    return Design.load(path)
-
-
 def design_test(
-    sheet: str | Path,
+    sheet: str | Path | Sheet,
     *,
     cohort: Cohort | str | Path | None = None,
     customers: int | None = None,
@@ -164,7 +159,7 @@ def design_test(
     the best offer is taken to bring back the share `expected_returned`, the next 4 points fewer, and nothing is known
     of money. `power`: chance to tell a difference that is there. Raises WinbackError.
     """
-    content, folder = read_sheet(sheet)
+    content = loaded(sheet)
     content.need_arms()
     lost = cohort if isinstance(cohort, Cohort | None) else _read(cohort, content)
     wanted = customers or content.customers or (lost.contactable if lost else 0)
@@ -176,9 +171,9 @@ def design_test(
         raise WinbackError(f"{wanted} customers are too few for {len(content.arms)} arms of these shares: take "
                            f"{fewest(content):,} or more, `customers:` in the sheet.")  # fmt: skip
     counts = counts_of(content, wanted)
-    known = known_before(content, folder, counts=counts, expected_returned=expected_returned)
+    known = known_before(content, content.folder, counts=counts, expected_returned=expected_returned)
     sizing = Sizing(sheet=content, known=known, power=power, counts=counts)
-    design = replace(_sized(sizing, lost), plan=_plan(content, folder))
+    design = replace(_sized(sizing, lost), plan=_plan(content, content.folder))
     if cohort is not None:
         design = replace(design, cohort="found" if isinstance(cohort, Cohort) else "read")
     design = replace(design, calendar=_calendar(content, design))

@@ -18,7 +18,7 @@ from experiments.metrics.objectives import terms_of
 from experiments.sheet.offers import NO_END, Costs, Offer, costs_of, fixed_of
 from experiments.sheet.sheet import Sheet, changed, read_sheet
 from experiments.simulate.telecom import CONTACT_COST, TAILORED
-from experiments.stats.meta_analysis import prior_of, read_pooled
+from experiments.stats.meta_analysis import Knowledge, prior_of
 from experiments.stats.power import Group, Pair, Question, ask, even_follow_up, inflation, share_group
 
 POOLED = {"profit": "net", "roi": "roi", "returned": "lift", "months": "months_gained"}  # objective: metric of readouts
@@ -177,7 +177,7 @@ def _expected(sheet: Sheet, folder: Path) -> dict[str, dict[str, Estimate]]:
     """Return what pooled tests let expect of each offer they know, on each objective that they know it on."""
     if sheet.design.pooled is None:
         return {}
-    known = read_pooled(folder / sheet.design.pooled)
+    known = Knowledge.load(folder / sheet.design.pooled)
     found: dict[str, dict[str, Estimate]] = {}
     for objective, metric in POOLED.items():
         of = {pooled.offer: pooled for pooled in known.of(metric)}
@@ -205,13 +205,13 @@ def _guess(sheet: Sheet, expected_returned: float) -> dict[str, float]:
 
 
 def _past(sheet: Sheet, path: Path, counts: Mapping[str, int]) -> tuple[Evidence, Source]:
-    past, home = read_sheet(path)
+    past = read_sheet(path)
     if past.currency != sheet.currency:
         raise WinbackError(f"The past test {past.experiment!r} is in {past.currency}, this one in {sheet.currency}. "
                            "Name a past test in the same currency.")  # fmt: skip
     same = {name: getattr(sheet, name) for name in ("horizon_months", "window_months", "discount_rate", "level")}
     past = changed(past, same)
-    found = evidence_of(make_cube(past, home), without_fixed(past))
+    found = evidence_of(make_cube(past), without_fixed(past))
     return _as_planned(found, sheet, stated=partial(stated_cost, past), counts=counts), Source(
         kind="past", name=past.experiment
     )

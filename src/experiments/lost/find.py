@@ -31,8 +31,8 @@ from experiments.lost.look import Look
 from experiments.lost.results import PRIORITY, Cohort
 from experiments.lost.summary import summarise
 from experiments.readout.lessons import Learned, learned_from
-from experiments.readout.readout import read_readout
-from experiments.sheet.sheet import Limit, Lost, Sheet, changed, read_sheet
+from experiments.readout.readout import Readout
+from experiments.sheet.sheet import Limit, Lost, Sheet, changed, loaded
 
 OPTIONAL = ("customers", "reasons", "inquiries", "changes", "contacts", "known_lost", "assignments")
 MADE = ("assignments", "contacts")  # of a test: there is none before it begins
@@ -61,10 +61,9 @@ def find_lost(
     that do not fit, and for a day at which the data cannot tell who is lost.
     """
     path = "" if isinstance(sheet, Sheet) else Path(sheet).as_posix()
-    if not isinstance(sheet, Sheet):
-        sheet, folder = read_sheet(sheet)
+    sheet = loaded(sheet, folder)
     with connect() as con:
-        look = Look(con=con, sheet=sheet, rule=_rule(sheet, changes), folder=folder or Path())
+        look = Look(con=con, sheet=sheet, rule=_rule(sheet, changes), folder=sheet.folder)
         accounts = _read(look)
         look = replace(look, last_day=accounts[0].last)
         accounts[0] = _fold(look, accounts[0])
@@ -288,7 +287,7 @@ def _learn(look: Look) -> Learned | None:
     """Return what the past test named in the sheet teaches."""
     if look.rule.learn_from is None:
         return None
-    readout = read_readout(look.folder / look.rule.learn_from)
+    readout = Readout.load(look.folder / look.rule.learn_from)
     if readout.currency != look.sheet.currency:
         raise WinbackError(f"The past test {look.rule.learn_from} is in {readout.currency}, the sheet in "
                            f"{look.sheet.currency}. Choose a test in the same currency for `learn_from`.")  # fmt: skip

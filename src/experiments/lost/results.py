@@ -338,6 +338,3 @@ class Cohort(Result):
         ]  # fmt: skip
         accounts = list(map(upgraded_account, content["accounts"]))
         return content | {"sheet": "", "settings": None, "signs": signs, "accounts": accounts}
-
-
-read_cohort = Cohort.load

@@ -26,7 +26,7 @@ from experiments.data.tables import (
 )
 from experiments.metrics.sums import Cube
 from experiments.sheet.offers import NO_END, durations, percentages
-from experiments.sheet.sheet import SEPARATOR, Sheet, read_sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,19 +48,19 @@ def make_cube(
 ) -> Cube:
     """Read the tables of a sheet and fold them into the cube: one pass over the purchases.
 
-    `sheet` is a path, or a Sheet with the folder of its tables. `months` is the length of the month axis; by default
-    the longer of horizon and window. `threads` of the engine; by default all. The sums are the same whatever the
-    order of the rows and the number of threads. Raises WinbackError for tables that are not what they must be.
+    `sheet` is a Sheet or its path; `folder`: of its tables, where they do not lie beside it. `months` is the length of
+    the month axis; by default the longer of horizon and window. `threads` of the engine; by default all. The sums
+    are the same whatever the order of the rows and the number of threads. Raises WinbackError for tables that are
+    not what they must be.
     """
-    if not isinstance(sheet, Sheet):
-        sheet, folder = read_sheet(sheet)
+    sheet = loaded(sheet, folder)
     sheet.need_arms()
     months = months or max(sheet.horizon_months, sheet.window_months)
     with connect(threads=threads) as con:
         if sheet.dated:
-            return _dated(con, sheet, folder or Path(), months=months)
+            return _dated(con, sheet, sheet.folder, months=months)
         if "outcomes" in sheet.tables:
-            return _undated(con, sheet, folder or Path())
+            return _undated(con, sheet, sheet.folder)
     raise WinbackError(
         "The sheet names neither `purchases` nor `outcomes`: without results there is no readout. "
         "Add one of them under `tables`."

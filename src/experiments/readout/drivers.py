@@ -6,16 +6,17 @@ Descriptive: the factors were not randomised, so a difference is no effect of ch
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from experiments.common.estimate import Estimate
 from experiments.data.tables import columns_of, connect, read, refuse_duplicates, statements
 from experiments.metrics.cube import put_on_clock
-from experiments.sheet.sheet import SEPARATOR, Sheet, changed, read_sheet
+from experiments.sheet.sheet import SEPARATOR, Sheet, changed, loaded
 from experiments.stats.intervals import jackknife_covariance, normal_quantile, t_quantile
 
 if TYPE_CHECKING:
@@ -73,18 +74,18 @@ def find_drivers(
 ) -> Returners:
     """Fit the three models to the sums of a test; none where its results have no dates.
 
-    `sheet` is a path, or a Sheet with the folder of its tables; the settings replace the sheet's, None keeps them:
-    months after the assignment that count, months within which a purchase is a return, confidence. Factors: the
-    offer, the strata, and where the data have them complaint, referral, value of the first lifetime and time absent.
-    Binomial logit, Poisson and gamma log-linear; statsmodels. `n` of an effect is customers: those watched to the
-    window, who returned and could leave, who returned.
+    `sheet` is a Sheet or its path; `folder`: of its tables, where they do not lie beside it. The
+    settings replace the sheet's, None keeps them: months after the assignment that count, months within which a
+    purchase is a return, confidence. Factors: the offer, the strata, and where the data have them complaint,
+    referral, value of the first lifetime and time absent. Binomial logit, Poisson and gamma log-linear;
+    statsmodels. `n` of an effect is customers: those watched to the window, who returned and could leave, who
+    returned.
     """
-    if not isinstance(sheet, Sheet):
-        sheet, folder = read_sheet(sheet)
-    sheet = changed(sheet, {"horizon_months": horizon_months, "window_months": window_months, "level": level})
+    changes = {"horizon_months": horizon_months, "window_months": window_months, "level": level}
+    sheet = changed(loaded(sheet, folder), changes)
     if not sheet.dated:
         return Returners(drivers=(), second_to_first=())
-    sums, factors, twice = _sums(sheet, folder or Path())
+    sums, factors, twice = _sums(sheet, sheet.folder)
     levels = _levels(sums, factors)
     models = (_returned, _leaving, _value)
     return Returners(
@@ -154,7 +155,9 @@ def _returned(sums: pd.DataFrame, levels: list[Level], level: float) -> list[Dri
     if len(rows) < FEW or not levels:
         return []
     counts = np.column_stack((rows["returned"], rows["watched"] - rows["returned"])).astype(float)
-    fit = sm.GLM(counts, _design(rows, levels), family=sm.families.Binomial()).fit()
+    fit = _fitted(sm.GLM(counts, _design(rows, levels), family=sm.families.Binomial()))
+    if fit is None:
+        return []
     weights, n, z, found = rows["watched"].to_numpy(float), int(rows["watched"].sum()), normal_quantile(level), []
     for one in levels:
         value, error = _marginal(fit, rows, levels, one, weights)
@@ -204,13 +207,27 @@ def _ratios(
     levels = _seen(rows, levels)
     if len(rows) < FEW or not levels:
         return []
-    fit = sm.GLM(outcome, _design(rows, levels), family=family, var_weights=weights).fit(cov_type="HC1")
+    fit = _fitted(sm.GLM(outcome, _design(rows, levels), family=family, var_weights=weights), cov_type="HC1")
+    if fit is None:
+        return []
     z, found = normal_quantile(level), []
     for place, one in enumerate(levels, 1):
         value, half = float(fit.params[place]), z * float(fit.bse[place])
         middle, low, high = (float(np.exp(part)) for part in (value, value - half, value + half))
         found.append(_driver(question, one, Estimate(value=middle, low=low, high=high, level=level, n=n, unit="times")))
     return found
+
+
+def _fitted(model: Any, **how: str) -> Any:  # noqa: ANN401  statsmodels has no types
+    """Return the fit of a model; None where the data hold none: a level of nobody or of everybody, one price only."""
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        try:
+            return model.fit(**how)
+        except (PerfectSeparationWarning, ValueError):
+            return None
 
 
 def _levels(rows: pd.DataFrame, factors: list[str]) -> list[Level]:

@@ -21,7 +21,7 @@ from experiments.readout.drivers import Returners, find_drivers
 from experiments.readout.secondary import Comparison, Lives, Targeting
 from experiments.readout.verdict import Ranking, Verdict, rank, verdict
 from experiments.sheet.locked_plan import Plan, deviations, differences, read_plan, settings_of
-from experiments.sheet.sheet import Sheet, changed, read_sheet
+from experiments.sheet.sheet import Sheet, changed, loaded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,22 +137,16 @@ def _upgraded_check(check: dict[str, str]) -> dict[str, Any]:
     return {"key": OLD_CHECKS.get(check["name"], check["name"]), "state": check["state"], "facts": facts}
 
 
-def read_readout(path: str | Path) -> Readout:
-    """Return a readout written by `Readout.write`: equal to it, to the last digit."""
-    return Readout.load(path)
-
-
 def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: object) -> Readout:
     """Read a test: tables to cube, cube to estimates, estimates to a verdict; and who returns, stays and pays.
 
-    `sheet` is a path or a Sheet with the folder of its tables. `changes` replace settings of the sheet,
-    such as horizon_months=12; None keeps the sheet's.
+    `sheet` is a Sheet or its path; `folder`: of its tables, where they do not lie beside it. `changes` replace settings
+    of the sheet, such as horizon_months=12; None keeps the sheet's.
     """
-    if not isinstance(sheet, Sheet):
-        sheet, folder = read_sheet(sheet)
-    read, home = changed(sheet, changes), folder or Path()
-    readout = read_cube(make_cube(read, home), read, planned=read_plan(home, sheet.experiment) or sheet)
-    return readout if readout.interim else replace(readout, drivers=find_drivers(read, home))
+    planned = loaded(sheet, folder)
+    read = changed(planned, changes)
+    readout = read_cube(make_cube(read), read, planned=read_plan(read.folder, read.experiment) or planned)
+    return readout if readout.interim else replace(readout, drivers=find_drivers(read))
 
 
 def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) -> Readout:

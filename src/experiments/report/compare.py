@@ -29,7 +29,7 @@ from experiments.common.formatting import (
 from experiments.common.language import later, numerals, plural, rendered, say
 from experiments.compare.pool import POOLED, SETTINGS, settings_of
 from experiments.metrics.objectives import OBJECTIVES
-from experiments.readout.readout import Readout, read_readout
+from experiments.readout.readout import Readout
 from experiments.readout.verdict import MONEY
 from experiments.report import html, shared
 from experiments.report.figures import compare as figures
@@ -64,7 +64,7 @@ def read_all(readouts: Readouts) -> list[Readout]:
 
 
 def _read(readouts: Readouts) -> list[Readout]:
-    return [one if isinstance(one, Readout) else read_readout(one) for one in readouts]
+    return [one if isinstance(one, Readout) else Readout.load(one) for one in readouts]
 
 
 def leading(readouts: Sequence[Readout], known: Knowledge) -> str | None:

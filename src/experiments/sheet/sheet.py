@@ -211,7 +211,10 @@ class DesignRules(BaseModel):
 
 
 class Sheet(BaseModel):
-    """An experiment as its designer wrote it."""
+    """An experiment as its designer wrote it: question, arms and their offers, what decides, tables.
+
+    Attributes are the settings of docs/sheet.md; `folder` is where it was read from.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -280,12 +283,18 @@ class Sheet(BaseModel):
 
         A relative path is looked up here and in the folders above.
         """
-        return read_sheet(path)[0]
+        return read_sheet(path)
 
     def write(self, path: str | Path) -> None:
         """Write the settings that were given as a YAML file; names of files stay relative to its folder."""
         settings = self.model_dump(mode="json", exclude_unset=True)
         write_text(Path(path), yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+    def at(self, folder: Path) -> Sheet:
+        """Return the sheet with its tables in another folder."""
+        other = self.model_copy()
+        other._folder = folder  # noqa: SLF001  ours
+        return other
 
     @property
     def folder(self) -> Path:
@@ -401,8 +410,8 @@ class Sheet(BaseModel):
             )
 
 
-def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
-    """Return the sheet and its folder, to which the files of its tables are relative.
+def read_sheet(path: str | Path) -> Sheet:
+    """Return a sheet; it knows its folder, to which the files of its tables are relative.
 
     A relative path is looked up here and in the folders above, so that a notebook opened in
     `notebooks/` finds it too. Raises WinbackError naming the line, the value and the cure.
@@ -418,17 +427,13 @@ def read_sheet(path: str | Path) -> tuple[Sheet, Path]:
     except ValidationError as error:
         raise WinbackError(explained(error, Sheet, lines=lines, name=found.name)) from None
     sheet._folder = found.parent  # noqa: SLF001  ours; no setting of the sheet
-    return sheet, found.parent
+    return sheet
 
 
-def loaded(sheet: Sheet | str | Path) -> Sheet:
-    """Return a sheet that is given as it is or by its path."""
-    return sheet if isinstance(sheet, Sheet) else read_sheet(sheet)[0]
-
-
-def language_of(sheet: str | Path) -> str:
-    """Return the language of a sheet's pages."""
-    return read_sheet(sheet)[0].language
+def loaded(sheet: Sheet | str | Path, folder: Path | None = None) -> Sheet:
+    """Return a sheet that is given as it is or by its path; with a `folder`, its tables are taken from there."""
+    found = sheet if isinstance(sheet, Sheet) else read_sheet(sheet)
+    return found if folder is None else found.at(folder)
 
 
 def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:

@@ -115,18 +115,13 @@ class Knowledge(Result):
         return str(page.table((), self))
 
 
-def read_pooled(path: str | Path) -> Knowledge:
-    """Return what `Knowledge.write` wrote, to the last digit."""
-    return Knowledge.load(path)
-
-
 def prior_of(path: str | Path, offer: str, metric: str) -> Estimate:
     """Return what to expect of an offer in the next test: the mean of past tests and its prediction interval.
 
     As a normal distribution: mean `value`, standard deviation (high - low) / (2 normal_quantile(level)). With fewer
     than three tests there is no prediction: the mean comes without bounds.
     """
-    known = read_pooled(path)
+    known = Knowledge.load(path)
     offers = sorted({pooled.offer for pooled in known.pooled})
     if offer not in offers:
         raise WinbackError(f"{path} knows nothing of the offer {offer!r}. {did_you_mean(offer, offers)}")

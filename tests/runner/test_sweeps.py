@@ -22,6 +22,7 @@ from experiments.common.run_records import Run, find_run
 from experiments.compare.sweep import Change, Setting, Sweep
 from experiments.metrics.cube import make_cube
 from experiments.readout.readout import read_cube
+from experiments.readout.verdict import Verdict
 from experiments.report import sweep as report
 from experiments.report.wording.verdict import headline
 from experiments.runner.sweeps import SETTINGS, sweep
@@ -96,7 +97,8 @@ def test_the_page_says_in_how_many_settings_the_leader_leads_and_the_test_can_te
 
 
 def test_settings_without_a_ranking_have_no_leader(found):
-    bare = [replace(s, readout=replace(s.readout, ranking=None)) for s in found.settings]
+    unranked = Verdict(kind="no_ranking", tone="wait")
+    bare = [replace(s, readout=replace(s.readout, ranking=None, verdict=unranked)) for s in found.settings]
     told = (
         report.verdict(replace(found, settings=tuple(bare))).text
         + report.table(replace(found, settings=tuple(bare))).text

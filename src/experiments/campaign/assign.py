@@ -55,7 +55,8 @@ def assign_test(
 
     `sheet`: a path, or a sheet that was loaded from one. `cohort`: the one of the lock; left out, where
     `winback lost` writes it. `today`: the day of assignment, in UTC, from which the follow-up counts. `new_ledger`:
-    begin the company's one ledger where there is none. Assigning twice gives the same customers, arms and day. The file is written from the ledger, which is the truth.
+    begin the company's one ledger where there is none. Assigning twice gives the same customers, arms and day. The
+    file is written from the ledger, which is the truth.
     Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
     """
     content = loaded(sheet)

@@ -223,11 +223,13 @@ def _fitted(model: Any, **how: str) -> Any:  # noqa: ANN401  statsmodels has no 
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an iteration on the way; what it ends in is looked at below
         warnings.simplefilter("error", PerfectSeparationWarning)
         try:
-            return model.fit(**how)
+            fit = model.fit(**how)
         except (PerfectSeparationWarning, ValueError):
             return None
+    return fit if np.isfinite(fit.params).all() and np.isfinite(fit.bse).all() else None
 
 
 def _levels(rows: pd.DataFrame, factors: list[str]) -> list[Level]:

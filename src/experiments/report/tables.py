@@ -7,9 +7,9 @@ from typing import Generic, Self, TypeVar
 
 from experiments.common.estimate import Estimate
 from experiments.common.language import say
-from experiments.metrics.estimates import METRICS
 from experiments.report import html, shared
 from experiments.report.html import Html
+from experiments.report.wording.metrics import METRICS
 
 Row = TypeVar("Row")
 

@@ -15,10 +15,10 @@ Notebooks           run(notebook, parameters, out=...)    typed parameters in, o
                     sweep(notebook, ..., over=...)        under every combination of settings
 
 A sheet is read by `read_sheet(path)`, and given as it is or by its path. `Sheet`, `Cohort`, `Design`, `Readout`,
-`Cube`, `Knowledge` and `Sweep` are values: `X.load(path)`, `x.write(path)`, `x.frame()` where it is a table; in a notebook they
-show themselves. A number is an `Estimate`: value, low, high, level, n, unit. Whatever is wrong with what was given is a
-`WinbackError` with its cure. `experiments.report` has the sections of each page. A name is imported when it is first
-used.
+`Cube`, `Knowledge` and `Sweep` are values: `X.load(path)`, `x.write(path)`, `x.frame()` where it is a table; in a
+notebook they show themselves. A number is an `Estimate`: value, low, high, level, n, unit. Whatever is wrong with
+what was given is a `WinbackError` with its cure. `experiments.report` has the sections of each page. A name is
+imported when it is first used.
 """
 
 from importlib import import_module

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 from experiments.common.errors import WinbackError
 from experiments.common.files import write_text
 
-Kind = TypeVar("Kind")
 FORMAT = 2  # of the files; raised when what an older program wrote needs `upgraded` to be read
 
 
@@ -28,12 +27,31 @@ class Result:
 
     def write(self, path: str | Path) -> None:
         """Write the result as JSON: the same bytes whatever the language, with the number of its format."""
-        keep(self, path)
+        from pydantic import TypeAdapter
+
+        text = TypeAdapter(type(self)).dump_json(self, indent=1).decode()
+        write_text(Path(path), text.replace("{", f'{{\n "format": {FORMAT},', 1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Return a result that `write` wrote, also that of an earlier version. Raises WinbackError."""
-        return kept(cls, path, what=cls.what, command=cls.command)
+        from pydantic import TypeAdapter, ValidationError
+
+        if not Path(path).is_file():
+            raise WinbackError(f"There is no {cls.what} {str(path)!r}. Make it: `{cls.command}`.")
+        try:
+            content = json.loads(Path(path).read_bytes())
+            wrote = content.pop("format", 1) if isinstance(content, dict) else FORMAT
+            if wrote == 1:
+                content = cls.upgraded(content)
+            if wrote in range(1, FORMAT + 1):
+                return TypeAdapter(cls).validate_json(json.dumps(content))
+            why = f"its format is {wrote!r}, this one reads up to {FORMAT}"
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{type(error).__name__}: {error}"
+        raise WinbackError(f"{path} is no {cls.what} of this version: {why}. Make it again: `{cls.command}`.")
 
     @classmethod
     def upgraded(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -46,33 +64,3 @@ class Result:
             return None
         page = import_module(f"experiments.report.{self.page}")  # by name: results stand below the pages
         return str(page.question(self) + page.verdict(self))
-
-
-def keep(result: object, path: str | Path) -> None:
-    """Write a frozen result as JSON."""
-    from pydantic import TypeAdapter
-
-    text = TypeAdapter(type(result)).dump_json(result, indent=1).decode()
-    write_text(Path(path), text.replace("{", f'{{\n "format": {FORMAT},', 1) + "\n")
-
-
-def kept(kind: type[Kind], path: str | Path, *, what: str, command: str) -> Kind:
-    """Return a result written by `keep`; `what` it is and the `command` that makes it stand in the error."""
-    from pydantic import TypeAdapter, ValidationError
-
-    if not Path(path).is_file():
-        raise WinbackError(f"There is no {what} {str(path)!r}. Make it: `{command}`.")
-    try:
-        content = json.loads(Path(path).read_bytes())
-        wrote = content.pop("format", 1) if isinstance(content, dict) else FORMAT
-        if wrote == 1 and issubclass(kind, Result):
-            content = kind.upgraded(content)
-        if isinstance(wrote, int) and wrote > FORMAT:
-            raise WinbackError(f"{path} is of a newer version: its format is {wrote}, this one reads {FORMAT}. "
-                               f"Install the newer one, or make it again: `{command}`.")  # fmt: skip
-        return TypeAdapter(kind).validate_json(json.dumps(content))
-    except ValidationError as error:
-        why = error.errors()[0]["msg"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{type(error).__name__}: {error}"
-    raise WinbackError(f"{path} is no {what} of this version: {why}. Make it again: `{command}`.") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.common.errors import WinbackError
 from experiments.common.finding import Fact, Finding, State, of_state
-from experiments.common.results import Result, kept
+from experiments.common.results import Result
 from experiments.design.prior import Known, Source, known_before
 from experiments.design.sizing import Asked, Difference, Largest, Limits, PlannedArm, Size, Sizing, counts_of, fewest
 from experiments.lost.results import Cohort
@@ -214,7 +214,7 @@ def _sized(sizing: Sizing, cohort: Cohort | None) -> Design:
 
 def _read(path: str | Path, sheet: Sheet) -> Cohort:
     """Return the lost customers of a finished look at them. Raises WinbackError."""
-    cohort = kept(Cohort, path, what="cohort", command="winback lost <sheet>")
+    cohort = Cohort.load(path)
     if cohort.experiment != sheet.experiment:
         raise WinbackError(f"{path} holds the lost customers of {cohort.experiment!r}, the sheet plans "
                            f"{sheet.experiment!r}. Name the lost.json of this sheet, or leave it out.")  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 from experiments.common.errors import WinbackError
 from experiments.common.files import whole_file, workshop
 from experiments.common.language import ENGLISH, speaking
-from experiments.common.results import Result, kept
+from experiments.common.results import Result
 from experiments.common.run_records import Run, changed, find_run, save
 from experiments.runner.documents import SHIPPED, Cell, Document, load, own_cells, source_of, statements_of
 from experiments.runner.failures import Failure
@@ -103,10 +103,8 @@ def _code(document: Document) -> list[str]:
 
 def _load(path: Path) -> object:
     home, name = RESULTS[path.name].split(":")
-    kind = getattr(import_module(f"experiments.{home}"), name)
-    if issubclass(kind, Result):
-        return kind.load(path)
-    return kept(kind, path, what=path.stem, command="winback run")
+    kind: type[Result] = getattr(import_module(f"experiments.{home}"), name)
+    return kind.load(path)
 
 
 def _render(document: Document, sections: Sections, work: Path, *, language: str) -> None:

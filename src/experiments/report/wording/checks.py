@@ -11,7 +11,8 @@ from experiments.common.finding import Finding, State
 from experiments.common.formatting import amount, count, date_told, listed, number, share, short
 from experiments.common.language import later, plural, say
 from experiments.metrics.objectives import OBJECTIVES
-from experiments.sheet.locked_plan import ASSIGNED
+from experiments.report.wording.accounts import deviation
+from experiments.sheet.locked_plan import Deviation
 
 Facts = Mapping[str, Any]
 
@@ -270,21 +271,14 @@ def _as_planned(finding: Finding, facts: Facts) -> tuple[str, str]:
         where = say("plan locked on {day}, sha256 {hash}", day=_day(facts["day"]), hash=facts["hash"])
     if finding.state == "pass":
         return say("Read with the settings registered in the {where}.", where=where), ""
-    settings = "; ".join(map(_deviation, facts["setting"], facts["planned"], facts["now"]))
+    columns = zip(facts["setting"], facts["planned"], facts["now"], strict=True)
+    settings = "; ".join(
+        deviation(Deviation(setting=setting, planned=planned, now=now)) for setting, planned, now in columns
+    )
     return (
         say("Not as planned in the {where}: {settings}.", where=where, settings=settings),
         say("Decide by the settings registered before the test; take this page as an exploration."),
     )
-
-
-def _deviation(setting: str, planned: str, now: str) -> str:
-    if setting == ASSIGNED:
-        return say("{n} customers assigned instead of {planned}", n=int(now), planned=int(planned))
-    if not planned:
-        return say("{setting} was added", setting=setting)
-    if not now:
-        return say("{setting} was taken out", setting=setting)
-    return say("{setting} {now} instead of {then}", setting=setting, now=now, then=planned)
 
 
 WORDING: dict[str, Callable[[Finding, Facts], tuple[str, str]]] = {  # key of a check: reason and what to do

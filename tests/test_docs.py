@@ -19,7 +19,7 @@ import yaml
 import experiments
 from experiments import find_lost, read_out
 from experiments.cli import commands as cli
-from experiments.data.tables import CONTRACTS, Source
+from experiments.data.contracts import CONTRACTS, Source
 from experiments.metrics.estimates import METRICS
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.checks import CHECKS

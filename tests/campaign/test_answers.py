@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from experiments.campaign.answers import import_contacts
 from experiments.campaign.call_list import keep_calls, plan_calls, write_calls
 from experiments.common.errors import WinbackError
-from experiments.data.tables import CONTRACTS, Source, connect, read
+from experiments.data.contracts import CONTRACTS, Source
+from experiments.data.tables import connect, read
 from experiments.sheet.contact_rules import ContactRules
 from experiments.sheet.sheet import Sheet
 

@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 from experiments.common.errors import WinbackError
 from experiments.common.formatting import money_decimals
 from experiments.common.language import speaking
-from experiments.data.tables import Account, Source, connect, literal, noted, quote, read, upgraded_account
+from experiments.data.columns import literal, quote
+from experiments.data.contracts import Conventions, Source
+from experiments.data.tables import Account, connect, noted, read, upgraded_account
 from experiments.report.wording.accounts import account as said_of
 
 OUTCOMES = "customer_id,returned,value\na,1,1.50\nb,0,0\n"
@@ -31,7 +33,7 @@ def door(tmp_path):
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         with connect() as con:
             where = Source(file=name, table=source_table, **source)
-            account = read(con, table, where, folder=tmp_path, decimals=decimals)
+            account = read(con, table, where, folder=tmp_path, conventions=Conventions(decimals=decimals))
             return account, con.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
 
     return enter

@@ -16,8 +16,9 @@ from scipy import stats
 from telecom_truth import Truth, truth
 
 from experiments.common.errors import WinbackError
+from experiments.data.contracts import CONTRACTS, Source
 from experiments.data.randomise import BUCKETS, assign
-from experiments.data.tables import CONTRACTS, Source, columns_of, connect, read, sql
+from experiments.data.tables import columns_of, connect, read, sql
 from experiments.simulate import telecom as simulator
 from experiments.simulate.telecom import ARMS, REASONS, WORLDS, simulate, world
 

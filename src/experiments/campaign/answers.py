@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from experiments.campaign.call_list import cell, columns_found, of_test
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.data.columns import CURES, literal, quote, typed
+from experiments.data.columns import CURES, Cell, cell_of, literal, quote, shape
+from experiments.data.contracts import CONTRACTS, PLAIN, Conventions, Source
 from experiments.data.spreadsheets import read_list
-from experiments.data.tables import CONTRACTS, columns_of, statements, write_parquet
+from experiments.data.tables import columns_of, statements, write_parquet
 from experiments.sheet.contact_rules import FILLED_IN
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def import_contacts(
     assigned: str = "assigned",
     columns: Mapping[str, str] | None = None,
     dates: str | None = None,
+    conventions: Conventions = PLAIN,
     replace: bool = False,
 ) -> Imported:
     """Read a filled call list back into the table contacts, the Parquet file `into`: all of it or nothing.
@@ -111,7 +113,7 @@ def import_contacts(
     WinbackError, and nothing is written.
     """
     path, steps = Path(file), statements("answers")
-    rows = _read(con, path, columns or {}, dates)
+    rows = _read(con, path, columns or {}, Source(file=path.name, dates=dates), conventions)
     _take(con, experiment, assigned=assigned, register=register, into=into)
     before = _stamp(into)
     con.execute(steps["joined"])
@@ -146,7 +148,9 @@ def import_contacts(
 # ---- reading
 
 
-def _read(con: duckdb.DuckDBPyConnection, path: Path, names: Mapping[str, str], dates: str | None) -> int:
+def _read(
+    con: duckdb.DuckDBPyConnection, path: Path, names: Mapping[str, str], source: Source, conventions: Conventions
+) -> int:
     """Make answers_typed of a list; return its number of rows. A cell that is no date or flag is refused."""
     for column in names:
         if column not in ASKED:
@@ -165,7 +169,7 @@ def _read(con: duckdb.DuckDBPyConnection, path: Path, names: Mapping[str, str], 
     if not there & {foreign[name] for name in FILLED_IN}:
         wanted = ", ".join(foreign[name] for name in FILLED_IN)
         raise WinbackError(f"{path.name} says nothing of what happened: it has none of the columns {wanted}. Add one.")
-    return _type(con, path.name, foreign, dates)
+    return _type(con, foreign, source, conventions)
 
 
 def _chunks(rows: Iterator[dict[str, str | None]]) -> Iterator[list[dict[str, str | None]]]:
@@ -173,12 +177,14 @@ def _chunks(rows: Iterator[dict[str, str | None]]) -> Iterator[list[dict[str, st
         yield chunk
 
 
-def _type(con: duckdb.DuckDBPyConnection, file: str, foreign: Mapping[str, str], dates: str | None) -> int:
-    """Make answers_typed: an id stays as it is, of all else the blanks around it go."""
-    cells = {}
+def _type(con: duckdb.DuckDBPyConnection, foreign: Mapping[str, str], source: Source, conventions: Conventions) -> int:
+    """Make answers_typed: customers, days and flags are read as those of every table."""
+    file, cells = source.named, dict[str, Cell]()
     for column, kind in ASKED.items():
-        raw = column if kind == "id" else f"nullif(trim({quote(column)}), '')"
-        cells[column] = typed(raw, kind, found="VARCHAR", dates=dates)
+        cells[column], _ = cell_of(
+            con, "answers_raw", column, kind=kind, found="VARCHAR", source=source, conventions=conventions,
+            where=f"{file}, column {foreign[column]!r}",
+        )  # fmt: skip
     rows: int = con.execute("SELECT count(*) FROM answers_raw").fetchall()[0][0]
     for column, one in cells.items():
         unfit = f"{one.raw} IS NULL" if column == "customer_id" else f"{one.typed} IS NULL AND {one.raw} IS NOT NULL"
@@ -186,7 +192,7 @@ def _type(con: duckdb.DuckDBPyConnection, file: str, foreign: Mapping[str, str],
         number, example = con.execute(query).fetchall()[0]
         if number:
             kind = ASKED[column]
-            what = f"are no {kind}, for example {example!r}" if example is not None else "are empty"
+            what = f"are no {kind}, such as {shape(example)}" if example is not None else "are empty"
             raise WinbackError(f"{file}, column {foreign[column]!r}: {number:,} of {rows:,} rows {what}. {CURES[kind]}")
     selected = ", ".join(f"{one.typed} AS {quote(column)}" for column, one in cells.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE answers_typed AS SELECT {selected} FROM answers_raw")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from experiments.campaign.ledger_records import Booking
 from experiments.campaign.ledger_store import SERVERS
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.formatting import listed
+from experiments.common.today import today as this_day
 from experiments.data.randomise import assign
 from experiments.data.tables import Account, connect, write_parquet
 from experiments.sheet.locked_plan import FILE, Plan, make_candidates, read_plan, refuse_deviations, sha256_of
@@ -43,11 +44,6 @@ def cohort_file(sheet: Sheet, cohort: str | Path | None) -> Path:
     return Path(cohort if cohort is not None else COHORT.format(experiment=sheet.experiment))
 
 
-def utc_today() -> date:
-    """Return the day, in UTC."""
-    return datetime.now(UTC).date()
-
-
 def assign_test(
     sheet: Sheet | str | Path, *, cohort: str | Path | None = None, today: date | None = None, new_ledger: bool = False
 ) -> Assigned:
@@ -60,7 +56,7 @@ def assign_test(
     Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
     """
     content = loaded(sheet)
-    folder, cohort, today = content.folder, cohort_file(content, cohort), today or utc_today()
+    folder, cohort, today = content.folder, cohort_file(content, cohort), today or this_day()
     plan = _plan(content, folder, cohort)
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
@@ -80,7 +76,7 @@ def assign_test(
                     holdout=content.holdout,
                 )
             ledger.assigned(content.experiment, into="booked")
-        file = folder / (content.tables["assignments"].file if "assignments" in content.tables else OUTPUT)
+        file = content.tables["assignments"].written(folder) if "assignments" in content.tables else folder / OUTPUT
         _write(con, file)
         return Assigned(
             booking=booking,

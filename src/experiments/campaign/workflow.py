@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.answers import Imported, import_contacts
-from experiments.campaign.assign import address_of, cohort_file, utc_today
+from experiments.campaign.assign import address_of, cohort_file
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
 from experiments.campaign.ledger import Ledger, open_ledger
 from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.common.errors import WinbackError
+from experiments.common.today import today as this_day
 from experiments.data.columns import literal
 from experiments.data.spreadsheets import read_list
 from experiments.data.tables import columns_of, connect, read
@@ -47,7 +48,7 @@ def lock_plan(
         plan = lock_plan("data/spring/sheet.yml", customers=4_000)
     """
     content = loaded(sheet)
-    return lock(content, cohort=cohort_file(content, cohort), customers=customers, today=today or utc_today())[0]
+    return lock(content, cohort=cohort_file(content, cohort), customers=customers, today=today or this_day())[0]
 
 
 @contextmanager
@@ -100,9 +101,9 @@ def write_call_list(
 def _read_there(con: duckdb.DuckDBPyConnection, sheet: Sheet, name: str) -> bool:
     """Read a table of the sheet if it is there; tell whether it is."""
     source = sheet.tables.get(name)
-    if source is None or not (sheet.folder / source.file).is_file():
+    if source is None or not source.there(sheet.folder):
         return False
-    read(con, name, source, folder=sheet.folder, decimals=sheet.decimals)
+    read(con, name, source, folder=sheet.folder, conventions=sheet.conventions)
     return True
 
 
@@ -116,7 +117,11 @@ def read_responses(
     list twice adds nothing. Raises WinbackError.
     """
     content = loaded(sheet)
-    into = content.folder / (content.tables["contacts"].file if "contacts" in content.tables else CONTACTS)
+    into = (
+        content.tables["contacts"].written(content.folder)
+        if "contacts" in content.tables
+        else content.folder / CONTACTS
+    )
     with _booked(content) as (con, _):
         return import_contacts(
             con,
@@ -124,9 +129,10 @@ def read_responses(
             experiment=content.experiment,
             holdout=content.holdout,
             into=into,
-            today=today or utc_today(),
+            today=today or this_day(),
             register=content.folder / REGISTER,
             assigned="booked",
+            conventions=content.conventions,
             replace=replace,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from experiments.cli.options import REPORTS, SHEET, argument, command, flag
 from experiments.cli.stages import experiment_of, stage_folder
 from experiments.common.errors import WinbackError
+from experiments.common.today import today
 
 
 def _cohort(args: argparse.Namespace) -> Path:
@@ -17,12 +18,10 @@ def _cohort(args: argparse.Namespace) -> Path:
 @command(SHEET, flag("--new-ledger", help="begin the company's one ledger, where there is none"), REPORTS)
 def assign(args: argparse.Namespace) -> None:
     """Draw the customers of a locked plan into its arms and book them in the ledger."""
-    from datetime import UTC, datetime
-
     from experiments.campaign.assign import assign_test
     from experiments.report.wording.accounts import account as account_of
 
-    done = assign_test(args.sheet, cohort=_cohort(args), today=datetime.now(UTC).date(), new_ledger=args.new_ledger)
+    done = assign_test(args.sheet, cohort=_cohort(args), new_ledger=args.new_ledger)
     for account in done.accounts:
         print(account_of(account))
     for arm, customers, share in done.arms:
@@ -45,13 +44,11 @@ def assign(args: argparse.Namespace) -> None:
 )
 def contacts(args: argparse.Namespace) -> None:
     """Write the call list of a test; with --answers, read a filled one back."""
-    from datetime import UTC, datetime
-
     from experiments.campaign.call_rules import sentence
     from experiments.campaign.workflow import read_responses, write_call_list
 
     if args.answers:
-        print(read_responses(args.sheet, args.answers, today=datetime.now(UTC).date(), replace=args.replace))
+        print(read_responses(args.sheet, args.answers, replace=args.replace))
         return
     out = args.out or args.reports / experiment_of(args.sheet) / "calls.xlsx"
     calls = write_call_list(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
@@ -89,10 +86,9 @@ def ledger(args: argparse.Namespace) -> None:
 )
 def release(args: argparse.Namespace) -> None:
     """Give customers their one chance back, for a reason that stays in the ledger."""
-    from datetime import UTC, datetime
     from getpass import getuser
 
     from experiments.campaign import workflow
 
-    by, today = args.by or getuser(), datetime.now(UTC).date()
-    print(workflow.release(args.sheet, args.customer, file=args.file, reason=args.reason, by=by, today=today))
+    by = args.by or getuser()
+    print(workflow.release(args.sheet, args.customer, file=args.file, reason=args.reason, by=by, today=today()))

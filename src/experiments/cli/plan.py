@@ -7,6 +7,7 @@ import argparse
 from experiments.cli.options import SHEET, STAGE, command, flag, parameters_given
 from experiments.cli.stages import run_stage, stage_folder
 from experiments.common.errors import WinbackError
+from experiments.common.today import today
 
 
 @command(SHEET)
@@ -29,15 +30,15 @@ def check(args: argparse.Namespace) -> None:
         print(f"  warn: {warning.facts['offer']}: {' '.join(offer_warning(warning, currency=sheet.currency))}")
     with connect() as con:
         for name, source in sheet.tables.items():
-            if name in MADE and not (folder / source.file).is_file():
+            if name in MADE and not source.there(folder):
                 print(f"  {name}: not there yet; the test makes it")
             else:
-                print(f"  {account_of(read(con, name, source, folder=folder, decimals=sheet.decimals))}")
+                print(f"  {account_of(read(con, name, source, folder=folder, conventions=sheet.conventions))}")
     if sheet.lost and "purchases" in sheet.tables:
         print("The look at the lost customers will use:")
         for account in find_lost(sheet).accounts:
             print(f"  {account_of(account)}")
-    if sheet.arms and "assignments" in sheet.tables and (folder / sheet.tables["assignments"].file).is_file():
+    if sheet.arms and "assignments" in sheet.tables and sheet.tables["assignments"].there(folder):
         print("The readout will use:")
         readout = read_cube(make_cube(sheet), sheet)
         for account in readout.accounts:
@@ -60,8 +61,6 @@ def lost(args: argparse.Namespace) -> None:
 )
 def design(args: argparse.Namespace) -> None:
     """Plan a test: what it can tell, what it costs; with --lock, freeze the plan."""
-    from datetime import UTC, datetime
-
     out = run_stage("2-design", args)
     if not args.lock:
         return
@@ -79,8 +78,8 @@ def design(args: argparse.Namespace) -> None:
             for name, reason, todo in (risk(planned, stop) for stop in planned.stops):
                 print(f"  {name}: {reason} {todo}")
         raise WinbackError("The plan is not locked. Change the sheet as said, or lock it all the same: --anyway.")
-    cohort, today = stage_folder(args, "1-lost") / "cohort.parquet", datetime.now(UTC).date()
-    plan, file = lock(args.sheet, cohort=cohort, customers=planned.customers, today=today)
+    cohort = stage_folder(args, "1-lost") / "cohort.parquet"
+    plan, file = lock(args.sheet, cohort=cohort, customers=planned.customers, today=today())
     if planned.plan is None:
         run_stage("2-design", args)  # the page tells the lock
     print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")

@@ -1,10 +1,21 @@
 """One base error. Every message says what is wrong, with the value, and the cure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class WinbackError(ValueError):
     """Bad input: a sheet, a table or a parameter. The message names the cure."""
+
+
+class Ambiguous(WinbackError):  # noqa: N818  a word, like the others of the house
+    """Input that reads in several ways: somebody must say which.
+
+    `setting` of the table, or of the sheet; `choices`: its value: what it means, in the words of an example.
+    """
+
+    def __init__(self, message: str, *, setting: str, choices: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.setting, self.choices = setting, dict(choices or {})
 
 
 def did_you_mean(word: object, options: Iterable[object]) -> str:

@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.common.files import whole_file
+from experiments.data import text_files, workbooks
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -268,16 +268,16 @@ def read_list(path: Path, *, wanted: Collection[str], needed: str) -> Iterator[d
     if not path.is_file():
         raise WinbackError(f"There is no list {str(path)!r}. Give the file that the callers filled in.")
     is_text = path.suffix.lower() in (".csv", ".tsv", ".txt")
-    read, told = (_read_csv, plain) if is_text else (_read_book, str)
+    read, told = (_read_csv(path, needed), plain) if is_text else (_read_book(path), str)
     found = False
-    for _, sheet in groupby(read(path), key=lambda numbered: numbered[0]):
+    for _, sheet in groupby(read, key=lambda row: row[0]):
         places: list[tuple[str, int]] = []
         for _, row in sheet:
             if places and any(cell not in ("", None) for cell in row):
-                cells = [(name, _read_cell(row[place]) if place < len(row) else "") for name, place in places]
+                cells = [(name, str(row[place]) if place < len(row) else "") for name, place in places]
                 yield {name: told(cell) or None for name, cell in cells}
             elif not places:  # the header is the first row that names a customer
-                names = [told(_text(name)).strip() for name in row]
+                names = [told(str(name)).strip() for name in row]
                 places = [(name, names.index(name)) for name in wanted if needed in names and name in names]
                 _refuse_twice(path, names, [name for name, _ in places])
         found = found or bool(places)
@@ -291,40 +291,13 @@ def _refuse_twice(path: Path, names: Sequence[str], wanted: Collection[str]) -> 
             raise WinbackError(f"{path.name} has two columns called {name!r}. Remove one.")
 
 
-def _read_cell(cell: object) -> str:
-    """Return a cell as text: 7 for a number 7.0, yes for true, a date as 2026-01-31."""
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    if isinstance(cell, dt.datetime):
-        cell = cell.date()
-    return _text(cell)
+def _read_csv(path: Path, needed: str) -> Iterator[tuple[str, Row]]:
+    how = text_files.layout(path, called=path.name, encoding=None, delimiter=None, needed=[needed])
+    for row in text_files.rows(path, how, called=path.name):
+        yield "", row
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            for row in csv.reader(file, delimiter=max(",;\t|", key=first.count), strict=True):
-                yield 0, row
-    except UnicodeDecodeError:
-        raise WinbackError(f"{path.name} is not UTF-8 text. Save it as 'CSV UTF-8', or fill in the XLSX.") from None
-    except csv.Error as error:
-        raise WinbackError(f"{path.name} is no CSV: {error}. Save it as 'CSV UTF-8', or fill in the XLSX.") from None
-
-
-def _read_book(path: Path) -> Iterator[tuple[int, Row]]:
-    from python_calamine import CalamineError, CalamineWorkbook
-
-    try:
-        with closing(CalamineWorkbook.from_path(str(path))) as book:
-            for number, name in enumerate(book.sheet_names):
-                for row in book.get_sheet_by_name(name).iter_rows():
-                    yield number, row
-    except CalamineError as error:
-        raise WinbackError(
-            f"{path.name} is no spreadsheet that can be read: {short(str(error), 100)}. Save it as XLSX "
-            "without a password, or as CSV UTF-8."
-        ) from None
+def _read_book(path: Path) -> Iterator[tuple[str, Row]]:
+    for name, rows in workbooks.sheets_of(path, called=path.name):
+        for row in rows:
+            yield name, [workbooks.text_of(cell) for cell in row]

@@ -1,4 +1,4 @@
-"""The door: what a table must look like, how it is read, what is refused, and where each row went."""
+"""Tables as the company has them: read by their contract, checked once, every row accounted for."""
 
 from __future__ import annotations
 
@@ -7,55 +7,39 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import whole_file
 from experiments.common.finding import Fact, Finding
-from experiments.data.columns import CURES, Cell, literal, quote, readable, typed, without_missing
+from experiments.common.today import today
+from experiments.data.columns import CURES, Cell, cell_of, fill_of, literal, quote, shape
+from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, WORDS, Conventions, Source
+from experiments.data.formats import Opened, opened
+from experiments.data.identity import BLANKS
 
 if TYPE_CHECKING:
     import duckdb
 
 MEMORY = "WINBACK_MEMORY"  # of the environment
-Kind = Literal["id", "text", "date", "money", "cost", "flag", "integer"]
-
-# Section 3 of the design. A column marked with ! is required.
-CONTRACTS: dict[str, dict[str, str]] = {
-    "customers": {"customer_id": "id!", "name": "text", "phone": "text", "since": "date", "manager": "text",
-                  "line": "text", "nps": "integer",
-                  "referrals": "integer", "complaint": "text", "unreachable": "flag", "important": "flag",
-                  "do_not_contact": "flag", "natural_loss": "flag", "deliberate_loss": "flag", "hours": "integer",
-                  "cancelled_at": "date"},
-    "purchases": {"customer_id": "id!", "at": "date!", "amount": "money!", "margin": "money", "line": "text"},
-    "inquiries": {"customer_id": "id!", "at": "date", "ordered": "flag"},
-    "reasons": {"customer_id": "id!", "reason": "text!", "source": "text", "verified": "flag", "fixed_at": "date"},
-    "assignments": {"experiment": "text", "customer_id": "id!", "arm": "text!", "at": "date", "stratum": "text",
-                    "bucket": "integer"},
-    "outcomes": {"customer_id": "id!", "returned": "flag!", "value": "money!", "cost": "cost"},
-    "contacts": {"experiment": "text", "customer_id": "id!", "arm": "text", "at": "date", "channel": "text",
-                 "caller": "text", "reached": "flag", "accepted_at": "date", "refused_at": "date", "refusal": "text"},
-    "changes": {"at": "date!", "what": "text!"},
-    "known_lost": {"customer_id": "id!", "at": "date"},
-}  # fmt: skip
-
-
-class Source(BaseModel):
-    """Where a table lies and what its columns are called there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str = Field(description="CSV, CSV.gz, Parquet or DuckDB file, relative to the sheet")
-    table: str | None = Field(default=None, description="name of the table in a DuckDB file")
-    columns: dict[str, str] = Field(default_factory=dict, description="our name: name in the file")
-    dates: str | None = Field(default=None, description="format of dates, for example '%d.%m.%Y' or '%Y%m%d'")
-    fill: dict[str, str] = Field(default_factory=dict, description="our name: what an empty cell stands for; stated")
-    missing: list[str] = Field(default_factory=list, description="texts that mean a missing value, for example '-999'")
+EARLIEST = date(1970, 1, 1)  # day that a company can speak of
+SLACK = timedelta(days=1)  # a day later than today may be today, in another zone
+TOTALS = (
+    "total",
+    "totals",
+    "grand total",
+    "sum",
+    "итого",
+    "всего",
+    "итог",
+    "общий итог",
+    "total général",
+    "somme",
+    "summe",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +77,7 @@ def connect(*, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection
         with suppress(duckdb.InvalidInputException):  # a kernel without ipywidgets has no bar to switch off
             con.execute("SET enable_progress_bar = false")
         con.execute("SET preserve_insertion_order = false")
+        con.execute("SET TimeZone = 'UTC'")  # no day may hang on the machine's zone
         if limit := os.environ.get(MEMORY):
             con.execute(f"SET memory_limit = {literal(limit)}")
         if threads:
@@ -124,53 +109,329 @@ def write_parquet(con: duckdb.DuckDBPyConnection, table: str, path: Path) -> Non
         con.execute(f"COPY (SELECT * FROM {table}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
 
 
+# ---- reading
+
+
 def read(
     con: duckdb.DuckDBPyConnection,
     name: str,
     source: Source,
     *,
     folder: Path,
-    decimals: int = 2,
+    conventions: Conventions = PLAIN,
     needed: Iterable[str] = (),
 ) -> Account:
     """Make the view `name` with the typed columns of its contract, after one check of every row.
 
-    Money becomes BIGINT minor units (`decimals` digits); dates DATE; flags BOOLEAN. Columns outside the
-    contract are dropped. `needed` columns may not be empty where the file has them, like the required ones.
-    Raises WinbackError naming table, column, rows, an example and the cure.
+    Money becomes BIGINT minor units; days DATE; flags BOOLEAN; customers as `identity.same` writes them. Columns
+    outside the contract are dropped. `needed` columns may not be empty where the file has them, like the required ones.
+    Raises WinbackError naming table, column, rows and the cure, Ambiguous where cells read in several ways.
     """
     import duckdb
 
-    contract = CONTRACTS[name]
-    _refuse_unknown(name, source, contract)
-    found = _columns(con, name, source, folder / source.file)
-    names = {column: source.columns.get(column, column) for column in contract}
-    for column, foreign in names.items():
-        if foreign not in found and (contract[column].endswith("!") or column in source.columns):
-            raise WinbackError(
-                f"Table {name} ({source.file}) has no column {foreign!r}. {did_you_mean(foreign, found)} "
-                f"Tell its name in the sheet: `columns: {{{column}: <name in the file>}}`."
-            )
-    kept = {column: foreign for column, foreign in names.items() if foreign in found}
+    _refuse_unknown(name, source)
     try:
-        cells = {
-            column: _cell(
-                name, source, column=foreign, kind=contract[column].rstrip("!"), found=found[foreign], decimals=decimals
-            )
-            for column, foreign in kept.items()
-        }
-        fills = {column: _fill(con, name, source, column=column, decimals=decimals) for column in source.fill}
-        required = {column for column in kept if contract[column].endswith("!") or column in needed} - set(fills)
-        rows, last, notes = _check(con, name, source, cells=cells, names=kept, required=required)
+        table = _Table.opened(con, name, source, folder, conventions)
+        required = {column for column in table.names if _required(name, column) or column in needed} - set(source.fill)
+        account = table.checked(required)
+        table.make_view()
     except duckdb.Error as error:
-        raise WinbackError(_unreadable(name, source, error)) from None
-    select = ", ".join(f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in cells.items())
-    con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {select} FROM raw_{name}")
-    return Account(table=name, rows=rows, kept=rows, notes=notes, last=last)
+        raise WinbackError(f"Table {name}: {unreadable(source.named, error)}") from None
+    return account
 
 
-TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "money": "BIGINT", "cost": "BIGINT", "flag": "BOOLEAN",
-         "integer": "BIGINT"}  # fmt: skip
+def _required(name: str, column: str) -> bool:
+    return CONTRACTS[name][column].endswith("!")
+
+
+def _refuse_unknown(name: str, source: Source) -> None:
+    for setting in ("columns", "fill", "values"):
+        for column in getattr(source, setting):
+            if column not in CONTRACTS[name]:
+                raise WinbackError(f"Table {name}, `{setting}`: there is no column {column!r} in its contract. "
+                                   f"{did_you_mean(column, CONTRACTS[name])}")  # fmt: skip
+    if source.repeats and name != "purchases":
+        raise WinbackError(f"Table {name}: `repeats` is about purchases. Take it out.")
+
+
+def unreadable(file: str, error: Exception) -> str:
+    """Return what the engine says of a file, with the line it stopped at and the cure, never with what stands there."""
+    text = str(error)
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    where = f"{file}, line {line[1]}" if line else file
+    if cells := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text):
+        return (
+            f"{where}: {cells[2]} cells where the header has {cells[1]}. Put cells that hold the separator into quotes."
+        )
+    if "quote" in text.lower():
+        return f"{where}: a quote is opened and not closed. Export it again."
+    if re.search("maximum line size|buffer", text, re.IGNORECASE):
+        return f"{where}: a cell is longer than a million letters. Export it again."
+    kind = text.splitlines()[0].partition(":")[0] if line or "Error" in text.partition(":")[0] else ""
+    first = "" if line else text.splitlines()[0].partition(": ")[2]
+    return f"{where} cannot be read ({kind or 'unknown'}{': ' + first[:200] if first else ''}). Export it again."
+
+
+class _Table:
+    """A table on its way through the door: raw_<name> holds its columns by the names of the contract."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, name: str, source: Source, conventions: Conventions) -> None:
+        self.con, self.name, self.source, self.conventions = con, name, source, conventions
+        self.names: dict[str, str] = {}  # our name: name in the file
+        self.parts: list[tuple[Path, Opened]] = []
+        self.notes: list[Finding] = []
+        self.cells: dict[str, Cell] = {}
+
+    @classmethod
+    def opened(
+        cls, con: duckdb.DuckDBPyConnection, name: str, source: Source, folder: Path, conventions: Conventions
+    ) -> _Table:
+        """Open the files of a table, and make raw_<name> of the columns of the contract."""
+        table = cls(con, name, source, conventions)
+        paths = source.paths(folder)
+        if not paths:
+            raise WinbackError(f"Table {name}: there is no file {source.named!r}. Paths are relative to the sheet.")
+        wanted = {column: source.columns.get(column, column) for column in CONTRACTS[name]}
+        needed = [foreign for column, foreign in wanted.items() if _required(name, column) or column in source.columns]
+        for place, path in enumerate(paths):
+            key = name if len(paths) == 1 else f"{name}_{place}"
+            part = opened(con, key, path, source, called=f"Table {name}: {path.name}", needed=needed)
+            table._refuse_missing(path, part, wanted)
+            table.parts.append((path, part))
+            table.notes += [note for note in part.notes if note not in table.notes]
+        everywhere = {column: foreign for column, foreign in wanted.items()
+                      if any(foreign in part.columns for _, part in table.parts)}  # fmt: skip
+        table.names = everywhere
+        if len(paths) > 1:
+            table.notes.append(noted("files", n=len(paths)))
+        table._make_raw()
+        return table
+
+    def _refuse_missing(self, path: Path, part: Opened, wanted: Mapping[str, str]) -> None:
+        for column, foreign in wanted.items():
+            if foreign not in part.columns and (_required(self.name, column) or column in self.source.columns):
+                raise WinbackError(
+                    f"Table {self.name} ({path.name}) has no column {foreign!r}. {did_you_mean(foreign, part.columns)} "
+                    f"Tell its name in the sheet: `columns: {{{column}: <name in the file>}}`."
+                )
+
+    def _make_raw(self, *, without_empty: bool = False) -> None:
+        """Make raw_<name>; `without_empty`: rows of which every cell is empty are no rows."""
+        kinds = {column: self._type(foreign) for column, foreign in self.names.items()}
+        selects = []
+        for _, part in self.parts:
+            cells = [
+                f"CAST({part.columns[foreign][0]} AS {kinds[column]}) AS {quote(column)}"
+                if foreign in part.columns
+                else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
+                for column, foreign in self.names.items()
+            ]
+            every = [
+                f"nullif(trim(CAST({cell} AS VARCHAR), {literal(BLANKS)}), '')" for cell, _ in part.columns.values()
+            ]
+            where = f" WHERE coalesce({', '.join(every)}) IS NOT NULL" if without_empty and part.all_texts else ""
+            selects.append(f"SELECT {', '.join(cells)} FROM {part.relation}{where}")
+        self.con.execute(f"CREATE OR REPLACE VIEW raw_{self.name} AS {' UNION ALL '.join(selects)}")
+
+    def _type(self, foreign: str) -> str:
+        """Return the type of a column in all files; texts where they differ."""
+        kinds = {part.columns[foreign][1] for _, part in self.parts if foreign in part.columns}
+        return kinds.pop() if len(kinds) == 1 else "VARCHAR"
+
+    def make_view(self) -> None:
+        """Make the view of the typed columns."""
+        fills = {column: fill_of(self.con, self.name, self.source, column=column, decimals=self.conventions.decimals)
+                 for column in self.source.fill}  # fmt: skip
+        select = ", ".join(
+            f"{cell.filled(fills.get(column))} AS {quote(column)}" for column, cell in self.cells.items()
+        )
+        rows = f"SELECT {select} FROM raw_{self.name}"
+        if self.source.repeats == "drop":
+            key = [quote(column) for column in REPEATED if column in self.cells]
+            others = [f"min({quote(column)}) AS {quote(column)}" for column in self.cells if column not in REPEATED]
+            rows = f"SELECT {', '.join((*key, *others))} FROM ({rows}) AS every_row GROUP BY {', '.join(key)}"
+        self.con.execute(f"CREATE OR REPLACE VIEW {self.name} AS {rows}")
+
+    # ---- checking
+
+    def checked(self, required: Collection[str]) -> Account:
+        """Refuse cells that do not fit their contract; return where the rows went."""
+        self._understand()
+        tests = self._tests(required)
+        spans = [column for column in self.cells if self._kind(column) in ("date", "past")]
+        asked = [
+            "count(*)",
+            *tests.values(),
+            *(f"count(*) - count({self.cells[column].raw})" for column in self.source.fill),
+        ]
+        asked += [f"{edge}({self.cells[column].typed})" for column in spans for edge in ("min", "max")]
+        rows, *found = self.con.execute(f"SELECT {', '.join(asked)} FROM raw_{self.name}").fetchall()[0]
+        if rows == 0:
+            raise WinbackError(f"Table {self.name}: {self.source.named} has a header but no rows. Export it again.")
+        for (column, test), number in zip(tests.items(), found, strict=False):
+            if number and column in required and self._drop_empty():
+                return self.checked(required)
+            if number:
+                self._refuse(column, test, number, rows)
+        found = found[len(tests) :]
+        filled = [noted("filled", n=number, column=column, text=text)
+                  for (column, text), number in zip(self.source.fill.items(), found, strict=False)]  # fmt: skip
+        edges = found[len(self.source.fill) :]
+        days = {column: (edges[2 * place], edges[2 * place + 1]) for place, column in enumerate(spans)}
+        self._refuse_days(days, rows)
+        self._refuse_totals()
+        last = days.get("at", (None, None))[1]
+        kept = rows
+        if self.source.repeats == "drop":
+            kept = self._distinct()
+        dropped = (noted("repeats_dropped"),) if kept < rows else ()
+        return Account(table=self.name, rows=rows, kept=kept, why=dropped, notes=(*filled, *self.notes), last=last)
+
+    def _understand(self) -> None:
+        """Find out how every column is written."""
+        self.cells = {}
+        raw = f"raw_{self.name}"
+        for column, foreign in self.names.items():
+            cell, notes = cell_of(
+                self.con, raw, column, kind=self._kind(column), found=self._type(foreign), source=self.source,
+                conventions=self.conventions, where=self._where(foreign),
+            )  # fmt: skip
+            self.cells[column] = cell
+            self.notes += [note for note in notes if note not in self.notes]
+
+    def _where(self, foreign: str) -> str:
+        return f"Table {self.name} ({self.source.named}), column {foreign!r}"
+
+    def _kind(self, column: str) -> str:
+        return CONTRACTS[self.name][column].rstrip("!")
+
+    def _tests(self, required: Collection[str]) -> dict[str, str]:
+        """Return, for each column, the SQL that counts its wrong cells."""
+        tests = {}
+        for column, cell in self.cells.items():
+            wrong = self._wrong(column, required)
+            if wrong == f"({cell.raw} IS NULL)":
+                # Counted from the statistics of a Parquet file, without a scan, where only emptiness can be wrong.
+                tests[column] = f"count(*) - count({cell.raw})"
+            elif wrong:
+                tests[column] = f"count(CASE WHEN {wrong} THEN 1 END)"
+        return tests
+
+    def _wrong(self, column: str, required: Collection[str]) -> str:
+        cell, kind = self.cells[column], self._kind(column)
+        tests = [f"{cell.typed} IS NULL AND {cell.raw} IS NOT NULL"] if cell.may_fail else []
+        tests += [f"{cell.typed} < 0"] if kind == "cost" else []
+        tests += [f"{cell.raw} IS NULL"] if column in required else []
+        return " OR ".join(f"({test})" for test in tests)
+
+    def _drop_empty(self) -> bool:
+        """Skip rows of which every cell is empty, as spreadsheets write them below a table; tell whether any was."""
+        if any(note.key == "empty_rows" for note in self.notes):
+            return False
+        before = self._count()
+        self._make_raw(without_empty=True)
+        empty = before - self._count()
+        if empty:
+            self.notes.append(noted("empty_rows", n=empty))
+        return empty > 0
+
+    def _count(self, test: str = "TRUE") -> int:
+        number: int = self.con.execute(f"SELECT count(*) FROM raw_{self.name} WHERE {test}").fetchall()[0][0]
+        return number
+
+    def _distinct(self) -> int:
+        key = ", ".join(f"{self.cells[column].typed}" for column in REPEATED if column in self.cells)
+        number: int = self.con.execute(
+            f"SELECT count(*) FROM (SELECT {key} FROM raw_{self.name} GROUP BY ALL) AS kept"
+        ).fetchall()[0][0]
+        return number
+
+    # ---- refusing
+
+    def _refuse(self, column: str, counted: str, number: int, rows: int) -> None:
+        kind = self._kind(column)
+        test = f"{self.cells[column].raw} IS NULL"
+        only_empty = not counted.startswith("count(CASE")
+        if not only_empty:
+            test = counted.removeprefix("count(CASE WHEN ").removesuffix(" THEN 1 END)")
+        what = {"past": "date", "id": "customer"}.get(kind, kind)
+        cure = CURES[kind]
+        if kind in WORDS:
+            cure = self._words(column, kind)
+        raise WinbackError(
+            f"{self._where(self.names[column])}: {number:,} of {rows:,} rows are no {what}, "
+            f"{self._example(column, test)}. {cure}"
+        )
+
+    def _words(self, column: str, kind: str) -> str:
+        """Return the cure of a column of words: which ones nobody knows, and the line of the sheet that tells them."""
+        cell = self.cells[column]
+        words = [row[0] for row in self.con.execute(
+            f"SELECT DISTINCT {cell.raw} FROM raw_{self.name} WHERE {cell.raw} IS NOT NULL AND {cell.typed} IS NULL "
+            "ORDER BY 1 LIMIT 6").fetchall()]  # fmt: skip
+        short = [word for word in words if len(word) <= 30][:5]  # noqa: PLR2004  longer ones are remarks
+        one_of = " or ".join(WORDS[kind])
+        meaning = ", ".join(f"{word}: ..." for word in short) or "word: ..."
+        return f"Say what each word means, {one_of}: `values: {{{column}: {{{meaning}}}}}`."
+
+    def _refuse_days(self, days: Mapping[str, tuple[date | None, date | None]], rows: int) -> None:
+        """Refuse days that nobody can speak of: before 1970, and, of what has happened, after today."""
+        latest = today() + SLACK
+        for column, (first, last) in days.items():
+            typed = self.cells[column].typed
+            if first is not None and first < EARLIEST:
+                cure = "Two digits are no year: write it with four, or tell the format, such as `dates: '%d.%m.%y'`."
+                self._refuse_some_days(column, f"{typed} < DATE '{EARLIEST}'", rows, f"before 1970. {cure}")
+            if self._kind(column) == "past" and last is not None and last > latest:
+                cure = "Correct them; whether the day or the month comes first, `dates:` says."
+                self._refuse_some_days(column, f"{typed} > DATE '{latest}'", rows, f"after today, {today()}. {cure}")
+
+    def _refuse_some_days(self, column: str, test: str, rows: int, what: str) -> None:
+        raise WinbackError(
+            f"{self._where(self.names[column])}: {self._count(test):,} of {rows:,} rows are dates {what} The first: "
+            f"{self._place(test)}."
+        )
+
+    def _refuse_totals(self) -> None:
+        """Refuse a line that adds up the others: it is no customer."""
+        if "customer_id" not in self.cells or not any(part.all_texts for _, part in self.parts):
+            return
+        words = ", ".join(map(literal, TOTALS))
+        test = f"lower(trim(CAST({self.cells['customer_id'].raw} AS VARCHAR), ' :.')) IN ({words})"
+        if self._count(test):
+            raise WinbackError(
+                f"{self._where(self.names['customer_id'])}: {self._place(test)} is no customer but a line of totals. "
+                "Take it out."
+            )
+
+    def _example(self, column: str, test: str) -> str:
+        """Return where the first wrong cell stands and what it looks like, never what it says."""
+        cell = f"CAST({quote(column)} AS VARCHAR)"
+        value = self.con.execute(f"SELECT {cell} FROM raw_{self.name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
+        what = "an empty cell" if value is None else f"such as {shape(value)}"
+        return f"{what}, the first in {self._place(test)}"
+
+    def _place(self, test: str) -> str:
+        """Return the row of the first cell that fits a test, as a spreadsheet counts them, and its file."""
+        self.con.execute("SET preserve_insertion_order = true")
+        try:
+            for path, part in self.parts:
+                cells = [f"CAST({part.columns[foreign][0]} AS {self._type(foreign)}) AS {quote(column)}"
+                         if foreign in part.columns else f"CAST(NULL AS {self._type(foreign)}) AS {quote(column)}"
+                         for column, foreign in self.names.items()]  # fmt: skip
+                numbered = f"SELECT row_number() OVER () AS row_of_file, {', '.join(cells)} FROM {part.relation}"
+                row = self.con.execute(
+                    f"SELECT min(row_of_file) FROM ({numbered}) AS numbered WHERE {test}"
+                ).fetchall()[0][0]
+                if row is not None:
+                    of = f" of {path.name}" if len(self.parts) > 1 else ""
+                    return f"row {row + part.header_row}{of}"
+        finally:
+            self.con.execute("SET preserve_insertion_order = false")
+        return "a row"
+
+
+REPEATED = ("customer_id", "at", "amount", "order_id")  # of purchases: rows alike in all of them repeat each other
 
 
 def complete(con: duckdb.DuckDBPyConnection, name: str, *, like: str, known: bool) -> None:
@@ -224,136 +485,6 @@ def refuse_duplicates(
     )
 
 
-def _refuse_unknown(name: str, source: Source, contract: Mapping[str, str]) -> None:
-    for column in (*source.columns, *source.fill):
-        if column not in contract:
-            raise WinbackError(
-                f"Table {name}: there is no column {column!r} in its contract. {did_you_mean(column, contract)}"
-            )
-
-
-def _cell(name: str, source: Source, *, column: str, kind: str, found: str, decimals: int) -> Cell:
-    if not readable(kind, found):
-        raise WinbackError(f"Table {name} ({source.file}), column {column!r} holds {found}, no {kind}. {CURES[kind]}")
-    raw = without_missing(quote(column), found, source.missing)
-    return typed(raw, kind, found=found, dates=source.dates, decimals=decimals)
-
-
-def _fill(con: duckdb.DuckDBPyConnection, name: str, source: Source, *, column: str, decimals: int) -> str:
-    """Return the SQL of what fills empty cells of a column; refuse what is no value of it."""
-    kind = CONTRACTS[name][column].rstrip("!")
-    cell = typed(literal(source.fill[column]), kind, found="VARCHAR", dates=source.dates, decimals=decimals)
-    if con.execute(f"SELECT {cell.typed}").fetchall()[0][0] is None:
-        raise WinbackError(
-            f"Table {name}: the fill {source.fill[column]!r} of column {column!r} is no {kind}. {CURES[kind]}"
-        )
-    return cell.typed
-
-
 def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
     """Return the columns of a table with their types."""
     return {row[0]: row[1] for row in con.execute(f"DESCRIBE {table}").fetchall()}
-
-
-def _columns(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path) -> dict[str, str]:
-    """Make the view raw_<name> over the file and return its columns with their types."""
-    import duckdb
-
-    if not path.is_file():
-        raise WinbackError(f"Table {name}: there is no file {source.file!r}. Paths are relative to the sheet.")
-    if path.stat().st_size == 0:
-        raise WinbackError(f"Table {name}: {source.file} is empty. Export it again, with a header and rows.")
-    try:
-        con.execute(f"CREATE OR REPLACE VIEW raw_{name} AS SELECT * FROM {_scan(con, name, source, path)}")
-        return columns_of(con, f"raw_{name}")
-    except duckdb.Error as error:
-        raise WinbackError(_unreadable(name, source, error)) from None
-
-
-def _unreadable(name: str, source: Source, error: Exception) -> str:
-    """Return what the engine said of a file, in a line or two, with the cure where it is known."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = " ".join(lines[:2])
-    if re.search("utf-?8|unicode|encod", str(error), re.IGNORECASE):
-        return f"Table {name}: {source.file} is not UTF-8 text: {said} Save it as UTF-8."
-    return f"Table {name}: {source.file} cannot be read: {said}"
-
-
-def _scan(con: duckdb.DuckDBPyConnection, name: str, source: Source, path: Path) -> str:
-    """Return the SQL that scans a file, by its ending."""
-    ending = path.name.lower().removesuffix(".gz").rsplit(".", 1)[-1]
-    if ending in ("csv", "tsv", "txt"):
-        # Everything as text: an offer called "None" and a code 007 stay what they are; types come from the contract.
-        delimiter, names = _header(name, path)
-        columns = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in names)
-        return (
-            f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
-            f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}})"
-        )
-    if ending == "parquet":
-        return f"read_parquet({literal(path)})"
-    if ending in ("duckdb", "db"):
-        con.execute(f"ATTACH IF NOT EXISTS {literal(path)} AS file_{name} (READ_ONLY)")
-        return f"file_{name}.{quote(source.table or name)}"
-    raise WinbackError(f"Table {name}: {source.file} is no CSV, CSV.gz, Parquet or DuckDB file. Export it as one.")
-
-
-def _header(name: str, path: Path) -> tuple[str, list[str]]:
-    """Return what separates the cells of a CSV and its column names, from the first line: nothing is guessed later."""
-    import csv
-    import gzip
-
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        line = file.readline().decode("utf-8-sig", errors="replace")
-    delimiter = max(",;\t|", key=line.count)
-    names = next(csv.reader([line], delimiter=delimiter), [])
-    for column in names:
-        if names.count(column) > 1:
-            raise WinbackError(f"Table {name}: {path.name} has two columns called {column!r}. Rename one.")
-    return delimiter, names
-
-
-def _check(
-    con: duckdb.DuckDBPyConnection,
-    name: str,
-    source: Source,
-    *,
-    cells: Mapping[str, Cell],
-    names: Mapping[str, str],
-    required: Collection[str],
-) -> tuple[int, date | None, tuple[Finding, ...]]:
-    """Refuse cells that do not fit their contract; return the rows, the latest day and what was filled in."""
-    kinds = {column: CONTRACTS[name][column].rstrip("!") for column in cells}
-    wrong, counts = {}, []
-    for column, cell in cells.items():
-        tests = [f"{cell.typed} IS NULL AND {cell.raw} IS NOT NULL"] if cell.may_fail else []
-        tests += [f"{cell.typed} < 0"] if kinds[column] == "cost" else []
-        tests += [f"{cell.raw} IS NULL"] if column in required else []
-        if tests:
-            wrong[column] = " OR ".join(f"({test})" for test in tests)
-            # Counted from the statistics of a Parquet file, without a scan, where only emptiness can be wrong.
-            only_empty = column in required and len(tests) == 1
-            counts.append(
-                f"count(*) - count({cell.raw})" if only_empty else f"count(CASE WHEN {wrong[column]} THEN 1 END)"
-            )
-    empty = [f"count(*) - count({cells[column].raw})" for column in source.fill]
-    last = f"max(CAST({cells['at'].typed} AS DATE))" if "at" in cells else "NULL"
-    asked = ", ".join(["count(*)", last, *counts, *empty])
-    rows, latest, *bad = con.execute(f"SELECT {asked} FROM raw_{name}").fetchall()[0]
-    if rows == 0:
-        raise WinbackError(f"Table {name}: {source.file} has a header but no rows. Export it again.")
-    for (column, test), number in zip(wrong.items(), bad, strict=False):
-        if number:
-            example = _example(con, name, column=names[column], test=test)
-            raise WinbackError(
-                f"Table {name} ({source.file}), column {names[column]!r}: {number:,} of {rows:,} rows are no "
-                f"{kinds[column]}, {example}. {CURES[kinds[column]]}"
-            )
-    filled = zip(source.fill.items(), bad[len(wrong) :], strict=True)
-    return rows, latest, tuple(noted("filled", n=number, column=column, text=text) for (column, text), number in filled)
-
-
-def _example(con: duckdb.DuckDBPyConnection, name: str, *, column: str, test: str) -> str:
-    cell = f"CAST({quote(column)} AS VARCHAR)"
-    value = con.execute(f"SELECT {cell} FROM raw_{name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
-    return "an empty cell" if value is None else f"for example {value!r}"

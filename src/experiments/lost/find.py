@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from math import ceil, inf
 from pathlib import Path
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.finding import Finding
+from experiments.common.today import today
 from experiments.data.columns import literal
+from experiments.data.contracts import CONTRACTS
 from experiments.data.tables import (
-    CONTRACTS,
     Account,
     columns_of,
     complete,
@@ -92,10 +93,10 @@ def _rule(sheet: Sheet, changes: dict[str, object]) -> Lost:
 def _read(look: Look) -> list[Account]:
     """Read every table the look can use; those there are not become empty ones with all their columns."""
     con, sheet = look.con, look.sheet
-    there = {name for name, source in sheet.tables.items() if name not in MADE or (look.folder / source.file).is_file()}
+    there = {name for name, source in sheet.tables.items() if name not in MADE or source.there(look.folder)}
     names = ["purchases", *(name for name in OPTIONAL if name in there)]
     accounts = [
-        read(con, name, sheet.tables[name], folder=look.folder, decimals=sheet.decimals, needed=["margin"])
+        read(con, name, sheet.tables[name], folder=look.folder, conventions=sheet.conventions, needed=["margin"])
         for name in names
     ]
     same_ids(con, *(name for name in names if name != "changes"))
@@ -194,7 +195,7 @@ def _accounted(look: Look, account: Account) -> Account:
     """Return where the purchases go; refuse a day at which the data cannot tell who is lost."""
     rule, day = look.rule, look.rule.as_of
     before, early, refunds, late, future, first, last = look.con.execute(
-        look.text("reach", start=rule.start or date.min, today=datetime.now(UTC).date())
+        look.text("reach", start=rule.start or date.min, today=today())
     ).fetchall()[0]
     if last is None:
         since = f" since {rule.start}" if rule.start else ""

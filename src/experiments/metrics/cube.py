@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.data.columns import literal
+from experiments.common.finding import Finding
+from experiments.data.columns import literal, quote
 from experiments.data.randomise import BUCKETS
 from experiments.data.tables import (
     Account,
@@ -24,6 +26,7 @@ from experiments.data.tables import (
     sql,
     statements,
 )
+from experiments.metrics.premises import match, own_rows, repeats
 from experiments.metrics.sums import Cube
 from experiments.sheet.offers import NO_END, durations, percentages
 from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
@@ -86,7 +89,7 @@ def put_on_clock(
     """Read assignments, contacts and purchases, and count each customer's months from its assignment."""
     until = sheet.followed_until
     purchases = read(
-        con, "purchases", sheet.tables["purchases"], folder=folder, decimals=sheet.decimals, needed=["margin"]
+        con, "purchases", sheet.tables["purchases"], folder=folder, conventions=sheet.conventions, needed=["margin"]
     )
     if until is None:
         raise WinbackError(
@@ -136,8 +139,18 @@ def _dated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, months
             _purchases_account(clocked.purchases, values, months),
             *([contacts] if contacts else []),
         ),
+        premises=_premises(con, sheet, "purchases"),
         last_purchase=clocked.purchases.last,
     )
+
+
+def _premises(con: duckdb.DuckDBPyConnection, sheet: Sheet, results: str) -> tuple[Finding, ...]:
+    """Return whether the tables of the test speak of the same customers, and of each purchase once."""
+    found = [match(con, results, all_ours=results == "outcomes")]
+    if "contacts" in sheet.tables:
+        own = own_rows(con, sheet, "contacts")
+        found.append(match(con, "contacts", own=own, all_ours=own != "TRUE"))
+    return (*found, repeats(con, sheet)) if results == "purchases" else tuple(found)
 
 
 def _lives(
@@ -195,16 +208,20 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
             "The sheet has offers with costs for some months (`monthly`, `months`), but results without dates do not "
             "tell how many months were paid. Give the cost of each customer as the column `cost` of outcomes."
         )
-    outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, decimals=sheet.decimals)
+    outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, conventions=sheet.conventions)
     refuse_duplicates(con, "outcomes")
     strata, accounts = _assigned(con, sheet, folder, results="outcomes")
     contacts = _follow(con, sheet, folder, months=1, until=ONE_TICK)
     took = "o.returned" if contacts is None else "f.lane % 2 = 1"
-    cost = "coalesce(o.cost, 0)" if "cost" in columns_of(con, "outcomes") else "0"
+    columns = columns_of(con, "outcomes")
+    cost = "coalesce(o.cost, 0)" if "cost" in columns else "0"
+    value = _value_of_outcomes(sheet, columns)
     steps = statements("cube")
     assigned = _rows(con, steps["assigned_sums"])
-    cap = _cap(con, steps["outcome_cap"], customers=int(assigned["assigned"].sum()))
-    sums = _rows(con, steps["outcome_sums"].format(took=took, cost=cost, cap=cap))
+    cap = _cap(
+        con, steps["outcome_cap"].format(value=value, passing="{passing}"), customers=int(assigned["assigned"].sum())
+    )
+    sums = _rows(con, steps["outcome_sums"].format(took=took, cost=cost, cap=cap, value=value))
     grid = _Grid(cells=np.unique(assigned["lane"] // 2), months=1)
     found = {name: grid.total(sums, name) for name in sums if name != "lane"}
     total, none = grid.total(assigned, "assigned"), np.zeros((len(grid.cells), 1), np.int64)
@@ -234,6 +251,26 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         | {name: part[:, None] for name, part in monthly.items()}
         | dict.fromkeys(("active", "ended", "stayed"), none),
         accounts=(*accounts, account, *([contacts] if contacts else [])),
+        premises=_premises(con, sheet, "outcomes"),
+    )
+
+
+def _value_of_outcomes(sheet: Sheet, columns: Collection[str]) -> str:
+    """Return the SQL of what a customer brought: the column `value`, or what the sheet says a return is worth."""
+    if sheet.value_of_return is not None and "value" in columns:
+        raise WinbackError(
+            "Table outcomes has a column 'value', and the sheet says `value_of_return`: keep one of them."
+        )
+    if sheet.value_of_return is not None:
+        worth = round(sheet.value_of_return * 10**sheet.decimals)
+        return f"CASE WHEN o.returned THEN {worth} ELSE 0 END"
+    if "value" in columns:
+        return "coalesce(o.value, 0)"
+    if sheet.objective == "returned":
+        return "0"
+    raise WinbackError(
+        f"Table outcomes has no column 'value', and {sheet.objective} needs what customers brought. Map it: `columns: "
+        "{value: <name in the file>}`; or say what a return is worth, `value_of_return: 10`; or `objective: returned`."
     )
 
 
@@ -244,7 +281,9 @@ def _assigned(
     if "assignments" not in sheet.tables:
         raise WinbackError("The sheet names no table `assignments`: who was in which arm? Add it under `tables`.")
     needed = ("at", "stratum", "bucket") if sheet.dated else ("stratum", "bucket")
-    account = read(con, "assignments", sheet.tables["assignments"], folder=folder, needed=needed)
+    account = read(
+        con, "assignments", sheet.tables["assignments"], folder=folder, conventions=sheet.conventions, needed=needed
+    )
     columns = columns_of(con, "assignments")
     if sheet.dated and "at" not in columns:
         raise WinbackError(
@@ -331,7 +370,7 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
         if known
         else "1"
         if sheet.holdout is None
-        else f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN 0 ELSE 1 END",
+        else f"CASE WHEN a.arm = {literal(sheet.holdout)} THEN {int(_is_contacted(sheet))} ELSE 1 END",
     }
     if not known:
         con.execute(
@@ -340,7 +379,7 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
         )
         con.execute(steps["followed"].format(attempts="nobody", **settings))
         return None
-    account = read(con, "contacts", sheet.tables["contacts"], folder=folder)
+    account = read(con, "contacts", sheet.tables["contacts"], folder=folder, conventions=sheet.conventions)
     same_ids(con, "contacts", "assignments")
     columns = columns_of(con, "contacts")
     if "accepted_at" not in columns:
@@ -348,17 +387,41 @@ def _follow(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, *, month
             "Table contacts has no column 'accepted_at': who said yes? Map it in the sheet: "
             "`columns: {accepted_at: <name in the file>}`."
         )
-    this = f"experiment = {literal(sheet.experiment)}" if "experiment" in columns else "TRUE"
+    contacts, left = _in_time(con, sheet, months=months)
     for attempts in ("once", "several"):
-        reached = "reached" if "reached" in columns else "TRUE"
-        con.execute(steps[attempts].format(reached=reached, this_experiment=this))
+        con.execute(steps[attempts].format(reached="reached" if "reached" in columns else "TRUE", contacts=contacts))
         con.execute(steps["followed"].format(attempts=attempts, **settings))
         rows, assigned = con.execute("SELECT count(*), (SELECT count(*) FROM assigned) FROM followed").fetchall()[0]
         if rows == assigned:  # else somebody was contacted twice, and stands there twice
             break
     kept = con.execute("SELECT sum(attempts) FROM followed").fetchall()[0][0]
-    return Account(table="contacts", rows=account.rows, kept=int(kept), why=(noted("not_in_test"),),
-                   notes=account.notes)  # fmt: skip
+    others = account.rows - int(kept) - sum(int(str(note.facts["n"])) for note in left)
+    return replace(account, kept=int(kept), why=(*left, noted("not_in_test")) if others else left)
+
+
+def _in_time(con: duckdb.DuckDBPyConnection, sheet: Sheet, *, months: int) -> tuple[str, tuple[Finding, ...]]:
+    """Return the SQL of the contacts that belong to the test, and which ones of its customers do not.
+
+    Before the assignment they are history; one that is booked under this experiment cannot have been then.
+    """
+    steps, own = statements("cube"), own_rows(con, sheet, "contacts")
+    days = [f"c.{quote(name)}" for name in ("at", "accepted_at", "refused_at") if name in columns_of(con, "contacts")]
+    day = f'coalesce({", ".join(days)}, a."at")' if sheet.dated else 'a."at"'
+    counted = steps["counted"].format(day=day, this_experiment=own.replace("experiment =", "c.experiment ="))
+    before, after = con.execute(steps["earlier"].format(months=months, counted=counted)).fetchall()[0]
+    if before and own != "TRUE":
+        raise WinbackError(
+            f"Table contacts: {before:,} rows of experiment {sheet.experiment!r} are of a day before the customer's "
+            "assignment. Nobody was contacted for a test before it: correct the days, or the experiment of these rows."
+        )
+    left = [noted("contacts_before", n=before)] if before else []
+    left += [noted("contacts_after", n=after)] if after else []
+    return f"({counted}) AS counted WHERE month >= 0 AND month < {months}", tuple(left)
+
+
+def _is_contacted(sheet: Sheet) -> bool:
+    """Tell whether the holdout is contacted too, without an offer: then its contacts cost what the sheet says."""
+    return sheet.holdout is not None and sheet.arms[sheet.holdout].contact > 0
 
 
 def _rows(con: duckdb.DuckDBPyConnection, query: str) -> Rows:

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.common.errors import WinbackError
 from experiments.common.files import whole_file
+from experiments.common.finding import Finding
 from experiments.common.results import FORMAT
 from experiments.data.randomise import BUCKETS
 from experiments.data.tables import Account
@@ -56,6 +57,7 @@ class Cube:
     cells: Counts  # (cells,), rising: (place of arm * strata + place of stratum) * BUCKETS + bucket
     sums: dict[str, Counts]
     accounts: tuple[Account, ...] = ()
+    premises: tuple[Finding, ...] = ()  # of the tables: do they speak of the same customers, of each purchase once
     last_purchase: date | None = None  # of anybody, in the test or not
 
     assigned = _full("assigned", "Customers assigned, reached or not: (arms, strata, buckets).")
@@ -203,5 +205,6 @@ ABOUT: dict[str, Any] = {
     "contacts_known": bool,
     "margin_share": float,
     "accounts": tuple[Account, ...],
+    "premises": tuple[Finding, ...],
     "last_purchase": date | None,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.common.finding import Fact, Finding, State
+from experiments.common.today import today
 from experiments.metrics.cube import Cube
 from experiments.metrics.estimates import Reading
 from experiments.metrics.objectives import scores, terms_of
@@ -32,6 +33,7 @@ THIN = 0.1  # share of an arm watched to the horizon below which few carry the l
 POWER = 0.8  # the chance to find a difference that is there, as tests are usually planned
 SKEWED = 4.0  # skewness of groups of customers from which 95 % intervals of net cover less than 93 % (measured)
 QUIET = timedelta(days=62)  # two months in which nobody at all bought: the data end before the sheet says they do
+STATES: tuple[State, ...] = ("pass", "warn", "stop")  # from good to bad
 TOP = 0.01  # the share of the groups of customers whose share of the value is told
 
 
@@ -62,6 +64,22 @@ def sample_ratio(sheet: Sheet, cube: Cube) -> Finding:
     sizes = tuple(map(int, cube.by_arm("assigned")))
     p = sample_ratio_p(sizes, [sheet.arms[arm].share for arm in cube.arms])
     return _found("sample_ratio", "stop" if p < SRM_ALARM else "pass", p=p, arms=cube.arms, sizes=sizes)
+
+
+def match(_sheet: Sheet, cube: Cube) -> Finding:
+    """Tell whether the tables speak of the customers of the test: the worst of them, as `metrics.premises.match` found.
+
+    Ids spelt differently in two exports would give an offer that brings nobody back.
+    """
+    found = [premise for premise in cube.premises if premise.key == "match"]
+    worst = max(found, key=lambda premise: STATES.index(premise.state), default=None)
+    return _found("match", "pass", "unknown") if worst is None else worst
+
+
+def repeats(_sheet: Sheet, cube: Cube) -> Finding:
+    """Tell whether purchases are there twice, as `metrics.premises.repeats` found."""
+    found = [premise for premise in cube.premises if premise.key == "repeats"]
+    return found[0] if found else _found("repeats", "pass", "unknown")
 
 
 def holdout(sheet: Sheet, _cube: Cube) -> Finding:
@@ -109,6 +127,8 @@ def read_date(sheet: Sheet, cube: Cube) -> Finding:
         return _found("read_date", "warn", "unregistered") if cube.dated else _found("read_date", "pass", "undated")
     if until is None:
         return _found("read_date", "warn", "end_unknown", day=day.isoformat())
+    if until > today() + timedelta(days=1):  # a day later may be today, in another zone
+        return _found("read_date", "stop", "future", until=until.isoformat(), today=today().isoformat())
     if until < day:
         return _found("read_date", "stop", day=day.isoformat(), until=until.isoformat())
     if last is not None and last + QUIET < day:
@@ -295,10 +315,12 @@ def skewness(rows: NDArray[np.float64]) -> float:
 
 
 CHECKS: dict[str, Callable[[Sheet, Cube], Finding]] = {
+    "match": match,
     "sample_ratio": sample_ratio,
     "read_date": read_date,
     "holdout": holdout,
     "contamination": contamination,
+    "repeats": repeats,
     "follow_up": follow_up,
     "even_follow_up": even_follow_up,
     "balance": balance,

@@ -135,7 +135,7 @@ def _known(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> dict[s
     """Return the SQL of what the table of customers knows."""
     if "customers" not in sheet.tables:
         return {"complaint": "'unknown'", "referred": "'unknown'", "customers": ""}
-    read(con, "customers", sheet.tables["customers"], folder=folder, decimals=sheet.decimals)
+    read(con, "customers", sheet.tables["customers"], folder=folder, conventions=sheet.conventions)
     refuse_duplicates(con, "customers")
     columns = columns_of(con, "customers")
     referred = "CASE WHEN c.referrals > 0 THEN 'yes' ELSE 'no' END" if "referrals" in columns else "'unknown'"

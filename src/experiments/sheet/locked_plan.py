@@ -229,9 +229,9 @@ def _reached(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path, day: da
     As the call list has it: of whom nobody says whether the contact reached them, it did.
     """
     source = sheet.tables.get("contacts")
-    if source is None or not (folder / source.file).is_file():
+    if source is None or not source.there(folder):
         return "SELECT '' WHERE FALSE"
-    read(con, "contacts", source, folder=folder, decimals=sheet.decimals)
+    read(con, "contacts", source, folder=folder, conventions=sheet.conventions)
     complete(con, "contacts", like="contactable", known=True)
     return (
         "SELECT CAST(customer_id AS VARCHAR) FROM full_contacts "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -15,7 +16,7 @@ from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import write_text
 from experiments.common.formatting import money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
-from experiments.data.tables import CONTRACTS, Source
+from experiments.data.contracts import CONTRACTS, Conventions, Source
 from experiments.sheet.contact_rules import ContactRules
 from experiments.sheet.offers import Offer, made_of
 from experiments.sheet.yaml_lines import explained, parsed, settings_at
@@ -210,6 +211,16 @@ class DesignRules(BaseModel):
         return self
 
 
+class Identity(BaseModel):
+    """Who is the same customer in two tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: Literal["keep", "ignore"] = Field(
+        default="keep", description="ignore: capital and small letters are no difference, as in mail addresses"
+    )
+
+
 class Sheet(BaseModel):
     """An experiment as its designer wrote it: question, arms and their offers, what decides, tables.
 
@@ -228,6 +239,10 @@ class Sheet(BaseModel):
     horizon_months: int = Field(default=24, ge=1, le=60, description="months after assignment that count")
     window_months: int = Field(default=12, ge=1, le=60, description="returned: bought again within so many months")
     discount_rate: float = Field(default=0.10, ge=0, lt=1, description="nominal a year, applied mid-month")
+    time_zone: str | None = Field(
+        default=None, description="where an instant of the tables is a day, such as Europe/Berlin; needed for instants"
+    )
+    identity: Identity = Field(default_factory=Identity, description="who is the same customer in two tables")
     level: float = Field(default=0.95, gt=0.5, lt=1, description="confidence level of every interval")
     minimum_returned: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, le=1, description="lift below which no offer wins on its roi"
@@ -252,6 +267,9 @@ class Sheet(BaseModel):
     read_date: date | None = Field(default=None, description="registered day of the readout; earlier is interim")
     followed_until: date | None = Field(default=None, description="the first day the data know nothing about")
     margin_share: float = Field(default=1.0, gt=0, le=1, description="margin in revenue, where there is no margin")
+    value_of_return: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="results without dates: worth of a customer who returned"
+    )
     seed: int = Field(default=1, ge=0, description="the one source of chance")
     strata: tuple[str, ...] = Field(default=(), description="factors of a stratum, in its order")
     holdout: str | None = Field(default=None, description="the arm that gets no offer")
@@ -307,6 +325,11 @@ class Sheet(BaseModel):
         return money_decimals(self.currency)
 
     @property
+    def conventions(self) -> Conventions:
+        """How every table is read."""
+        return Conventions(decimals=self.decimals, time_zone=self.time_zone, ignore_case=self.identity.case == "ignore")
+
+    @property
     def offers(self) -> tuple[str, ...]:
         """The arms without the holdout, in the sheet's order."""
         return tuple(arm for arm in self.arms if arm != self.holdout)
@@ -334,6 +357,8 @@ class Sheet(BaseModel):
         """Refuse settings that do not fit together; a message begins with the setting it is about."""
         if not re.fullmatch("[A-Z]{3}", self.currency):
             raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
+        if self.time_zone is not None and self.time_zone not in available_timezones():
+            raise ValueError(f"time_zone: nobody knows {self.time_zone!r}. Write one such as Europe/Berlin or UTC.")
         if self.language not in LANGUAGES:
             raise ValueError(f"language: {self.language!r} is unknown. {did_you_mean(self.language, LANGUAGES)}")
         for factor in {part for segment in self.segments or () for part in segment.split(SEPARATOR)}:
@@ -461,8 +486,8 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
 def files_of(path: str | Path) -> list[Path]:
     """Return the sheet and the files of its tables: the inputs of a run."""
     sheet = loaded(path)
-    tables = dict.fromkeys(sheet.folder / source.file for source in sheet.tables.values())
-    return [_find(Path(path)), *(file for file in tables if file.is_file())]
+    tables = dict.fromkeys(file for source in sheet.tables.values() for file in source.paths(sheet.folder))
+    return [_find(Path(path)), *tables]
 
 
 def _find(path: Path) -> Path:

@@ -1,14 +1,27 @@
 -- The cube: customers go in, sums come out. Read it from top to bottom: it is the way of the data.
 -- In: assignments, purchases or outcomes, contacts, cells(arm, stratum, cell). Portable subset of section 10.
 
+-- name: earlier
+-- Contacts of the test's customers: before their assignment (history, which the test neither pays nor counts), after its last
+-- month, and those in it.
+SELECT count(CASE WHEN month < 0 THEN 1 END) AS before, count(CASE WHEN month >= {months} THEN 1 END) AS after
+FROM ({counted}) AS clocked;
+
+-- name: counted
+-- Contacts on the clock of the test: whole months since assignment; one without a day counts as one of its first month.
+SELECT c.*, coalesce(
+           EXTRACT(YEAR FROM {day}) * 12 + EXTRACT(MONTH FROM {day}) - EXTRACT(YEAR FROM a."at") * 12 - EXTRACT(MONTH FROM a."at")
+               - CASE WHEN EXTRACT(DAY FROM {day}) < EXTRACT(DAY FROM a."at") THEN 1 ELSE 0 END, 0) AS month
+FROM contacts AS c JOIN assigned AS a ON c.customer_id = a.customer_id
+WHERE {this_experiment}
+
 -- name: once
 -- Most customers are contacted once: then a contact is a customer, and nothing need be grouped.
 CREATE TEMP VIEW once AS
 SELECT customer_id, 1 AS attempts,
        CAST(CASE WHEN {reached} THEN 1 ELSE 0 END AS SMALLINT) AS reached,
        CAST(CASE WHEN accepted_at IS NOT NULL THEN 1 ELSE 0 END AS SMALLINT) AS accepted
-FROM contacts
-WHERE {this_experiment};
+FROM {contacts};
 
 -- name: several
 -- One row a contacted customer, where some were contacted more than once.
@@ -17,8 +30,7 @@ SELECT customer_id,
        CAST(count(*) AS INTEGER) AS attempts,
        CAST(max(CASE WHEN {reached} THEN 1 ELSE 0 END) AS SMALLINT) AS reached,
        CAST(max(CASE WHEN accepted_at IS NOT NULL THEN 1 ELSE 0 END) AS SMALLINT) AS accepted
-FROM contacts
-WHERE {this_experiment}
+FROM {contacts}
 GROUP BY customer_id;
 
 -- name: followed
@@ -106,13 +118,13 @@ SELECT lane, last - first + 1 AS months, CASE WHEN last = months - 1 THEN 1 ELSE
 FROM lives GROUP BY lane, last - first + 1, CASE WHEN last = months - 1 THEN 1 ELSE 0 END;
 
 -- name: outcome_cap
-SELECT coalesce(value, 0) FROM outcomes ORDER BY 1 DESC LIMIT 1 OFFSET {passing};
+SELECT {value} FROM outcomes AS o ORDER BY 1 DESC LIMIT 1 OFFSET {passing};
 
 -- name: outcome_sums
 -- Results without dates: one row a customer, no clock.
 SELECT f.lane, count(o.customer_id) AS known, sum(CASE WHEN o.returned THEN 1 ELSE 0 END) AS returned,
-       sum(coalesce(o.value, 0)) AS value, sum(least(coalesce(o.value, 0), {cap})) AS capped, sum({cost}) AS cost,
+       sum({value}) AS value, sum(least({value}, {cap})) AS capped, sum({cost}) AS cost,
        sum(CASE WHEN {took} THEN 1 ELSE 0 END) AS accepted,
-       sum(CASE WHEN {took} THEN coalesce(o.value, 0) ELSE 0 END) AS value_accepted
+       sum(CASE WHEN {took} THEN {value} ELSE 0 END) AS value_accepted
 FROM followed AS f LEFT JOIN outcomes AS o ON f.customer_id = o.customer_id
 GROUP BY f.lane;

@@ -13,6 +13,16 @@ TEXTS = {
     "filled": later("{n} empty {column} filled with {text}"),
     "after": later("{n} after {day}"),
     "nobody_known": later("{n} of nobody who bought or is in customers"),
+    "encoding": later("read as {encoding}, as its words tell"),
+    "worksheet": later("read from the sheet {worksheet}, the first of {others} more"),
+    "files": later("{n} files"),
+    "empty_rows": later("{n} empty rows were skipped"),
+    "respelt": later("{n} {column} without the blanks or the .0 around them"),
+    "dates": later("{column} read as {style}, which fits every row"),
+    "zone": later("{column} is the day in {zone}"),
+    "numbers.comma": later("{column} read with a decimal comma, which fits every row"),
+    "numbers.point": later("{column} read with a decimal point, which fits every row"),
+    "repeats_dropped": later("repeat customer, day and amount of another"),
     # purchases of the look at the lost
     "before_start": later("{n} before {start}"),
     "after_only_returns": later("{n} after {day}, which only tell who came back"),
@@ -31,6 +41,8 @@ TEXTS = {
     "other_experiments": later("other experiments"),
     "not_assigned": later("no such assigned customer"),
     "not_in_test": later("no such customer in this test"),
+    "contacts_before": later("{n} before the assignment, which are history"),
+    "contacts_after": later("{n} after the last month that counts"),
     "no_outcome": later("{n} assigned customers have no outcome and count as not returned, value 0"),
     "purchases_outside": later(
         "{outside} of customers outside the test, {before} before the assignment, {after} after the last whole month "

@@ -17,6 +17,8 @@ from experiments.sheet.locked_plan import Deviation
 Facts = Mapping[str, Any]
 
 NAMES = {
+    "match": later("Same customers"),
+    "repeats": later("Purchases once"),
     "sample_ratio": later("Sample ratio"),
     "read_date": later("Read date"),
     "holdout": later("Holdout"),
@@ -56,6 +58,57 @@ def worded(finding: Finding) -> Wording:
 
 def _day(iso: str) -> str:
     return date_told(date.fromisoformat(iso))
+
+
+def _match(finding: Finding, facts: Facts) -> tuple[str, str]:
+    if finding.case == "unknown":
+        return say("An earlier version did not look whether the tables speak of the same customers."), ""
+    table, rows, matched = facts["table"], count(facts["rows"]), count(facts["matched"])
+    told = say(
+        "{matched} of {rows} rows of {table} are of customers of the test.", matched=matched, rows=rows, table=table
+    )
+    if finding.case == "none":
+        return (
+            say(
+                "No row of {table} is of a customer of the test: a customer there is {theirs}, one assigned {ours}.",
+                table=table,
+                theirs=repr(facts["theirs"]),
+                ours=repr(facts["ours"]),
+            ),
+            say("Export both tables from one system, or with the customers spelt alike."),
+        )
+    if finding.case == "doubtful":
+        alike = say(
+            "{n} more would match only if {theirs} were {ours}.",
+            n=count(facts["doubtful"]),
+            theirs=repr(facts["theirs"]),
+            ours=repr(facts["ours"]),
+        )
+        cure = say("Find out which spelling is right. Letter case alone: `identity: {{case: ignore}}`.")
+        return f"{told} {alike}", "" if finding.state == "pass" else cure
+    if finding.case == "strangers":
+        alike = say("{n} are of customers whom nobody assigned.", n=count(facts["strangers"]))
+        cure = say("Find out who they are: a customer is missing in the assignments, or the rows are of another test.")
+        return f"{told} {alike}", "" if finding.state == "pass" else cure
+    return told, ""
+
+
+def _repeats(finding: Finding, facts: Facts) -> tuple[str, str]:
+    if finding.case == "unknown":
+        return say("Nobody looked for purchases that are there twice."), ""
+    if finding.case == "drop":
+        return say("Purchases that repeat customer, day and amount count once, as the sheet says."), ""
+    if not facts["n"]:
+        return say("No purchase of the test's customers is there twice."), ""
+    told = say(
+        "{n} purchases repeat customer, day and amount of another one; they bring {money}.",
+        n=count(facts["n"]),
+        money=amount(facts["money"], "money", currency=str(facts["currency"])),
+    )
+    cure = say(
+        "See whether two files overlap. Then `repeats: drop` under `purchases`; if all are real, `repeats: keep`."
+    )
+    return told, "" if finding.state == "pass" else cure
 
 
 def _sample_ratio(finding: Finding, facts: Facts) -> tuple[str, str]:
@@ -118,7 +171,7 @@ def _follow_up(finding: Finding, facts: Facts) -> tuple[str, str]:
     return f"{reason} {unseen}", ""
 
 
-def _read_date(finding: Finding, facts: Facts) -> tuple[str, str]:
+def _read_date(finding: Finding, facts: Facts) -> tuple[str, str]:  # noqa: PLR0911  a sentence each
     days = {name: _day(day) for name, day in facts.items()}
     if finding.case == "undated":
         return say("Results without dates are read once."), ""
@@ -132,6 +185,12 @@ def _read_date(finding: Finding, facts: Facts) -> tuple[str, str]:
             say("The registered read date is {day}; how far the results reach is not said.", **days),
             say("Write `followed_until:` with the first day the results know nothing about."),
         )
+    if finding.case == "future":
+        return (
+            say("The data are said to reach to {until}, and today is {today}.", until=_day(facts["until"]),
+                today=_day(facts["today"])),
+            say("Read the test when that day has come, or write into `followed_until` how far the data reach."),
+        )  # fmt: skip
     if finding.case == "quiet":
         return (
             say("The sheet says that the data reach to {until}, but nobody bought after {last}.", **days),
@@ -283,6 +342,8 @@ def _as_planned(finding: Finding, facts: Facts) -> tuple[str, str]:
 
 WORDING: dict[str, Callable[[Finding, Facts], tuple[str, str]]] = {  # key of a check: reason and what to do
     "sample_ratio": _sample_ratio,
+    "match": _match,
+    "repeats": _repeats,
     "read_date": _read_date,
     "holdout": _holdout,
     "contamination": _contamination,

@@ -1,0 +1,274 @@
+"""A file of texts as people have it: which signs its bytes are, where a line ends, what separates its cells.
+
+`opened` says how the engine reads a file; what it cannot read itself (another encoding, line ends of three kinds) is
+written once more as plain UTF-8, in a stream. Nothing of a row ever stands in an error: line, column, kind at most.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.common.errors import Ambiguous, WinbackError
+from experiments.data.contracts import DELIMITERS
+from experiments.data.identity import BLANKS
+
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+UTF = ("utf-8", "utf-8-sig")
+# Encodings of one byte a letter. Which one it is, the words tell: Cyrillic ones have no Latin letters, others have.
+CYRILLIC, WESTERN = ("cp1251", "koi8-r", "cp866"), "cp1252"
+NAMES = "utf-8, utf-16, cp1251 (Cyrillic of Windows), cp1252 (Western Europe), latin-1"
+CHUNK = 1 << 20  # bytes
+WORDS = 50_000  # words that tell the encoding, at most
+PEEK = 200  # lines that tell the shape
+HEADER = 20  # lines among which the header is
+LONGEST = 1 << 20  # letters of a cell
+CASE = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a file of texts is read: its encoding, what separates cells, its columns, the line its rows begin after."""
+
+    encoding: str
+    delimiter: str
+    names: tuple[str, ...]
+    header_line: int  # the last line of the header, from 1
+    rewrite: bool  # the engine cannot read it as it is
+    inferred: bool  # whether the encoding was told from words
+
+
+def layout(path: Path, *, called: str, encoding: str | None, delimiter: str | None, needed: Collection[str]) -> Layout:
+    """Return how a file is read. `called`: what an error calls it; `needed`: column names its header must have.
+
+    Raises WinbackError for what is no text, Ambiguous for an encoding nobody can tell.
+    """
+    found, inferred = (_checked(path, encoding, called), False) if encoding else _encoding(path, called)
+    with _text(path, found) as file:
+        lines = [line for _, line in zip(range(PEEK), _lines(file), strict=False)]
+    separator, skipped = _separator(lines, delimiter)
+    rows = list(_rows(lines[skipped:], separator, called))
+    if not rows:
+        raise WinbackError(f"{called} is empty. Export it again, with a header and rows.")
+    place = next((place for place, (_, row) in enumerate(rows[:HEADER]) if {*needed} <= {*map(_name, row)}), 0)
+    line, header = rows[place]
+    width = max((len(row) for _, row in rows[place + 1 :]), default=len(header))
+    names = [*map(_name, header), *[""] * (width - len(header))]
+    if width > len(header) and any(cell.strip() for _, row in rows[place + 1 :] for cell in row[len(header) :]):
+        number = next(number for number, row in rows[place + 1 :] if any(cell.strip() for cell in row[len(header) :]))
+        raise WinbackError(
+            f"{called}, line {number + skipped}: more cells than the header has names ({len(header)}, separated by "
+            f"{_spoken(separator)}). Put cells that hold the separator, such as 1,50, into quotes, or use another."
+        )
+    return Layout(encoding=found, delimiter=separator, names=tuple(names), header_line=line + skipped,
+                  rewrite=found not in UTF or _odd_ends(path), inferred=inferred)  # fmt: skip
+
+
+def _spoken(separator: str) -> str:
+    return next(repr(name) if len(name) == 1 else name for name, sign in DELIMITERS.items() if sign == separator)
+
+
+def plain_copy(path: Path, into: Path, how: Layout) -> None:
+    """Write a file once more as UTF-8 with one kind of line ends, in a stream."""
+    with _text(path, how.encoding) as file, into.open("w", encoding="utf-8", newline="\n") as out:
+        while part := file.read(CHUNK):
+            out.write(part)
+
+
+def rows(path: Path, how: Layout, *, called: str) -> Iterator[list[str]]:
+    """Yield the header and every row of a file that holds anything. Raises WinbackError at a line that is none."""
+    with _text(path, how.encoding) as file:
+        yield list(how.names)
+        lines = _lines(file)
+        for _ in range(how.header_line):
+            next(lines, None)
+        for _, row in _rows(lines, how.delimiter, called):
+            yield row
+
+
+# ---- bytes
+
+
+def _open(path: Path) -> io.BufferedReader:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return io.BufferedReader(gzip.open(path, "rb")) if zipped else path.open("rb")
+
+
+def _text(path: Path, encoding: str) -> io.TextIOWrapper:
+    """Open a file as text; every kind of line end is one."""
+    return io.TextIOWrapper(_open(path), encoding=encoding, newline=None)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with _open(path) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _odd_ends(path: Path) -> bool:
+    """Tell whether lines end with a lone CR, or some with CR LF and some with LF."""
+    single = windows = plain = False
+    before = b""
+    for chunk in _chunks(path):
+        text = before + chunk
+        pairs, returns = text.count(b"\r\n"), text.count(b"\r")
+        single = single or returns - pairs > (1 if text.endswith(b"\r") else 0)
+        windows, plain = windows or pairs > 0, plain or text.count(b"\n") > pairs
+        before = b"\r" if text.endswith(b"\r") else b""
+        if single or (windows and plain):
+            return True
+    return before == b"\r"
+
+
+def _checked(path: Path, encoding: str, called: str) -> str:
+    """Return the encoding that the sheet names; refuse one that nobody knows or that does not fit."""
+    try:
+        found = codecs.lookup(encoding).name
+        decoder = codecs.getincrementaldecoder(found)()
+    except (LookupError, ValueError):
+        raise WinbackError(f"{called}: nobody knows an encoding {encoding!r}. Use one of: {NAMES}.") from None
+    try:
+        for chunk in _chunks(path):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except (UnicodeDecodeError, UnicodeError):
+        raise WinbackError(f"{called} is not written in {encoding}. Use one of: {NAMES}.") from None
+    with _open(path) as file:
+        return "utf-8-sig" if found == "utf-8" and file.read(3) == codecs.BOM_UTF8 else found
+
+
+def _encoding(path: Path, called: str) -> tuple[str, bool]:
+    """Return the encoding of a file, and whether only its words tell it."""
+    try:
+        with _open(path) as file:
+            start = file.read(4096)
+    except (OSError, EOFError) as error:
+        raise WinbackError(f"{called} cannot be read: {error}. Export it again.") from None
+    for mark, encoding in MARKS.items():
+        if start.startswith(mark):
+            return _checked(path, encoding, called), False
+    if b"\0" in start:
+        even, odd = start[::2].count(0), start[1::2].count(0)
+        wide = len(start) // 2
+        if max(even, odd) < 0.3 * wide or min(even, odd) > 0.05 * wide:
+            raise WinbackError(f"{called} is no text: it holds bytes of zero. Export it as CSV or XLSX.")
+        return _checked(path, "utf-16-le" if odd > even else "utf-16-be", called), False
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for chunk in _chunks(path):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return _told_by_words(path, called), True
+    except (OSError, EOFError) as error:
+        raise WinbackError(f"{called} cannot be read: {error}. Export it again.") from None
+    return "utf-8", False
+
+
+def _told_by_words(path: Path, called: str) -> str:
+    """Return the one encoding in which all words of a file are words; refuse to guess between several."""
+    words: set[bytes] = set()
+    rest = b""
+    for chunk in _chunks(path):
+        *whole, rest = re.split(rb"[\x00-\x40\x5b-\x60\x7b-\x7f]+", rest + chunk)
+        words |= {word for word in whole if max(word, default=0) > 127}  # noqa: PLR2004  beyond ASCII
+        if len(words) > WORDS:
+            break
+    words |= {rest} if max(rest, default=0) > 127 else set()  # noqa: PLR2004
+    fitting = [name for name in CYRILLIC if _all_words(words, name)]
+    fitting += [WESTERN] if _western(words) else []
+    if len(fitting) == 1:
+        return fitting[0]
+    why = f"it could be {' or '.join(fitting)}" if fitting else "its words fit no usual one"
+    raise Ambiguous(
+        f"{called} is not UTF-8 text, and nobody can tell what it is: {why}. Say it, for example `encoding: "
+        f"cp1251`; known: {NAMES}. Or save it as UTF-8.",
+        setting="encoding",
+        choices={name: name for name in fitting},
+    )
+
+
+def _decoded(words: Collection[bytes], encoding: str) -> list[str] | None:
+    with suppress(UnicodeDecodeError):
+        return [word.decode(encoding) for word in words]
+    return None
+
+
+def _all_words(words: Collection[bytes], encoding: str) -> bool:
+    """Tell whether words are Russian ones: no Latin letter among Cyrillic ones, no capital after a small one."""
+    found = _decoded(words, encoding)
+    if found is None:
+        return False
+    parts = [part for word in found for part in CASE.findall(word)]
+    foreign = [part for part in parts if not re.fullmatch("[А-яЁё]+", part)]
+    return (
+        not any(re.search("[А-яЁё]", part) for part in foreign)
+        and not _signs(found)
+        and all(part in (part.lower(), part.upper(), part[:1].upper() + part[1:].lower()) for part in parts)
+    )
+
+
+def _western(words: Collection[bytes]) -> bool:
+    """Tell whether words are Western ones: every word of several letters has an unaccented one."""
+    found = _decoded(words, WESTERN)
+    if found is None:
+        return False
+    parts = [part for word in found for part in CASE.findall(word)]
+    return not _signs(found) and all(len(part) == 1 or re.search("[A-Za-z]", part) for part in parts)
+
+
+def _signs(words: Collection[str]) -> bool:
+    """Tell whether a sign that is no letter stands between letters: then the letters are others."""
+    return any(re.search(r"[^\W\d_][^\w\s\xa0'’\-–—.№«»]+[^\W\d_]", word) for word in words)
+
+
+# ---- lines
+
+
+def _lines(file: io.TextIOWrapper) -> Iterator[str]:
+    while line := file.readline(LONGEST):
+        yield line
+
+
+def _separator(lines: list[str], given: str | None) -> tuple[str, int]:
+    """Return what separates cells, and how many lines before the header say so."""
+    first = lines[0].strip() if lines else ""
+    skipped = 1 if re.fullmatch(r"\"?sep=.\"?", first, re.IGNORECASE) or first.lower() == "sep=" else 0
+    if given:
+        return DELIMITERS[given], skipped
+    if skipped and first.lower() != "sep=":
+        return first.strip('"')[-1], skipped
+    if skipped:  # a tab at the end was taken for a blank
+        return "\t", skipped
+    filled = [line for line in lines if line.strip()]
+    return max(DELIMITERS.values(), key=lambda sign: (_cells(filled, sign), -[*DELIMITERS.values()].index(sign))), 0
+
+
+def _cells(lines: list[str], sign: str) -> int:
+    """Return how many cells a separator makes of the first line that has any, if the next ones have as many."""
+    counts = [len(row) for row in csv.reader(lines[:HEADER], delimiter=sign) if row]
+    return counts[0] if counts and counts[0] > 1 else max(counts, default=0) // 2
+
+
+def _rows(lines: Iterable[str], separator: str, called: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of the first lines that hold anything, each with the number of its last line."""
+    csv.field_size_limit(LONGEST)
+    reader = csv.reader(lines, delimiter=separator)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise WinbackError(f"{called}, line {reader.line_num}: {error}. Export it again as CSV or XLSX.") from None
+
+
+def _name(cell: str) -> str:
+    return cell.strip(BLANKS)

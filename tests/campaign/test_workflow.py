@@ -12,6 +12,7 @@ from experiments import design_test, find_lost
 from experiments.campaign.assign import assign_test
 from experiments.campaign.workflow import lock_plan, read_responses, write_call_list
 from experiments.cli import commands
+from experiments.common.today import today
 from experiments.sheet.locked_plan import read_plan
 from experiments.sheet.sheet import Sheet
 
@@ -82,7 +83,7 @@ def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
 
     for row in rows[:20]:
         row |= {"called_on": row["day"], "reached": "yes"}
-    day = duckdb.sql("SELECT current_date").fetchall()[0][0].isoformat()
+    day = today().isoformat()
     for row in rows[:20]:
         row["called_on"] = day
     rows[0]["accepted_at"] = day

@@ -157,7 +157,7 @@ def test_cells_of_a_filled_workbook_become_plain_texts(tmp_path):
     rows = list(
         read_list(tmp_path / "filled.xlsx", wanted=["customer_id", "reached", "accepted_at"], needed="customer_id")
     )
-    assert rows == [{"customer_id": "7", "reached": "yes", "accepted_at": "2026-03-02"},
+    assert rows == [{"customer_id": "7", "reached": "yes", "accepted_at": "2026-03-02 14:30:00"},
                     {"customer_id": "1.5", "reached": "no", "accepted_at": None}]  # fmt: skip
 
 
@@ -208,9 +208,9 @@ def test_other_endings_and_separators_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content", "told"), [
-    ("a.csv", b"", "has no column 'customer_id'"),
-    ("a.csv", b"customer_id;reached\n\xfc;yes\n", "is not UTF-8 text. Save it as 'CSV UTF-8'"),
-    ("a.csv", b'customer_id;reached\n"1"x;"yes\n', "is no CSV"),
+    ("a.csv", b"", "a.csv is empty"),
+    ("a.csv", b"customer_id;reached\n\xfc;yes\n", "is not UTF-8 text, and nobody can tell what it is"),
+    ("a.csv", b'customer_id;reached\n"1"x;"yes\n', "line 2: .* Export it again"),
     ("a.csv", b"client;reached\n1;yes\n", "has no column 'customer_id'"),
     ("a.csv", b"customer_id;reached;reached\n1;yes;no\n", "two columns called 'reached'"),
     ("a.xlsx", b"PK no book", "is no spreadsheet that can be read"),

@@ -1246,11 +1246,11 @@ def refused(look, names, *parts):
 
 
 def test_every_purchase_is_accounted_for(company):
-    days = "2020-01-01 2020-01-02 2024-01-05 2024-04-01 2024-05-01 2124-01-01"
+    days = "2020-01-01 2020-01-02 2024-01-05 2024-04-01 2024-05-01 2024-06-01"
     found, rows = company({"start": "2024-01-01"}, purchases=bought(a=days, b="2024-03-30"))
     assert said_of(found.accounts[0]) == (
         "purchases: kept 2 of 7 rows; 5 left out: 2 before 2024-01-01, 3 after 2024-03-31, which only tell "
-        "who came back; 1 lie in the future: check the dates"
+        "who came back"
     )
     assert (str(rows["a"]["first"]), rows["a"]["revenue"]) == ("2024-01-05", 1000)
 
@@ -1389,15 +1389,18 @@ def test_a_value_outside_its_range_is_refused(company, names, column, value):
     ("tables", "parts"),
     [
         (
-            {"purchases": "customer_id,at,amount\na,2024-01-01,12 USD\n"},
-            ("purchases", "'amount'", "'12 USD'", "1234.50"),
+            {"purchases": "customer_id,at,amount\na,2024-01-01,12 pieces\n"},
+            ("purchases", "'amount'", "99 aaaaaa", "row 2", "1234.50"),
         ),
-        ({"purchases": "customer_id,at,amount\na,yesterday,12\n"}, ("purchases", "'at'", "'yesterday'", "dates")),
+        (
+            {"purchases": "customer_id,at,amount\na,yesterday,12\n"},
+            ("purchases", "'at'", "aaaaaaaaa", "row 2", "dates"),
+        ),
         ({"purchases": "customer_id,at,amount\n,2024-01-01,12\n"}, ("purchases", "'customer_id'", "empty cell")),
         ({"purchases": bought(a="2024-03-30"), "customers": "customer_id\na\na\nb\n"}, ("customers", "'a'", "2 times")),
         (
             {"purchases": bought(a="2024-03-30"), "customers": "customer_id,nps\na,high\n"},
-            ("customers", "'nps'", "'high'"),
+            ("customers", "'nps'", "aaaa", "row 2"),
         ),
         ({"purchases": "customer_id,at,amount,margin\na,2024-01-01,12,\n"}, ("purchases", "'margin'", "empty cell")),
     ],

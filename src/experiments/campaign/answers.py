@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from experiments.campaign.call_list import cell, columns_found, of_test
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.data.columns import CURES, Cell, cell_of, literal, quote, shape
-from experiments.data.contracts import CONTRACTS, PLAIN, Conventions, Source
+from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, Conventions, Source
 from experiments.data.spreadsheets import read_list
 from experiments.data.tables import columns_of, statements, write_parquet
 from experiments.sheet.contact_rules import FILLED_IN
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # What is read of a list: column: kind.
 ASKED = {"customer_id": "id", "arm": "text", "caller": "text", "channel": "text", "day": "date", "called_on": "date",
          "reached": "flag", "accepted_at": "date", "refused_at": "date", "refusal": "text"}  # fmt: skip
-TYPES = {"id": "VARCHAR", "text": "VARCHAR", "date": "DATE", "flag": "BOOLEAN"}
 CHUNK = 5_000  # rows of a list that go to the engine at a time
 MERGED = ("reached", "accepted_at", "refused_at", "refusal")
 

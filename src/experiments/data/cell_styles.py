@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.common.errors import Ambiguous
+from experiments.common.errors import Ambiguous, WinbackError
 from experiments.data.columns import literal
 from experiments.data.identity import BLANKS
 
@@ -43,7 +43,10 @@ CLOCK = r"[T ]+[0-9]{1,2}:[0-9]{2}.*$"  # the time of day, and its zone, at the 
 ZONE = r"[0-9]{1,2}:[0-9]{2}.*(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 # Numbers: signs of money around them, and blanks of every width or apostrophes between their groups.
-SIGNS = r"[$€£₽₴₸¥₺₹]|(?i:руб(лей|ля|ль)?\.?|р\.|евро|euros?|dollars?|[a-z]{3})"
+CODES = "usd|eur|gbp|rub|rur|chf|pln|czk|uah|kzt|jpy|cny|sek|nok|dkk|try|inr|cad|aud|brl"
+SIGNS = rf"[$€£₽₴₸¥₺₹]|(?i:руб(лей|ля|ль)?\.?|р\.|евро|euros?|dollars?|{CODES})"
+CURRENCIES = {"$": "USD", "DOL": "USD", "€": "EUR", "ЕВР": "EUR", "£": "GBP", "₽": "RUB", "Р": "RUB", "РУБ": "RUB",
+              "RUR": "RUB"}  # fmt: skip
 POINT, COMMA = "point", "comma"
 _GROUPS = r"[0-9]{{1,3}}( [0-9]{{3}})+|[0-9]{{1,3}}('[0-9]{{3}})+|[0-9]{{1,3}}({group}[0-9]{{3}})+"
 _NUMBER = r"-?(([0-9]+|" + _GROUPS + r")({point}[0-9]*)?|{point}[0-9]+{exponent})"
@@ -155,6 +158,7 @@ def number_style(
     if plain == filled and (not either or decimal == "."):
         return Style(name=POINT, value=cell, told=False)
     clean = clean_number(cell)
+    _refuse_currencies(con, raw, cell, where)
     tests = {style: f"regexp_full_match({clean}, {literal(regex)})" for style, regex in NUMBERS.items()}
     if decimal:
         tests = {style: test for style, test in tests.items() if style == {",": COMMA, ".": POINT}[decimal]}
@@ -174,6 +178,15 @@ def number_style(
         )
     style = fitting[0]
     return Style(name=style, value=number_sql(clean, style), told=style == COMMA or plain < filled)
+
+
+def _refuse_currencies(con: duckdb.DuckDBPyConnection, raw: str, cell: str, where: str) -> None:
+    """Refuse amounts of several currencies: nobody may add them up."""
+    sign = f"nullif(upper(regexp_extract({cell}, {literal(SIGNS)})), '')"
+    found = con.execute(f"SELECT DISTINCT {sign} FROM {raw} WHERE {cell} IS NOT NULL ORDER BY 1 LIMIT 9").fetchall()
+    signs = {CURRENCIES.get(row[0][:3].rstrip("."), row[0][:3]) for row in found if row[0]}
+    if len(signs) > 1:
+        raise WinbackError(f"{where} holds several currencies: {', '.join(sorted(signs))}. Give a file for each.")
 
 
 def number_sql(clean: str, style: str) -> str:

@@ -77,7 +77,7 @@ def _spoken(separator: str) -> str:
 
 def plain_copy(path: Path, into: Path, how: Layout) -> None:
     """Write a file once more as UTF-8 with one kind of line ends, in a stream."""
-    with _text(path, how.encoding) as file, into.open("w", encoding="utf-8", newline="\n") as out:
+    with _text(path, how.encoding, newline=None) as file, into.open("w", encoding="utf-8", newline="\n") as out:
         while part := file.read(CHUNK):
             out.write(part)
 
@@ -89,7 +89,7 @@ def rows(path: Path, how: Layout, *, called: str) -> Iterator[list[str]]:
         lines = _lines(file)
         for _ in range(how.header_line):
             next(lines, None)
-        for _, row in _rows(lines, how.delimiter, called):
+        for _, row in _rows(lines, how.delimiter, called, strict=True, before=how.header_line):
             yield row
 
 
@@ -102,9 +102,9 @@ def _open(path: Path) -> io.BufferedReader:
     return io.BufferedReader(gzip.open(path, "rb")) if zipped else path.open("rb")
 
 
-def _text(path: Path, encoding: str) -> io.TextIOWrapper:
-    """Open a file as text; every kind of line end is one."""
-    return io.TextIOWrapper(_open(path), encoding=encoding, newline=None)
+def _text(path: Path, encoding: str, *, newline: str | None = "") -> io.TextIOWrapper:
+    """Open a file as text; every kind of line end is one, and stays as it is unless `newline` is None."""
+    return io.TextIOWrapper(_open(path), encoding=encoding, newline=newline)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -258,16 +258,20 @@ def _cells(lines: list[str], sign: str) -> int:
     return counts[0] if counts and counts[0] > 1 else max(counts, default=0) // 2
 
 
-def _rows(lines: Iterable[str], separator: str, called: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    lines: Iterable[str], separator: str, called: str, *, strict: bool = False, before: int = 0
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of the first lines that hold anything, each with the number of its last line."""
     csv.field_size_limit(LONGEST)
-    reader = csv.reader(lines, delimiter=separator)
+    reader = csv.reader(lines, delimiter=separator, strict=strict)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
                 yield reader.line_num, row
     except csv.Error as error:
-        raise WinbackError(f"{called}, line {reader.line_num}: {error}. Export it again as CSV or XLSX.") from None
+        raise WinbackError(
+            f"{called}, line {before + reader.line_num}: {error}. Export it again as CSV or XLSX."
+        ) from None
 
 
 def _name(cell: str) -> str:

@@ -303,12 +303,12 @@ def test_a_date_that_is_none_is_refused(door, names, written):
         door(content, table="purchases")
 
 
-@pytest.mark.parametrize(("written", "style"), [("20260131", "yearmonthday"), ("46053", "days since 1899-12-30"),
-                                                ("31.01.2026", "day.month.year")])  # fmt: skip
+@pytest.mark.parametrize(("written", "style"), [("20260131", "20251231"), ("46053", "46022"),
+                                                ("31.01.2026", "31.12.2025")])  # fmt: skip
 def test_a_date_that_fits_one_style_is_read_and_told(door, written, style):
     account, rows = door(f"customer_id,at,amount\na,{written},5\nb,{written},6\n", table="purchases")
     assert {row[1] for row in rows} == {dt.date(2026, 1, 31)}
-    assert f"at read as {style}, which fits every row" in said_of(account)
+    assert f"at is read as in {style}, which fits every row" in said_of(account)
 
 
 def test_dates_as_integers_are_read_in_parquet_too(door):

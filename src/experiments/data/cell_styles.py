@@ -7,6 +7,7 @@ sheet must say: `Ambiguous`. What follows from it stands in the account of the t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from experiments.common.errors import Ambiguous, WinbackError
@@ -77,6 +78,15 @@ def day_sql(cell: str, style: str, *, zone: str | None = None) -> str:
     exact = f"regexp_full_match({cell}, '[0-9]{{8}}.*') AND " if style == "yearmonthday" else ""
     day = f"CAST(try_strptime({cell}, [{formats}]) AS DATE)"
     return f"CASE WHEN {exact}{day} BETWEEN DATE '{FIRST}' AND DATE '{LAST}' THEN {day} END"
+
+
+def example(style: str) -> str:
+    """Return the last day of 2025 in a style.
+
+    >>> example("day.month.year")
+    '31.12.2025'
+    """
+    return "46022" if style == SERIAL else date(2025, 12, 31).strftime(DAYS[style][0])
 
 
 def date_style(con: duckdb.DuckDBPyConnection, raw: str, cell: str, *, where: str, zone: str | None) -> Style | None:

@@ -192,7 +192,7 @@ def _date(of: _Column) -> tuple[Cell, list[Finding]]:
     if style is None:
         return of.result(cell_styles.day_sql(text, cell_styles.ISO), may_fail=True), []
     told = [of.note("zone", zone=zone or "")] if style.name == "instants" else []
-    told = told or ([of.note("dates", style=style.name)] if style.told else [])
+    told = told or ([of.note("dates", style=cell_styles.example(style.name))] if style.told else [])
     return of.result(style.value, may_fail=True), told
 
 

@@ -18,10 +18,10 @@ TEXTS = {
     "files": later("{n} files"),
     "empty_rows": later("{n} empty rows were skipped"),
     "respelt": later("{n} {column} without the blanks or the .0 around them"),
-    "dates": later("{column} read as {style}, which fits every row"),
+    "dates": later("{column} is read as in {style}, which fits every row"),
     "zone": later("{column} is the day in {zone}"),
-    "numbers.comma": later("{column} read with a decimal comma, which fits every row"),
-    "numbers.point": later("{column} read with a decimal point, which fits every row"),
+    "numbers.comma": later("{column} is read with a decimal comma, which fits every row"),
+    "numbers.point": later("{column} is read with a decimal point, which fits every row"),
     "repeats_dropped": later("repeat customer, day and amount of another"),
     # purchases of the look at the lost
     "before_start": later("{n} before {start}"),

@@ -17,12 +17,14 @@ from experiments.campaign.ledger_records import Booking, Event, HoldoutContacts,
 from experiments.campaign.ledger_store import HOME, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
+from experiments.data.identity import same, same_sql
 from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
 
 if TYPE_CHECKING:
     import duckdb
 
 
+CUSTOMER = f"coalesce({same_sql('CAST(customer_id AS VARCHAR)', ignore_case=False, whole=False)}, '')"
 ONLY_CUSTOMERS = {"experiment": "NULL", "arm": "NULL", "stratum": "NULL", "bucket": "NULL"}
 
 
@@ -60,23 +62,34 @@ class Ledger:
 
     # ---- asking
 
-    def assignable(self, table: str, *, into: str = "to_assign", experiment: str | None = None) -> Account:
+    def assignable(
+        self, table: str, *, into: str = "to_assign", experiment: str | None = None, ignore_case: bool = False
+    ) -> Account:
         """Make the temporary table `into` of the rows of a table whose customers may be assigned.
 
-        Customers of `experiment` itself count as assignable: the same draw can be made again.
+        Customers of `experiment` itself count as assignable: the same draw can be made again. `ignore_case`: whoever
+        was booked with other capital letters is the same customer.
         """
         with _reading(table):
             other = f"experiment <> {literal(experiment)}" if experiment else "TRUE"
-            taken = self._rows_about(table, "open_chances", columns=("customer_id", "experiment"), where=other)
-            same = "CAST(c.customer_id AS VARCHAR) = t.customer_id"
+            columns = ("customer_id", "experiment")
+            if ignore_case:  # whoever is booked may be spelt otherwise: all of them are asked
+                self._take(table, **ONLY_CUSTOMERS)
+                taken = self._store.rows_of("open_chances", columns=columns, where=other)
+            else:
+                taken = self._rows_about(table, "open_chances", columns=columns, where=other)
+            unlike = "lower({})" if ignore_case else "{}"
+            alike = (
+                f"{unlike.format(CUSTOMER.replace('customer_id', 'c.customer_id'))} = {unlike.format('t.customer_id')}"
+            )
             ((rows,),) = self._con_rows(f"SELECT count(*) FROM {table}")
             why = self._con_rows(
-                f"SELECT t.experiment, count(*) FROM {table} AS c JOIN {taken} AS t ON {same} "
+                f"SELECT t.experiment, count(*) FROM {table} AS c JOIN {taken} AS t ON {alike} "
                 "GROUP BY 1 ORDER BY 2 DESC, 1"
             )
             self._con.execute(
                 f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {table} AS c "
-                f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {same})"
+                f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {alike})"
             )
             ((kept,),) = self._con_rows(f"SELECT count(*) FROM {into}")
         had = noted("had_chance", **dict(why))  # experiment: customers
@@ -110,7 +123,7 @@ class Ledger:
         """Return all that happened to a customer, in order."""
         names = ", ".join(f'"{name}"' for name in Event.__dataclass_fields__)
         rows = self._store.rows(
-            f"SELECT {names} FROM {HOME}.ledger WHERE customer_id = {literal(customer_id)} ORDER BY step"
+            f"SELECT {names} FROM {HOME}.ledger WHERE customer_id = {literal(same(str(customer_id)))} ORDER BY step"
         )
         return tuple(Event(**dict(zip(Event.__dataclass_fields__, row, strict=True))) for row in rows)
 
@@ -246,7 +259,7 @@ class Ledger:
         and nobody is released.
         """
         self._refuse_reader(reason=reason, by=by)
-        given = [customers] if isinstance(customers, str) else [str(customer) for customer in customers]
+        given = [same(str(customer)) for customer in ([customers] if isinstance(customers, str) else customers)]
         if [bool(given), table is not None, experiment is not None].count(True) != 1:
             raise WinbackError("Release what? Give either customers, or table=..., or experiment=...; one of them.")
         if experiment is not None:
@@ -337,7 +350,7 @@ class Ledger:
                     "Cast it to BIGINT or VARCHAR."
                 )
             names = {name: name for name in ("arm", "stratum", "bucket")} | columns
-            self._con.execute(self._sql["incoming"].format(table=table, **names))
+            self._con.execute(self._sql["incoming"].format(table=table, customer=CUSTOMER, **names))
 
     def _rows_about(self, table: str, view: str, *, columns: tuple[str, ...], where: str) -> str:
         """Return where the rows of a view can be selected from: of the customers of a table, if not of all."""

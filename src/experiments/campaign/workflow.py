@@ -18,7 +18,7 @@ from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.common.errors import WinbackError
 from experiments.common.today import today as this_day
 from experiments.data.columns import literal
-from experiments.data.spreadsheets import read_list
+from experiments.data.spreadsheets import list_separator, read_list
 from experiments.data.tables import columns_of, connect, read
 from experiments.sheet.locked_plan import Plan, lock, read_plan, refuse_deviations
 from experiments.sheet.sheet import Sheet, loaded
@@ -93,7 +93,7 @@ def write_call_list(
             broken = "\n".join(f"  {sentence(violation)}" for violation in calls.stops)
             raise WinbackError(f"No list yet; first cure what breaks the rules of contact:\n{broken}")
         ledger.refuse_holdout("calls")
-        write_calls(con, file, rules=content.contacts, replace=replace)
+        write_calls(con, file, rules=content.contacts, separator=list_separator(content.language), replace=replace)
         keep_calls(con, content.folder / REGISTER)
     return calls
 

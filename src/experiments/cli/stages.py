@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from experiments.cli.options import parameters_given
@@ -43,8 +44,19 @@ def run_on_sheet(
     language = str(parameters.get("language", content.language))
     if out.name == "2-design":
         parameters = {**_lost_before(sheet, out.with_name("1-lost")), **parameters}
+    fresh = fresh or _read_too_early(content.followed_until, out)
     run_into(out, notebook, parameters, inputs=inputs_of(sheet), reports=reports, fresh=fresh, language=language)
     return out
+
+
+def _read_too_early(until: date | None, out: Path) -> bool:
+    """Tell whether a run was made before the day to which its data were said to reach: then it says so, for ever."""
+    from experiments.common.run_records import RECORD, Run
+
+    try:
+        return until is not None and date.fromisoformat(Run.read(out / RECORD).started[:10]) < until
+    except WinbackError:
+        return False
 
 
 def _lost_before(sheet: str, out: Path) -> dict[str, object]:

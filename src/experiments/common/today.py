@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 from experiments.common.errors import WinbackError
 
 TODAY = "WINBACK_TODAY"  # of the environment, so that kernels have it too
+
+
+@contextmanager
+def on(day: date) -> Iterator[None]:
+    """Let it be another day, here and in every process that is started meanwhile."""
+    before = os.environ.get(TODAY)
+    os.environ[TODAY] = day.isoformat()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[TODAY]
+        else:
+            os.environ[TODAY] = before
 
 
 def today() -> date:

@@ -51,6 +51,17 @@ class Column:
     fill_in: bool = False  # for the reader to write into
 
 
+def list_separator(language: str) -> str:
+    """Return what separates cells in a CSV for spreadsheets of a language: where the comma is decimal, a semicolon.
+
+    >>> list_separator("en"), list_separator("fr")
+    (',', ';')
+    """
+    from babel import Locale
+
+    return ";" if Locale.parse(language).number_symbols["latn"]["decimal"] == "," else ","
+
+
 def safe(text: str) -> str:
     r"""Return a text that no spreadsheet takes for a formula, whatever it takes for a separator.
 

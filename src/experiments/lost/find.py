@@ -18,6 +18,7 @@ from experiments.common.today import today
 from experiments.data.columns import literal
 from experiments.data.contracts import CONTRACTS
 from experiments.data.tables import (
+    SLACK,
     Account,
     columns_of,
     complete,
@@ -194,8 +195,13 @@ def _fold(look: Look, account: Account) -> Account:
 def _accounted(look: Look, account: Account) -> Account:
     """Return where the purchases go; refuse a day at which the data cannot tell who is lost."""
     rule, day = look.rule, look.rule.as_of
-    before, early, refunds, late, future, first, last = look.con.execute(
-        look.text("reach", start=rule.start or date.min, today=today())
+    if day > today() + SLACK:
+        raise WinbackError(
+            f"`lost: {{as_of: {day}}}` lies in the future, today is {today()}: nobody knows who will be lost then. "
+            "Choose the day to which the data reach."
+        )
+    before, early, refunds, late, first, last = look.con.execute(
+        look.text("reach", start=rule.start or date.min)
     ).fetchall()[0]
     if last is None:
         since = f" since {rule.start}" if rule.start else ""
@@ -211,7 +217,6 @@ def _accounted(look: Look, account: Account) -> Account:
     why = [noted("before_start", n=early, start=str(rule.start))] if early else []
     why += [noted("after_only_returns", n=late, day=str(day))] if late else []
     notes = [noted("refunds", n=refunds)] if refunds else []
-    notes += [noted("future", n=future)] if future else []
     notes += [noted("stale", n=silent, day=str(day))] if silent > STALE else []
     return replace(account, kept=before, why=tuple(why), notes=(*account.notes, *notes))
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
@@ -17,6 +18,7 @@ from experiments.common.run_records import (
     save,
     versions,
 )
+from experiments.common.today import on
 from experiments.runner.documents import find_notebook
 from experiments.runner.failures import Failure
 from experiments.runner.notebooks import prepare, produce
@@ -56,7 +58,7 @@ def verify(done: Run) -> Verified:
     again = prepare(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
     again = replace(again, record=replace(again.record, notebook=done.notebook))
     causes = {"inputs": [*changed(done.inputs, again.record.inputs)], "code": [*_other_code(done)]}
-    with workshop(done.out) as work:
+    with workshop(done.out) as work, on(date.fromisoformat(done.started[:10])):
         try:
             produce(again, work, progress=False)
         except Failure as failed:

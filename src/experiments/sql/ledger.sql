@@ -40,8 +40,9 @@ CREATE TRIGGER only_added BEFORE UPDATE OR DELETE OR TRUNCATE ON {to}.bookings
     FOR EACH STATEMENT EXECUTE FUNCTION {to}.refuse();
 
 -- name: incoming
+-- Customers as every table writes them: a blank at the end is no second chance.
 CREATE OR REPLACE TEMP VIEW winback_incoming AS
-SELECT CAST(customer_id AS VARCHAR) AS customer_id, CAST({experiment} AS VARCHAR) AS experiment,
+SELECT {customer} AS customer_id, CAST({experiment} AS VARCHAR) AS experiment,
        CAST({arm} AS VARCHAR) AS arm, CAST({stratum} AS VARCHAR) AS stratum, CAST({bucket} AS INTEGER) AS bucket
 FROM {table};
 

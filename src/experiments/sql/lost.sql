@@ -20,7 +20,7 @@ SELECT sum(CASE WHEN "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN sold EL
        sum(CASE WHEN "at" < DATE '{start}' THEN sold ELSE 0 END) AS early,
        sum(CASE WHEN "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN refunds ELSE 0 END) AS refunds,
        sum(CASE WHEN "at" > DATE '{as_of}' THEN sold ELSE 0 END) AS late,
-       sum(CASE WHEN "at" > DATE '{today}' THEN sold ELSE 0 END) AS future, min("at") AS first,
+       min("at") AS first,
        max(CASE WHEN sold > refunds AND "at" BETWEEN DATE '{start}' AND DATE '{as_of}' THEN "at" END) AS last
 FROM calendar;
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from experiments.cli.options import SHEET, STAGE, command, flag, parameters_given
+from experiments.cli.first_page import SAID, previewed, said, sheet_of
+from experiments.cli.options import SHEET, STAGE, argument, command, flag, parameters_given
 from experiments.cli.stages import run_stage, stage_folder
 from experiments.common.errors import WinbackError
 from experiments.common.today import today
@@ -13,8 +14,7 @@ from experiments.common.today import today
 @command(SHEET)
 def check(args: argparse.Namespace) -> None:
     """Read the sheet and every table it names, and say where each row went."""
-    from experiments.data.tables import connect, read
-    from experiments.lost.find import MADE, find_lost
+    from experiments.lost.find import find_lost
     from experiments.metrics.cube import make_cube
     from experiments.readout.readout import read_cube
     from experiments.report.wording.accounts import account as account_of
@@ -28,12 +28,8 @@ def check(args: argparse.Namespace) -> None:
     print(f"{args.sheet}: a correct sheet. {sheet.question}")
     for warning in check_offers(sheet.every_offer, second_value=None):
         print(f"  warn: {warning.facts['offer']}: {' '.join(offer_warning(warning, currency=sheet.currency))}")
-    with connect() as con:
-        for name, source in sheet.tables.items():
-            if name in MADE and not source.there(folder):
-                print(f"  {name}: not there yet; the test makes it")
-            else:
-                print(f"  {account_of(read(con, name, source, folder=folder, conventions=sheet.conventions))}")
+    for line in previewed(sheet):
+        print(line)
     if sheet.lost and "purchases" in sheet.tables:
         print("The look at the lost customers will use:")
         for account in find_lost(sheet).accounts:
@@ -48,9 +44,14 @@ def check(args: argparse.Namespace) -> None:
                 print(f"  {check.state}: {check.name}. {check.reason} {check.todo}")
 
 
-@command(*STAGE)
+@command(
+    argument("files", nargs="+", metavar="SHEET", help="an experiment sheet; or exports (CSV, XLSX, ODS, Parquet), of "
+             "which a sheet is written"),
+    SAID, *STAGE[1:],
+)  # fmt: skip
 def lost(args: argparse.Namespace) -> None:
     """Find the lost customers: a page, lost.json, and cohort.parquet with a row for each."""
+    args.sheet = sheet_of(args.files, said(args))
     print(f"The lost customers: {run_stage('1-lost', args) / 'cohort.parquet'}")
 
 

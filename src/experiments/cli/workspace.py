@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.cli.first_page import SAID, draft_of, said, write_draft
 from experiments.cli.options import LANG, REPORTS, argument, command, customers, language_given
 from experiments.cli.stages import compare_readouts, print_verdict, run_on_sheet
 
@@ -59,16 +60,27 @@ def demo(args: argparse.Namespace) -> None:
     argument("folder", type=Path, metavar="DIR", help="a new or empty folder"),
     argument("--customers", type=customers, default=4_000, metavar="N", help="lost customers to simulate (4,000)"),
     argument("--empty", dest="customers", action="store_const", const=0, help="no sample data"),
+    argument(
+        "--from", dest="files", nargs="+", default=[], metavar="FILE", help="write the sheet of these files instead"
+    ),
+    SAID,
 )
 def init(args: argparse.Namespace) -> None:
     """Make a workspace of your own: a sheet to start from, the notebooks, sample data."""
     from experiments.runner.workspace import make_workspace, refuse_occupied
 
     refuse_occupied(args.folder)
+    if args.files:
+        args.customers = 0
+        draft = draft_of(args.files, said(args))
     if args.customers:
         print(f"Simulating {args.customers:,} lost customers as sample data", flush=True)
     for made in make_workspace(args.folder, customers=args.customers):
         print(f"  {made}")
+    if args.files:
+        sheet = write_draft(draft, args.folder / "data" / draft.experiment / "sheet.yml")
+        print(f"  {sheet}\nGo on there: cd {args.folder}, then winback lost data/{draft.experiment}/sheet.yml")
+        return
     print(f"Go on there: cd {args.folder}, then winback readout data/telecom/sheet.yml")
 
 

@@ -78,7 +78,10 @@ def _texts(
 ) -> Opened:
     how = text_files.layout(path, called=called, encoding=source.encoding, delimiter=source.delimiter, needed=needed)
     _refuse_twice(how.names, needed, called)
-    columns = {name: (f"c{place}", "VARCHAR") for place, name in reversed([*enumerate(how.names)]) if name}
+    columns: dict[str, tuple[str, str]] = {}
+    for place, name in enumerate(how.names):
+        columns.setdefault(name, (f"c{place}", "VARCHAR"))
+    columns.pop("", None)
     notes = (Finding(key="encoding", state="pass", facts={"encoding": how.encoding}),) if how.inferred else ()
     relation = _csv(path, len(how.names), delimiter=how.delimiter, skip=how.header_line)
     if how.rewrite:
@@ -102,8 +105,10 @@ def _workbook(
             for place, kind in enumerate(found.types)
         )
         relation = _kept(con, key, f"SELECT {cells} FROM {_csv(copy, len(found.names))}")
-    named = reversed([*enumerate(zip(found.names, found.types, strict=True))])
-    columns = {name: (f"c{place}", kind) for place, (name, kind) in named if name}
+    columns: dict[str, tuple[str, str]] = {}
+    for place, (name, kind) in enumerate(zip(found.names, found.types, strict=True)):
+        columns.setdefault(name, (f"c{place}", kind))
+    columns.pop("", None)
     note = Finding(key="worksheet", state="pass", facts={"worksheet": found.worksheet, "others": len(found.others)})
     return Opened(relation=relation, columns=columns, header_row=found.header_row, all_texts=True,
                   notes=(note,) if found.others else ())  # fmt: skip

@@ -30,7 +30,9 @@ WORDS = 50_000  # words that tell the encoding, at most
 PEEK = 200  # lines that tell the shape
 HEADER = 20  # lines among which the header is
 LONGEST = 1 << 20  # letters of a cell
-CASE = re.compile(r"[^\W\d_]+")
+RUSSIAN = "А-яЁёІіЇїЄєҐґ"
+WESTERN_LETTERS = "À-ÖØ-öø-ÿŒœŠšŽžŸªº"
+SIGNS = " №«»–—…€°’‘“”„•§±·©®™£²³\u00a0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +185,8 @@ def _told_by_words(path: Path, called: str) -> str:
         if len(words) > WORDS:
             break
     words |= {rest} if max(rest, default=0) > 127 else set()  # noqa: PLR2004
-    fitting = [name for name in CYRILLIC if _all_words(words, name)]
-    fitting += [WESTERN] if _western(words) else []
+    found = {name: text for name in (*CYRILLIC, WESTERN) if (text := _decoded(words, name)) and _all_words(name, text)}
+    fitting = list({tuple(text): name for name, text in reversed(found.items())}.values())  # alike in two: either
     if len(fitting) == 1:
         return fitting[0]
     why = f"it could be {' or '.join(fitting)}" if fitting else "its words fit no usual one"
@@ -196,38 +198,30 @@ def _told_by_words(path: Path, called: str) -> str:
     )
 
 
-def _decoded(words: Collection[bytes], encoding: str) -> list[str] | None:
+def _decoded(words: Collection[bytes], encoding: str) -> list[str]:
+    """Return words of bytes as texts; none where one cannot be."""
     with suppress(UnicodeDecodeError):
-        return [word.decode(encoding) for word in words]
-    return None
+        return [word.decode(encoding) for word in sorted(words)]
+    return []
 
 
-def _all_words(words: Collection[bytes], encoding: str) -> bool:
-    """Tell whether words are Russian ones: no Latin letter among Cyrillic ones, no capital after a small one."""
-    found = _decoded(words, encoding)
-    if found is None:
-        return False
-    parts = [part for word in found for part in CASE.findall(word)]
-    foreign = [part for part in parts if not re.fullmatch("[А-яЁё]+", part)]
-    return (
-        not any(re.search("[А-яЁё]", part) for part in foreign)
-        and not _signs(found)
-        and all(part in (part.lower(), part.upper(), part[:1].upper() + part[1:].lower()) for part in parts)
-    )
+def _all_words(encoding: str, texts: Collection[str]) -> bool:
+    """Tell whether texts are words of a language: Russian ones without a Latin letter or a capital inside, or Western.
 
-
-def _western(words: Collection[bytes]) -> bool:
-    """Tell whether words are Western ones: every word of several letters has an unaccented one."""
-    found = _decoded(words, WESTERN)
-    if found is None:
-        return False
-    parts = [part for word in found for part in CASE.findall(word)]
-    return not _signs(found) and all(len(part) == 1 or re.search("[A-Za-z]", part) for part in parts)
-
-
-def _signs(words: Collection[str]) -> bool:
-    """Tell whether a sign that is no letter stands between letters: then the letters are others."""
-    return any(re.search(r"[^\W\d_][^\w\s\xa0'’\-–—.№«»]+[^\W\d_]", word) for word in words)
+    A Western word of several letters has one without an accent. Signs are those that stand in tables.
+    """
+    cyrillic = encoding in CYRILLIC
+    letters = RUSSIAN if cyrillic else WESTERN_LETTERS
+    for text in texts:
+        if not re.fullmatch(f"[A-Za-z{letters}{SIGNS}]*", text):
+            return False
+        for part in filter(None, re.split(f"[{SIGNS}]+", text)):
+            special, latin = re.search(f"[{letters}]", part), re.search("[A-Za-z]", part)
+            if cyrillic and special and (latin or part not in (part.lower(), part.upper(), part.capitalize())):
+                return False
+            if not cyrillic and special and not latin and len(part) > 1:
+                return False
+    return True
 
 
 # ---- lines

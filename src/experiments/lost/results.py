@@ -92,6 +92,7 @@ class Pace:
 
     months: int
     unsettled: int = 0
+    one_day: date | None = None  # on which all were lost: then nobody knows how fast
     monthly: Estimate  # share lost a month
     yearly: Estimate  # share lost a year at this pace
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 from experiments.common.errors import WinbackError
+from experiments.common.estimate import Estimate
 from experiments.common.finding import Finding, State
 from experiments.data.columns import literal
 from experiments.data.tables import Account, noted
@@ -26,6 +27,7 @@ from experiments.lost.results import (
     MatrixCell,
     Month,
     Opinion,
+    Pace,
     Priority,
     Reason,
     SilenceTrial,
@@ -53,6 +55,17 @@ OLDEST = 60  # months before that of the day: a customer's history remembers the
 ENOUGH = 0.5  # share of the lost whose reason is known, from which on reasons are reported
 REFUSALS = 0.5  # share of refusals with a reason, from which on refusals are recorded
 HALF = 0.5  # P(alive) from which on a customer is more likely one than not
+FEW_LOST = 10  # lost customers: fewer may well have left on one day
+
+
+def _pace(look: Look, months: Sequence[Month]) -> Pace:
+    """Return how fast customers are lost; where all of them were on one day, as in a snapshot, no pace follows."""
+    level, unsettled = look.sheet.level, 0 if look.rule.contractual else UNSETTLED
+    ((lost, first, last),) = look.con.execute("SELECT count(*), min(lost_at), max(lost_at) FROM cohort").fetchall()
+    if lost < FEW_LOST or first != last:
+        return pace_of(months, level=level, unsettled=unsettled)
+    unknown = Estimate(value=None, low=None, high=None, level=level, n=lost, unit="share")
+    return Pace(months=len(months), one_day=first, monthly=unknown, yearly=unknown)
 
 
 def summarise(look: Look, *, sheet: str, learned: Learned | None, accounts: Sequence[Account]) -> Cohort:
@@ -81,7 +94,7 @@ def summarise(look: Look, *, sheet: str, learned: Learned | None, accounts: Sequ
         rules=_rules(look),
         steps=steps,
         months=months,
-        pace=pace_of(months, level=content.level, unsettled=0 if rule.contractual else UNSETTLED),
+        pace=_pace(look, months),
         triangle=triangle,
         changes=_changes(look),
         groups={name: found for name, home in GROUPS.items() if look.knows(*home) and (found := _groups(look, name))},

@@ -44,7 +44,7 @@ def _found(key: str, state: State, case: str = "", /, **facts: Fact) -> Finding:
 def sample_ratio_p(observed: Sequence[int], planned: Sequence[float]) -> float:
     """Return the p value of the chi-square test of counts against planned shares (any unit).
 
-    No customers at all fit every plan: p = 1.
+    No customers at all fit every plan, and so does a single arm: p = 1.
 
     >>> round(sample_ratio_p([500, 600], [1, 1]), 6)
     0.002569
@@ -52,7 +52,7 @@ def sample_ratio_p(observed: Sequence[int], planned: Sequence[float]) -> float:
     from scipy.special import chdtrc
 
     total, parts = sum(observed), sum(planned)
-    if total == 0:
+    if total == 0 or len(observed) == 1:
         return 1.0
     expected = [total * part / parts for part in planned]
     statistic = sum((seen - hoped) ** 2 / hoped for seen, hoped in zip(observed, expected, strict=True))
@@ -252,7 +252,7 @@ def power(sheet: Sheet, cube: Cube) -> Finding:
     ahead = lead(replicates, df=reading.df, level=sheet.level, seed=sheet.seed)
     labels = [sheet.arms[name].label or name for name in names]
     return _found(
-        "power", "pass" if ahead.difference >= ahead.detectable else "warn", objective=sheet.objective,
+        "power", "pass" if abs(ahead.difference) >= ahead.detectable else "warn", objective=sheet.objective,
         currency=sheet.currency, power=POWER, first=labels[ahead.best],
         second=None if ahead.second is None else labels[ahead.second], difference=ahead.difference,
         detectable=ahead.detectable,

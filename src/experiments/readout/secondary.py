@@ -37,6 +37,7 @@ class Life:
     early_loss: Estimate
     hazards: tuple[survival.Hazard, ...]
     projection: Projection | None  # beyond the horizon
+    all_left: bool = False  # nobody was still buying when last seen: then nothing lies beyond it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ def _life(reading: Reading, a: int, curve: survival.Curve, table: Sequence[Count
     sheet, promotion = reading.sheet, _promotion(reading, a)
     at_risk, ended = (counts.sum(axis=0) for counts in table)
     last = min(horizon, reading.horizon - 1)
+    left = not reading.cube.by_arm("stayed")[a].sum()
     return Life(
         offer=reading.cube.arms[a],
         curve=curve,
@@ -106,7 +108,8 @@ def _life(reading: Reading, a: int, curve: survival.Curve, table: Sequence[Count
         projection=project(
             at_risk.tolist(), ended.tolist(), active_months=last, discount_rate=sheet.discount_rate,
             promotion_months=promotion, level=sheet.level, seed=sheet.seed)
-        if last > promotion else None,
+        if last > promotion and not left else None,
+        all_left=left,
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def verdict(cohort: Cohort, *, language: str | None = None) -> Html:
         card = html.verdict(
             _sentence(cohort), word=say("{share} of customers are lost", share=lost), tone="wait",
             mark="warn", over=say("Traffic light: {colour}", colour=say("not known")),
-            detail=say("How fast customers are lost is not known: the data hold no whole month with customers."),
+            detail=_no_pace(cohort),
         )  # fmt: skip
     else:
         card = html.verdict(
@@ -73,7 +73,26 @@ def verdict(cohort: Cohort, *, language: str | None = None) -> Html:
     return card + html.facts(_facts(cohort))
 
 
+def _no_pace(cohort: Cohort) -> str:
+    if cohort.pace.one_day is None:
+        return say("How fast customers are lost is not known: the data hold no whole month with customers.")
+    return say(
+        "All of them were lost on one day, {day}: the data are a picture of that day, and do not tell how fast "
+        "customers are lost. Give the day on which each of them left.",
+        day=day(cohort.pace.one_day),
+    )
+
+
 def _sentence(cohort: Cohort) -> str:
+    if cohort.worth <= 0 or cohort.worth_lost < 0:  # more was paid back than brought: a share of it says nothing
+        return say(
+            "{lost} of {customers} customers are lost. They brought {worth} a year. {contactable} of them can be "
+            "contacted now.",
+            lost=cohort.lost,
+            customers=cohort.customers,
+            worth=large(cohort.worth_lost, cohort.currency),
+            contactable=cohort.contactable,
+        )
     return say(
         "{lost} of {customers} customers are lost. They brought {worth} a year, {share} of what all customers bring. "
         "{contactable} of them can be contacted now.",
@@ -128,7 +147,8 @@ def _facts(cohort: Cohort) -> list[tuple[str, str, str]]:
                 bounds=interval(cohort.lost_share, currency=currency))  # fmt: skip
     fast = say("{monthly} a month; {bounds} a year", monthly=told(pace.monthly, currency=currency),
                bounds=interval(pace.yearly, currency=currency))  # fmt: skip
-    worth = say("{share} of all revenue", share=percent(cohort.worth_lost, cohort.worth))
+    known = cohort.worth > 0 and cohort.worth_lost >= 0
+    worth = say("{share} of all revenue", share=percent(cohort.worth_lost, cohort.worth)) if known else ""
     until = say("since each was lost, up to {day}", day=day(cohort.as_of))
     reached = say("{share} of the lost", share=percent(cohort.contactable, cohort.lost))
     yearly = told(pace.yearly, currency=currency)

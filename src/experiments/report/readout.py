@@ -268,6 +268,8 @@ def _acceptors(readout: Readout, lives: Lives) -> list[Html]:
 
 def _months_to_come(readout: Readout, life: Life) -> str:
     """Return the projection beyond the horizon with the spread of other models."""
+    if life.all_left:
+        return say("none: nobody was still there")
     if life.projection is None:
         return NO_NUMBER
     shown, spread = shared.value(life.projection.residual, readout.currency), life.projection.spread

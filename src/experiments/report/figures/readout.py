@@ -266,7 +266,7 @@ def active_by_month(readout: Readout) -> Picture:
             ends.append(End(arm.active[-1], arm.label, colour))
         text = say("Share of assigned customers who are active")
         _share_axes(ax, text, months=say("Months since assignment"), narrow=narrow)
-        ax.set_xlim(0, len(readout.arms[0].active) - 1)
+        ax.set_xlim(0, max(1, len(readout.arms[0].active) - 1))
         if narrow and max(len(end.label) for end in ends) > BESIDE_LINE:
             key(figure, {end.label: end.colour for end in ends})
             ends = []

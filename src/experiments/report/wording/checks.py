@@ -65,7 +65,10 @@ def _match(finding: Finding, facts: Facts) -> tuple[str, str]:
         return say("An earlier version did not look whether the tables speak of the same customers."), ""
     table, rows, matched = facts["table"], count(facts["rows"]), count(facts["matched"])
     told = say(
-        "{matched} of {rows} rows of {table} are of customers of the test.", matched=matched, rows=rows, table=table
+        "Rows of {table} that are of customers of the test: {matched} of {rows}.",
+        matched=matched,
+        rows=rows,
+        table=table,
     )
     if finding.case == "none":
         return (

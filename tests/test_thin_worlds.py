@@ -124,7 +124,8 @@ def test_a_significant_loss_has_power(tmp_path):
     ]
     (tmp_path / "all.csv").write_text("\n".join(["customer_id,arm,returned,value", *rows, ""]), encoding="utf-8")
     (tmp_path / "sheet.yml").write_text(
-        "experiment: loss\nholdout: none\nobjective: returned\narms: {none: {share: 1}, offer: {share: 1, contact: 1}}\n"
+        "experiment: loss\n"
+        "holdout: none\nobjective: returned\narms: {none: {share: 1}, offer: {share: 1, contact: 1}}\n"
         "tables: {assignments: {file: all.csv}, outcomes: {file: all.csv}}\n", encoding="utf-8")  # fmt: skip
     readout = read_out(tmp_path / "sheet.yml")
     assert readout.verdict.kind == "no_offer_better"

@@ -26,6 +26,17 @@ WITHOUT_MINOR = frozenset(  # ISO 4217
 THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
+def is_currency(code: str) -> bool:
+    """Tell whether a text is a code of ISO 4217, of today or of the past.
+
+    >>> is_currency("EUR"), is_currency("ZZZ")
+    (True, False)
+    """
+    from babel.numbers import list_currencies
+
+    return code in list_currencies()
+
+
 def money_decimals(currency: str) -> int:
     """Return the digits after the point of a currency's minor unit (ISO 4217).
 

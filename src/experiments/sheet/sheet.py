@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -14,14 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import write_text
-from experiments.common.formatting import money_decimals
+from experiments.common.formatting import is_currency, money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
 from experiments.data.contracts import CONTRACTS, Conventions, Source
 from experiments.sheet.contact_rules import ContactRules
 from experiments.sheet.offers import Offer, made_of
-from experiments.sheet.yaml_lines import explained, parsed, settings_at
+from experiments.sheet.yaml_lines import explained, parsed, read_text, refuse_odd_values, settings_at
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
+# Names of folders beside those of experiments, and those that Windows keeps for itself.
+RESERVED = frozenset({"compare", "own", "trial", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt")
+                                                                              for n in range(10))})  # fmt: skip
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
 QUESTION = later("Whom did we lose, and whom should we win back?")  # where the sheet asks nothing
 
@@ -355,8 +357,10 @@ class Sheet(BaseModel):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         """Refuse settings that do not fit together; a message begins with the setting it is about."""
-        if not re.fullmatch("[A-Z]{3}", self.currency):
+        if not is_currency(self.currency):
             raise ValueError(f"currency: {self.currency!r} is no code of ISO 4217. Write one, such as USD.")
+        if self.experiment.partition(".")[0] in RESERVED:
+            raise ValueError(f"experiment: {self.experiment!r} is the name of another folder. Choose one of its own.")
         if self.time_zone is not None and self.time_zone not in available_timezones():
             raise ValueError(f"time_zone: nobody knows {self.time_zone!r}. Write one such as Europe/Berlin or UTC.")
         if self.language not in LANGUAGES:
@@ -442,11 +446,8 @@ def read_sheet(path: str | Path) -> Sheet:
     `notebooks/` finds it too. Raises WinbackError naming the line, the value and the cure.
     """
     found = _find(Path(path))
-    try:
-        text = found.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise WinbackError(f"The sheet {found.name} is not UTF-8 text. Save it as UTF-8.") from None
-    content, lines = parsed(text, found.name)
+    content, lines = parsed(read_text(found), found.name)
+    refuse_odd_values(Sheet, content, lines=lines, name=found.name)
     try:
         sheet = Sheet.model_validate(content)
     except ValidationError as error:

@@ -25,7 +25,7 @@ CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chro
 FAST := not slow$(if $(CHROMIUM),, and not browser)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check study environments bench lab strip lock
+.PHONY: help demo test check study fuzz environments bench lab strip lock
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -47,6 +47,9 @@ check: $(VENV)/.dev  ## lint, format, types, order of the packages, notebooks wi
 
 study: $(VENV)/.dev  ## the slow tests: how often an interval covers the known truth
 	@$(BIN)/pytest -n 2 -m slow $(ARGS)
+
+fuzz: $(VENV)/.dev  ## ten thousand spoilt tables, answer files and sheets: read, or refused in words
+	@$(BIN)/python tests/study/fuzz.py $(ARGS)
 
 environments: $(VENV)/.dev  ## the tests with other BLAS, vectors, threads, hash seeds, time zones
 	@tests/study/environments.sh $(ARGS)

@@ -50,7 +50,12 @@ def desk(con, tmp_path):
                   "into": tmp_path / into, "today": TODAY}  # fmt: skip
         return import_contacts(con, tmp_path / name, **(given_ | more))
 
-    bring.folder = tmp_path
+    def again(name, *, into):
+        register = tmp_path / "calls.parquet"
+        return import_contacts(con, tmp_path / name, experiment="toy", holdout="hold", register=register,
+                               into=tmp_path / into, today=TODAY)  # fmt: skip
+
+    bring.folder, bring.again = tmp_path, again
     return bring
 
 
@@ -275,3 +280,32 @@ def test_the_order_in_which_lists_come_back_is_irrelevant_and_so_is_how_often(de
                 assert made.kept == made.new + made.completed + made.repeated
     one, two = (desk.folder / f"{name}.parquet" for name in ("one", "two"))
     assert (contacts(one) if one.exists() else []) == (contacts(two) if two.exists() else [])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "day", "words"),
+    [
+        ("cp1251", "%d.%m.%Y", ("да", "нет")),
+        ("cp1252", "%d/%m/%Y", ("oui", "non")),
+        ("utf-8-sig", "%m/%d/%Y", ("yes", "no")),
+    ],
+    ids=["Russian", "French", "American"],
+)
+def test_a_list_that_a_spreadsheet_saved_back_in_its_own_way_reads_without_a_word(desk, encoding, day, words):
+    filled = {"1": {"reached": "no"}, "2": {"reached": "yes", "accepted_at": "2026-03-04", "called_on": "2026-03-03"}}
+    desk(filled, into="plain.parquet")
+    path = desk.folder / "list.csv"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for name, cell in row.items():
+            if name in ("day", "called_on", "accepted_at", "refused_at", "lost_at", "deadline") and cell:
+                row[name] = dt.date.fromisoformat(cell).strftime(day)
+            row[name] = dict(zip(("yes", "no"), words, strict=True)).get(row[name], row[name])
+        row["refusal"] = row["refusal"].replace(
+            "too dear", "trop cher, d\u00e9j\u00e0 vu" if encoding == "cp1252" else "дорого"
+        )
+    for_excel = [";".join(f'"{cell}"' for cell in cells) for cells in ([*rows[0]], *([*row.values()] for row in rows))]
+    (desk.folder / "back.csv").write_bytes("\r\n".join(for_excel).encode(encoding, "replace"))
+    desk.again("back.csv", into="saved.parquet")
+    assert contacts(desk.folder / "saved.parquet") == contacts(desk.folder / "plain.parquet")

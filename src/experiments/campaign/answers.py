@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from experiments.campaign.call_list import cell, columns_found, of_test
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.data.columns import CURES, Cell, cell_of, literal, quote, shape
+from experiments.data.columns import CURES, Cell, cell_of, literal, quote, shape, trimmed
 from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, Conventions, Source
 from experiments.data.spreadsheets import read_list
 from experiments.data.tables import columns_of, statements, write_parquet
@@ -112,8 +112,8 @@ def import_contacts(
     WinbackError, and nothing is written.
     """
     path, steps = Path(file), statements("answers")
-    rows = _read(con, path, columns or {}, Source(file=path.name, dates=dates), conventions)
     _take(con, experiment, assigned=assigned, register=register, into=into)
+    rows = _read(con, path, columns or {}, Source(file=path.name, dates=dates), conventions)
     before = _stamp(into)
     con.execute(steps["joined"])
     unknown, kept, planned = _refuse(con, path.name, steps, holdout=holdout, today=today)
@@ -179,6 +179,8 @@ def _chunks(rows: Iterator[dict[str, str | None]]) -> Iterator[list[dict[str, st
 def _type(con: duckdb.DuckDBPyConnection, foreign: Mapping[str, str], source: Source, conventions: Conventions) -> int:
     """Make answers_typed: customers, days and flags are read as those of every table."""
     file, cells = source.named, dict[str, Cell]()
+    if source.dates is None:
+        source = source.model_copy(update={"dates": _dates_of_the_list(con)})
     for column, kind in ASKED.items():
         cells[column], _ = cell_of(
             con, "answers_raw", column, kind=kind, found="VARCHAR", source=source, conventions=conventions,
@@ -196,6 +198,23 @@ def _type(con: duckdb.DuckDBPyConnection, foreign: Mapping[str, str], source: So
     selected = ", ".join(f"{one.typed} AS {quote(column)}" for column, one in cells.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE answers_typed AS SELECT {selected} FROM answers_raw")
     return rows
+
+
+def _dates_of_the_list(con: duckdb.DuckDBPyConnection) -> str | None:
+    """Return how a spreadsheet wrote the days of the list back, the day first or the month: which, the list knows.
+
+    None where every day is as it was written, or nobody can tell.
+    """
+    day = trimmed("r.day")
+    for dates in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"):
+        read_back = f"CAST(try_strptime({day}, {literal(dates)}) AS DATE)"
+        same, listed = con.execute(
+            f"SELECT count(CASE WHEN {read_back} = l.day THEN 1 END), count({day}) "
+            "FROM answers_raw AS r JOIN answers_register AS l ON r.customer_id = l.customer_id"
+        ).fetchall()[0]
+        if listed and same == listed:
+            return dates
+    return None
 
 
 def _take(con: duckdb.DuckDBPyConnection, experiment: str, *, assigned: str, register: Path, into: Path) -> None:

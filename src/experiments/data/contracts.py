@@ -26,7 +26,7 @@ CONTRACTS: dict[str, dict[str, str]] = {
     "reasons": {"customer_id": "id!", "reason": "text!", "source": "text", "verified": "flag", "fixed_at": "date"},
     "assignments": {"experiment": "text", "customer_id": "id!", "arm": "text!", "at": "date", "stratum": "text",
                     "bucket": "integer"},
-    "outcomes": {"customer_id": "id!", "returned": "flag!", "value": "money", "cost": "cost"},
+    "outcomes": {"customer_id": "id!", "returned": "flag", "value": "money", "cost": "cost"},
     "contacts": {"experiment": "text", "customer_id": "id!", "arm": "text", "at": "past", "channel": "text",
                  "caller": "text", "reached": "flag", "accepted_at": "past", "refused_at": "past", "refusal": "text"},
     "changes": {"at": "date!", "what": "text!"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -56,6 +57,15 @@ def opened(
     if ending in TEXTS or ending == "":
         return _texts(con, key, path, source, called=called, needed=needed)
     raise WinbackError(f"{called} is no {FORMATS}. Export it as one.")
+
+
+def looks_like_a_row(names: Collection[str]) -> bool:
+    """Tell whether names of columns are cells of a row: a number, a day or an address is no name.
+
+    >>> looks_like_a_row(["Client", "Date", "Amount 2025"]), looks_like_a_row(["Ann", "2025-01-31", "12.50"])
+    (False, True)
+    """
+    return any(re.fullmatch(r"[\d.,:/+() '€$-]*\d[\d.,:/+() '€$-]*|\S+@\S+", name) for name in names)
 
 
 def _engine(con: duckdb.DuckDBPyConnection, relation: str) -> Opened:

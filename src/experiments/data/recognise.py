@@ -17,7 +17,7 @@ from experiments.common.errors import Ambiguous, WinbackError
 from experiments.data import cell_styles
 from experiments.data.columns import literal, trimmed
 from experiments.data.contracts import CONTRACTS, Source
-from experiments.data.formats import Opened, opened
+from experiments.data.formats import Opened, looks_like_a_row, opened
 
 if TYPE_CHECKING:
     import duckdb
@@ -107,7 +107,7 @@ def _needed(table: Table, role: str) -> bool:
 
 
 def _refuse_headless(file: Opened, called: str) -> None:
-    if all(re.fullmatch(r"[\d.,:/ -]*", name) or "@" in name for name in file.columns):
+    if looks_like_a_row(file.columns):
         raise WinbackError(f"{called} has no header: its first row is a row like the others. Write the names of the "
                            "columns above it.")  # fmt: skip
 

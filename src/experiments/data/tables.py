@@ -18,7 +18,7 @@ from experiments.common.finding import Fact, Finding
 from experiments.common.today import today
 from experiments.data.columns import CURES, Cell, cell_of, fill_of, literal, quote, shape
 from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, WORDS, Conventions, Source
-from experiments.data.formats import Opened, opened
+from experiments.data.formats import Opened, looks_like_a_row, opened
 from experiments.data.identity import BLANKS
 
 if TYPE_CHECKING:
@@ -210,8 +210,13 @@ class _Table:
     def _refuse_missing(self, path: Path, part: Opened, wanted: Mapping[str, str]) -> None:
         for column, foreign in wanted.items():
             if foreign not in part.columns and (_required(self.name, column) or column in self.source.columns):
+                of = f"Table {self.name} ({path.name})"
+                if looks_like_a_row(part.columns):  # of which nothing is shown
+                    raise WinbackError(
+                        f"{of} has no column {foreign!r}: its first row is no header. Write names above it."
+                    )
                 raise WinbackError(
-                    f"Table {self.name} ({path.name}) has no column {foreign!r}. {did_you_mean(foreign, part.columns)} "
+                    f"{of} has no column {foreign!r}. {did_you_mean(foreign, part.columns)} "
                     f"Tell its name in the sheet: `columns: {{{column}: <name in the file>}}`."
                 )
 

@@ -30,6 +30,7 @@ WORDS = 50_000  # words that tell the encoding, at most
 PEEK = 200  # lines that tell the shape
 HEADER = 20  # lines among which the header is
 LONGEST = 1 << 20  # letters of a cell
+VOWELS, FEWEST_VOWELS, ENOUGH = "аеёиоуыэюяіїє", 0.25, 8  # share of the letters; of so many
 RUSSIAN = "А-яЁёІіЇїЄєҐґ"
 WESTERN_LETTERS = "À-ÖØ-öø-ÿŒœŠšŽžŸªº"
 SIGNS = " №«»–—…€°’‘“”„•§±·©®™£²³\u00a0"
@@ -187,6 +188,8 @@ def _told_by_words(path: Path, called: str) -> str:
     words |= {rest} if max(rest, default=0) > 127 else set()  # noqa: PLR2004
     found = {name: text for name in (*CYRILLIC, WESTERN) if (text := _decoded(words, name)) and _all_words(name, text)}
     fitting = list({tuple(text): name for name, text in reversed(found.items())}.values())  # alike in two: either
+    if set(fitting) <= {*CYRILLIC} and CYRILLIC[0] in fitting:  # so few letters that older encodings fit, too
+        return CYRILLIC[0]
     if len(fitting) == 1:
         return fitting[0]
     why = f"it could be {' or '.join(fitting)}" if fitting else "its words fit no usual one"
@@ -211,6 +214,11 @@ def _all_words(encoding: str, texts: Collection[str]) -> bool:
     A Western word of several letters has one without an accent. Signs are those that stand in tables.
     """
     cyrillic = encoding in CYRILLIC
+    spoken = "".join(re.findall(f"[{RUSSIAN}]", "".join(texts).lower()))
+    if cyrillic and len(spoken) >= ENOUGH:  # the same bytes as letters of another alphabet have too few vowels
+        share = sum(spoken.count(vowel) for vowel in VOWELS) / len(spoken)
+        if not FEWEST_VOWELS <= share <= 1 - FEWEST_VOWELS:
+            return False
     letters = RUSSIAN if cyrillic else WESTERN_LETTERS
     for text in texts:
         if not re.fullmatch(f"[A-Za-z{letters}{SIGNS}]*", text):

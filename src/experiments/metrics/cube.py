@@ -209,8 +209,10 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
             "tell how many months were paid. Give the cost of each customer as the column `cost` of outcomes."
         )
     outcomes = read(con, "outcomes", sheet.tables["outcomes"], folder=folder, conventions=sheet.conventions)
-    refuse_duplicates(con, "outcomes")
+    if "returned" in columns_of(con, "outcomes"):
+        refuse_duplicates(con, "outcomes")
     strata, accounts = _assigned(con, sheet, folder, results="outcomes")
+    transactions = _fold_transactions(con)
     contacts = _follow(con, sheet, folder, months=1, until=ONE_TICK)
     took = "o.returned" if contacts is None else "f.lane % 2 = 1"
     columns = columns_of(con, "outcomes")
@@ -227,8 +229,13 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
     total, none = grid.total(assigned, "assigned"), np.zeros((len(grid.cells), 1), np.int64)
     known, silent = int(sums["known"].sum()), int(total.sum() - sums["known"].sum())
     unknown = (noted("no_outcome", n=silent),) if silent else ()
-    account = Account(table="outcomes", rows=outcomes.rows, kept=known, why=(noted("not_assigned"),),
-                      notes=(*outcomes.notes, *unknown))  # fmt: skip
+    account = Account(
+        table="outcomes",
+        rows=outcomes.rows,
+        kept=known if transactions is None else transactions,
+        why=(noted("not_assigned"),),
+        notes=(*outcomes.notes, *unknown),
+    )
     once = {"assigned": total, "accepted": found["accepted"], "before": np.zeros_like(total)}
     once |= {name: grid.total(assigned, name) for name in ("attempts", "reached")}
     monthly = {
@@ -253,6 +260,30 @@ def _undated(con: duckdb.DuckDBPyConnection, sheet: Sheet, folder: Path) -> Cube
         accounts=(*accounts, account, *([contacts] if contacts else [])),
         premises=_premises(con, sheet, "outcomes"),
     )
+
+
+def _fold_transactions(con: duckdb.DuckDBPyConnection) -> int | None:
+    """Make one row a customer of outcomes that do not say who returned: transactions, of which any is a return.
+
+    Return how many of them are of customers of the test; None of outcomes that are no transactions.
+    """
+    columns = columns_of(con, "outcomes")
+    if "returned" in columns:
+        return None
+    if "value" not in columns:
+        raise WinbackError(
+            "Table outcomes has neither a column 'returned' nor 'value': who came back? Map one of them: `columns: "
+            "{returned: <name in the file>}`."
+        )
+    ours = con.execute("SELECT count(*) FROM outcomes AS o JOIN assigned AS a ON o.customer_id = a.customer_id")
+    ((known,),) = ours.fetchall()
+    cost = ", CAST(sum(cost) AS BIGINT) AS cost" if "cost" in columns else ""
+    con.execute(
+        "CREATE TEMP TABLE folded AS SELECT customer_id, coalesce(max(value), 0) > 0 AS returned, "
+        f"CAST(sum(value) AS BIGINT) AS value{cost} FROM outcomes GROUP BY customer_id"
+    )
+    con.execute("CREATE OR REPLACE TEMP VIEW outcomes AS SELECT * FROM folded")
+    return int(known)
 
 
 def _value_of_outcomes(sheet: Sheet, columns: Collection[str]) -> str:

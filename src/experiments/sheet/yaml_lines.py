@@ -117,8 +117,10 @@ def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[
     line = node.start_mark.line + 1
     yield path, line
     if isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS and not PLAIN.fullmatch(node.value):
-        raise WinbackError(f"The sheet {name}, line {line}: {'.'.join(path)} is {short(node.value, SHOWN)}, which is not the "
-                           "number it looks like. Write a plain number, or put a text into quotes.")  # fmt: skip
+        raise WinbackError(
+            f"The sheet {name}, line {line}: {'.'.join(path)} is {short(node.value, SHOWN)}, which is not the number "
+            "it looks like. Write a plain number, or a text in quotes."
+        )
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

@@ -37,10 +37,9 @@ DAYS: dict[str, tuple[str, ...]] = {
     "day, written month, year": ("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
 }
 SERIAL = "days since 1899-12-30"  # as spreadsheets count
-HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
-TIMES = ("", *(f" {hour}" for hour in HOURS), *(f"T{hour}" for hour in HOURS))
-FIRST, LAST = "1970-01-01", "2100-01-01"  # days that a company can speak of
-CLOCK = r"[T ]+[0-9]{1,2}:[0-9]{2}.*$"  # the time of day, and its zone, at the end of a cell
+FIRST = "1970-01-01"  # day that a company can speak of
+# The time of day at the end of a cell.
+CLOCK = r"[T ]+[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[AaPp][Mm])?$"
 ZONE = r"[0-9]{1,2}:[0-9]{2}.*(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 # Numbers: signs of money around them, and blanks of every width or apostrophes between their groups.
@@ -68,16 +67,22 @@ class Style:
 
 
 def day_sql(cell: str, style: str, *, zone: str | None = None) -> str:
-    """Return the SQL of a cell's day in a style; an instant is the day it is in the zone."""
-    if style == SERIAL:
-        day = f"DATE '1899-12-30' + CAST(floor(TRY_CAST({cell} AS DOUBLE)) AS INTEGER)"
-        return f"CASE WHEN regexp_full_match({cell}, '[0-9]{{5}}(\\.[0-9]+)?') THEN {day} END"
+    """Return the SQL of a cell's day in a style, NULL where it does not fit; an instant is the day in the zone."""
     if zone is not None:
         return f"CAST(timezone({literal(zone)}, TRY_CAST({cell} AS TIMESTAMPTZ)) AS DATE)"
-    formats = ", ".join(literal(day + time) for day in DAYS[style] for time in TIMES)
-    exact = f"regexp_full_match({cell}, '[0-9]{{8}}.*') AND " if style == "yearmonthday" else ""
-    day = f"CAST(try_strptime({cell}, [{formats}]) AS DATE)"
-    return f"CASE WHEN {exact}{day} BETWEEN DATE '{FIRST}' AND DATE '{LAST}' THEN {day} END"
+    return in_style(f"CASE WHEN {cell} LIKE '%:%' THEN regexp_replace({cell}, '{CLOCK}', '') ELSE {cell} END", style)
+
+
+def in_style(day: str, style: str) -> str:
+    """Return the SQL of the day of a text without a time."""
+    if style == ISO:  # by far the fastest
+        return f"CASE WHEN {day} LIKE '____-%' THEN TRY_CAST({day} AS DATE) END"
+    if style == SERIAL:
+        whole = f"regexp_full_match({day}, '[0-9]{{5}}(\\.[0-9]+)?')"
+        return f"CASE WHEN {whole} THEN DATE '1899-12-30' + CAST(floor(TRY_CAST({day} AS DOUBLE)) AS INTEGER) END"
+    formats = ", ".join(map(literal, DAYS[style]))
+    parsed = f"CAST(try_strptime({day}, [{formats}]) AS DATE)"
+    return f"CASE WHEN length({day}) = 8 THEN {parsed} END" if style == "yearmonthday" else parsed
 
 
 def example(style: str) -> str:
@@ -95,35 +100,44 @@ def date_style(con: duckdb.DuckDBPyConnection, raw: str, cell: str, *, where: st
     `raw`: the table; `cell`: SQL of the text; `where`: how an error calls the column. Raises Ambiguous for a column
     that reads with the day and with the month first, and for instants without a zone.
     """
-    instant = f"{cell} LIKE '%:%' AND regexp_matches({cell}, '{ZONE}')"
-    filled, zoned = con.execute(f"SELECT count({cell}), count(CASE WHEN {instant} THEN 1 END) FROM {raw}").fetchall()[0]
+    # One pass over the file; all that follows is about the different days.
+    instant = f"CASE WHEN {cell} LIKE '%:%' THEN regexp_matches({cell}, '{ZONE}') ELSE FALSE END"
+    bare = f"CASE WHEN {cell} LIKE '%:%' THEN regexp_replace({cell}, '{CLOCK}', '') ELSE {cell} END"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE days AS SELECT {bare} AS day, {instant} AS zoned, count(*) AS n "
+        f"FROM {raw} WHERE {cell} IS NOT NULL GROUP BY 1, 2"
+    )
+    counted = "SELECT coalesce(sum(n), 0), coalesce(sum(CASE WHEN zoned THEN n ELSE 0 END), 0) FROM days"
+    filled, zoned = con.execute(counted).fetchall()[0]
     if not filled:
         return Style(name=ISO, value=day_sql(cell, ISO), told=False)
     if zoned:
         return _instants(cell, where, zone) if zoned == filled else None
+    name = _style_of_days(con, where=where, filled=filled)
+    iso, value = day_sql(cell, ISO), day_sql(cell, name)
+    return Style(name=name, value=iso if name == ISO else f"coalesce({iso}, {value})", told=name != ISO)
+
+
+def _style_of_days(con: duckdb.DuckDBPyConnection, *, where: str, filled: int) -> str:
+    """Return the style of the table `days` of different texts; where none fits all, the one that fits most."""
     styles = [*DAYS, SERIAL]
-    days = f"(SELECT DISTINCT regexp_replace({cell}, '{CLOCK}', '') AS day FROM {raw} WHERE {cell} IS NOT NULL) AS days"
     # A day with the year first is what it is in every style.
-    parsed = {style: f"coalesce({day_sql('day', ISO)}, {day_sql('day', style)})" for style in styles}
-    counted = ", ".join(f"count({value})" for value in parsed.values())
-    total, *fits = con.execute(f"SELECT count(*), {counted} FROM {days}").fetchall()[0]
-    fitting = [style for style, fit in zip(styles, fits, strict=True) if fit == total]
-    if not fitting:
-        return None
-    first, *others = fitting
+    parsed = {style: f"coalesce({in_style('day', ISO)}, {in_style('day', style)})" for style in styles}
+    counted = ", ".join(f"count(CASE WHEN {value} >= DATE '{FIRST}' THEN 1 END)" for value in parsed.values())
+    total, *fits = con.execute(f"SELECT count(*), {counted} FROM days").fetchall()[0]
+    if max(fits) < total or fits[0] == total:  # styles begins with ISO: no other one could say otherwise
+        return max(zip(fits, styles, strict=True), key=lambda pair: pair[0])[1]
+    first, *others = [style for style, fit in zip(styles, fits, strict=True) if fit == total]
     for other in others:
-        differ = f"SELECT count(CASE WHEN {parsed[first]} <> {parsed[other]} THEN 1 END) FROM {days}"
+        differ = f"SELECT count(CASE WHEN {parsed[first]} <> {parsed[other]} THEN 1 END) FROM days"
         if con.execute(differ).fetchall()[0][0]:
             raise Ambiguous(
-                f"{where}: every one of {filled:,} dates reads as {first} and as {other}. Say which: "
+                f"{where}: every one of {int(filled):,} dates reads as {first} and as {other}. Say which: "
                 f"`dates: '{DAYS[first][0]}'` or `dates: '{DAYS[other][0]}'`.",
                 setting="dates",
                 choices={DAYS[style][0]: style for style in (first, other)},
             )
-    value = day_sql(cell, first)
-    return Style(
-        name=first, value=value if first == ISO else f"coalesce({day_sql(cell, ISO)}, {value})", told=first != ISO
-    )
+    return first
 
 
 def _instants(cell: str, where: str, zone: str | None) -> Style:

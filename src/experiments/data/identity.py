@@ -40,13 +40,16 @@ def same_sql(cell: str, *, ignore_case: bool, whole: bool) -> str:
     return f"nullif({f'lower({clean})' if ignore_case else clean}, '')"
 
 
+def has_blanks_sql(cell: str) -> str:
+    """Return the SQL of a cheap test for texts that may have a blank at an end."""
+    ends = " OR ".join(f"{cell} LIKE '{like}'" for like in (" %", "% ", "%\t", "%\n", "%\r"))
+    return f"({ends} OR strlen({cell}) <> length({cell}) OR {cell} < '!')"
+
+
 def odd_sql(cell: str, *, ignore_case: bool) -> str:
     """Return the SQL of a cheap test for customers that `same` may write otherwise."""
     case = f" OR {cell} <> lower({cell})" if ignore_case else ""
-    return (
-        f"({cell} <> trim({cell}, {literal(BLANKS)}) OR {cell} LIKE '%.0%' "
-        f"OR strlen({cell}) <> length({cell}) AND {cell} <> nfc_normalize({cell}){case})"
-    )
+    return f"({has_blanks_sql(cell)} OR {cell} LIKE '%.0%'{case})"
 
 
 def alike_sql(cell: str) -> str:

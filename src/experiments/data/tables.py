@@ -264,13 +264,10 @@ class _Table:
         self._understand()
         tests = self._tests(required)
         spans = [column for column in self.cells if self._kind(column) in ("date", "past")]
-        asked = [
-            "count(*)",
-            *tests.values(),
-            *(f"count(*) - count({self.cells[column].raw})" for column in self.source.fill),
-        ]
+        empty = [f"count(*) - count({self.cells[column].raw})" for column in self.source.fill]
+        asked = ["count(*)", f"count(CASE WHEN {self._total()} THEN 1 END)", *tests.values(), *empty]
         asked += [f"{edge}({self.cells[column].typed})" for column in spans for edge in ("min", "max")]
-        rows, *found = self.con.execute(f"SELECT {', '.join(asked)} FROM raw_{self.name}").fetchall()[0]
+        rows, totals, *found = self.con.execute(f"SELECT {', '.join(asked)} FROM raw_{self.name}").fetchall()[0]
         if rows == 0:
             raise WinbackError(f"Table {self.name}: {self.source.named} has a header but no rows. Export it again.")
         for (column, test), number in zip(tests.items(), found, strict=False):
@@ -284,7 +281,11 @@ class _Table:
         edges = found[len(self.source.fill) :]
         days = {column: (edges[2 * place], edges[2 * place + 1]) for place, column in enumerate(spans)}
         self._refuse_days(days, rows)
-        self._refuse_totals()
+        if totals:
+            raise WinbackError(
+                f"{self._where(self.names['customer_id'])}: {self._place(self._total())} is no customer but a line of "
+                "totals. Take it out."
+            )
         last = days.get("at", (None, None))[1]
         kept = rows
         if self.source.repeats == "drop":
@@ -397,17 +398,12 @@ class _Table:
             f"{self._place(test)}."
         )
 
-    def _refuse_totals(self) -> None:
-        """Refuse a line that adds up the others: it is no customer."""
+    def _total(self) -> str:
+        """Return the SQL of a line that adds up the others: it is no customer."""
         if "customer_id" not in self.cells or not any(part.all_texts for _, part in self.parts):
-            return
+            return "FALSE"
         words = ", ".join(map(literal, TOTALS))
-        test = f"lower(trim(CAST({self.cells['customer_id'].raw} AS VARCHAR), ' :.')) IN ({words})"
-        if self._count(test):
-            raise WinbackError(
-                f"{self._where(self.names['customer_id'])}: {self._place(test)} is no customer but a line of totals. "
-                "Take it out."
-            )
+        return f"lower(rtrim(CAST({self.cells['customer_id'].raw} AS VARCHAR), ' :.')) IN ({words})"
 
     def _example(self, column: str, test: str) -> str:
         """Return where the first wrong cell stands and what it looks like, never what it says."""

@@ -187,9 +187,9 @@ def test_a_fill_for_a_misspelt_column_is_refused(door, names):
 
 # What is refused: table, column, rows, an example, the cure.
 def test_a_missing_column_is_refused(door, names):
-    parts = ("outcomes", "export.csv", "'returned'", "Did you mean 'retruned'?", "columns:")
+    parts = ("outcomes", "export.csv", "'customer_id'", "Did you mean 'custmer_id'?", "columns:")
     with pytest.raises(WinbackError, match=names(*parts)):
-        door(OUTCOMES.replace("returned", "retruned"))
+        door(OUTCOMES.replace("customer_id", "custmer_id"))
 
 
 def test_a_mapped_column_that_is_not_in_the_file_is_refused(door, names):

@@ -626,7 +626,7 @@ def test_the_command_names_no_look_that_is_not_whole_or_of_other_settings(compan
     [
         ({"design": {"accepted": {"discoun": 0.4}}}, ("no offer 'discoun'", "Did you mean 'discount'?")),
         ({"design": {"rates": {"discoun": 0.4}}}, ("no arm 'discoun'", "Did you mean 'discount'?")),
-        ({"design": {"rates": {"discount": True}}}, ("rates.discount", "alid number")),
+        ({"design": {"rates": {"discount": True}}}, ("rates.discount", "no numbers")),
         ({"design": {"rates": {"discount": 45}}}, ("he rate of 'discount' is 45", "45 % is 0.45")),
         ({"design": {"past": "a.yml", "rates": {"discount": 0.4}}}, ("both given", "one of them")),
         ({"design": {"pooled": "pooled.json"}}, ("Give `past` too",)),

@@ -93,6 +93,7 @@ def previewed(sheet: Sheet) -> Iterator[str]:
     from experiments.report.wording.accounts import account as account_of
 
     with connect() as con:
+        con.execute("SET preserve_insertion_order = true")  # the first rows are those of the file
         there = []
         for name, source in sheet.tables.items():
             if name in MADE and not source.there(sheet.folder):

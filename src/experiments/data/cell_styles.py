@@ -63,6 +63,7 @@ class Style:
 
     name: str
     value: str
+    fits: bool = True  # every cell; else it is the style that fits most of them
     told: bool = True  # whether it is worth telling: it was inferred, and is not the plain one
 
 
@@ -113,20 +114,23 @@ def date_style(con: duckdb.DuckDBPyConnection, raw: str, cell: str, *, where: st
         return Style(name=ISO, value=day_sql(cell, ISO), told=False)
     if zoned:
         return _instants(cell, where, zone) if zoned == filled else None
-    name = _style_of_days(con, where=where, filled=filled)
+    name, fits = _style_of_days(con, where=where, filled=filled)
     iso, value = day_sql(cell, ISO), day_sql(cell, name)
-    return Style(name=name, value=iso if name == ISO else f"coalesce({iso}, {value})", told=name != ISO)
+    return Style(
+        name=name, value=iso if name == ISO else f"coalesce({iso}, {value})", fits=fits, told=fits and name != ISO
+    )
 
 
-def _style_of_days(con: duckdb.DuckDBPyConnection, *, where: str, filled: int) -> str:
-    """Return the style of the table `days` of different texts; where none fits all, the one that fits most."""
+def _style_of_days(con: duckdb.DuckDBPyConnection, *, where: str, filled: int) -> tuple[str, bool]:
+    """Return the style of the table `days` of different texts, and whether it fits all or only more than others do."""
     styles = [*DAYS, SERIAL]
     # A day with the year first is what it is in every style.
     parsed = {style: f"coalesce({in_style('day', ISO)}, {in_style('day', style)})" for style in styles}
     counted = ", ".join(f"count(CASE WHEN {value} >= DATE '{FIRST}' THEN 1 END)" for value in parsed.values())
     total, *fits = con.execute(f"SELECT count(*), {counted} FROM days").fetchall()[0]
     if max(fits) < total or fits[0] == total:  # styles begins with ISO: no other one could say otherwise
-        return max(zip(fits, styles, strict=True), key=lambda pair: pair[0])[1]
+        most, best = max(zip(fits, styles, strict=True), key=lambda pair: pair[0])
+        return best, most == total
     first, *others = [style for style, fit in zip(styles, fits, strict=True) if fit == total]
     for other in others:
         differ = f"SELECT count(CASE WHEN {parsed[first]} <> {parsed[other]} THEN 1 END) FROM days"
@@ -137,7 +141,7 @@ def _style_of_days(con: duckdb.DuckDBPyConnection, *, where: str, filled: int) -
                 setting="dates",
                 choices={DAYS[style][0]: style for style in (first, other)},
             )
-    return first
+    return first, True
 
 
 def _instants(cell: str, where: str, zone: str | None) -> Style:

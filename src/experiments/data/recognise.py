@@ -218,7 +218,7 @@ class _Found:
             style = cell_styles.date_style(self.con, self.file.relation, cell, where=self.called, zone="UTC")
         except Ambiguous:
             return True  # a date in each reading: which one, the table's own reading asks
-        return style is not None or "dates" in self.given
+        return (style is not None and style.fits) or "dates" in self.given
 
     def _numbers(self, name: str, *, strictly: bool) -> bool:
         cell = self.cell(name)

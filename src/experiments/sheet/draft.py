@@ -17,7 +17,12 @@ from experiments.data.tables import connect, read
 
 TOLD = {"name": "by its name", "content": "by its contents", "you": "as you said"}
 OF_TABLE = ("dates", "decimal")  # settings of a table that its cells may not tell
-OF_SHEET = ("currency", "time_zone")
+ZONES = {
+    "EUR": ("Europe/Paris", "Europe/Berlin", "Europe/Madrid", "UTC"),
+    "RUB": ("Europe/Moscow", "Asia/Yekaterinburg", "UTC"),
+    "USD": ("America/New_York", "America/Chicago", "America/Los_Angeles", "UTC"),
+    "GBP": ("Europe/London", "UTC"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,9 @@ def _settled(
         try:
             account = read(con, table, source, folder=folder, conventions=Conventions(time_zone=zone))  # type: ignore[arg-type]
         except Ambiguous as error:
+            if error.setting == "time_zone":  # never the machine's: those of the countries that pay so
+                zones = ZONES.get(files[0].currency or given.get("currency", ""), ("UTC",))
+                raise Ambiguous(str(error), setting="time_zone", choices=dict.fromkeys(zones, "")) from None
             if error.setting not in OF_TABLE or error.setting in said or error.setting not in given:
                 raise
             said[error.setting] = given[error.setting]

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from experiments.data.tables import connect
-from experiments.metrics.cube import put_on_clock
+from experiments.metrics.clock import put_on_clock
 from experiments.readout.drivers import Returners, find_drivers
 from experiments.sheet.sheet import changed
 

@@ -114,20 +114,18 @@ def import_contacts(
     path, steps = Path(file), statements("answers")
     _take(con, experiment, assigned=assigned, register=register, into=into)
     rows = _read(con, path, columns or {}, Source(file=path.name, dates=dates), conventions)
-    before = _stamp(into)
+    before, only = _stamp(into), literal(experiment)
     con.execute(steps["joined"])
     unknown, kept, planned = _refuse(con, path.name, steps, holdout=holdout, today=today)
     con.execute(steps["incoming"])
-    con.execute(steps["matched"].format(experiment=literal(experiment), replace=replace))
+    con.execute(steps["matched"].format(experiment=only, replace=replace))
     _refuse_contradictions(con, path.name, steps, replace=replace)
-    con.execute(steps["merged"].format(experiment=literal(experiment), cells=_cells(replace=replace)))
-    _refuse_opposed(con, path.name, steps["opposed"].format(experiment=literal(experiment)))
+    con.execute(steps["merged"].format(experiment=only, cells=_cells(replace=replace)))
+    _refuse_opposed(con, path.name, steps["opposed"].format(experiment=only))
     new, completed = _counts(con)
     if new or completed:
         _write(con, into, before)
-    reached, accepted, refused, attempts = con.execute(
-        steps["customers"].format(experiment=literal(experiment))
-    ).fetchall()[0]
+    people = con.execute(steps["customers"].format(experiment=only)).fetchall()[0]
     return Imported(
         file=path.name,
         rows=rows,
@@ -137,10 +135,7 @@ def import_contacts(
         completed=completed,
         repeated=kept - new - completed,
         planned=planned,
-        attempts=attempts,
-        reached=reached,
-        accepted=accepted,
-        refused=refused,
+        **dict(zip(("reached", "accepted", "refused", "attempts"), people, strict=True)),
     )
 
 

@@ -61,11 +61,9 @@ def assign_test(
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
         with open_ledger(address_of(content), con, create=new_ledger) as ledger:
+            ignore_case = content.conventions.ignore_case
             account = ledger.assignable(
-                "candidates",
-                into="open_candidates",
-                experiment=content.experiment,
-                ignore_case=content.conventions.ignore_case,
+                "candidates", into="open_candidates", experiment=content.experiment, ignore_case=ignore_case
             )
             booking = ledger.standing(
                 content.experiment, seed=content.seed, plan_hash=plan.sha256, holdout=content.holdout

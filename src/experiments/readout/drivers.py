@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.common.estimate import Estimate
 from experiments.data.tables import columns_of, connect, read, refuse_duplicates, statements
-from experiments.metrics.cube import put_on_clock
+from experiments.metrics.clock import put_on_clock
 from experiments.sheet.sheet import SEPARATOR, Sheet, changed, loaded
 from experiments.stats.intervals import jackknife_covariance, normal_quantile, t_quantile
 

@@ -123,7 +123,7 @@ SELECT {value} FROM outcomes AS o ORDER BY 1 DESC LIMIT 1 OFFSET {passing};
 -- name: outcome_sums
 -- Results without dates: one row a customer, no clock.
 SELECT f.lane, count(o.customer_id) AS known, sum(CASE WHEN o.returned THEN 1 ELSE 0 END) AS returned,
-       sum({value}) AS value, sum(least({value}, {cap})) AS capped, sum({cost}) AS cost,
+       sum({value}) AS value, sum(least({value}, {cap})) AS value_capped, sum({cost}) AS cost,
        sum(CASE WHEN {took} THEN 1 ELSE 0 END) AS accepted,
        sum(CASE WHEN {took} THEN {value} ELSE 0 END) AS value_accepted
 FROM followed AS f LEFT JOIN outcomes AS o ON f.customer_id = o.customer_id

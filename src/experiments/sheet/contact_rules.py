@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from experiments.sheet.strict import Strict
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Factor = Literal["channel", "caller"]
@@ -36,10 +38,8 @@ SPOKEN = VARIABLES.keys() - {"name", "line"}  # of scripts: no column of custome
 FILLED_IN = ("called_on", "reached", "accepted_at", "refused_at", "refusal")
 
 
-class Caller(BaseModel):
+class Caller(Strict):
     """Who calls, and whom. A list that is left out means: anybody."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     capacity: int | None = Field(
         default=None, ge=1, description="contacts a working day; left out: that of all callers"
@@ -52,10 +52,8 @@ class Caller(BaseModel):
     )
 
 
-class Channel(BaseModel):
+class Channel(Strict):
     """How a customer is contacted who has been lost for so long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     channel: str = Field(min_length=1, description="call, visit, letter: any word")
     up_to_days: int | None = Field(
@@ -63,10 +61,8 @@ class Channel(BaseModel):
     )
 
 
-class ContactRules(BaseModel):
+class ContactRules(Strict):
     """The rules of contact of a test: `contacts:` in the sheet. Nobody who asked not to be contacted ever is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     callers: dict[str, Caller] = Field(default_factory=dict, description="name: whom the caller serves")
     capacity: int = Field(default=20, ge=1, description="contacts a working day of a caller who has no own number")

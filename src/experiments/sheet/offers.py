@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import reduce
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.sheet.strict import Strict
 
 Money = Decimal
 Share = Decimal
@@ -19,6 +21,7 @@ Per = Literal["acceptor", "month", "contact", "campaign"]
 PRICED = ("worth", "percent", "months", "per", "marginal_share", "take_up")  # what a kind is priced by
 LOW_LEVEL = ("gift", "monthly", "value_share")  # cost shapes written out, instead of a kind
 PARTS = ("bundle", "by", "choose")
+MOST_PARTS, DEEPEST = 1_000, 10  # of an offer made of offers, each as often as it is named
 NO_END = 0  # months of a percentage that runs as long as the customer buys
 
 
@@ -58,19 +61,15 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-class Monthly(BaseModel):
+class Monthly(Strict):
     """A running cost: paid each month the customer is active, for so many months from the first purchase."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cost: Money = Field(ge=0, description="cost a month, at marginal cost")
     months: int = Field(ge=1, le=60, description="how many months the promotion runs")
 
 
-class Offer(BaseModel):
+class Offer(Strict):
     """An arm of the test: its share of customers, and what it is: a kind and its worth, or cost shapes written out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: float = Field(default=1.0, allow_inf_nan=False, description="planned share; any unit, for example 3 : 2 : 2")
     label: str = Field(default="", description="name on the page")
@@ -304,8 +303,31 @@ def made_of(name: str, offers: Mapping[str, Offer]) -> set[str]:
         part = open_ends.pop()
         if part in offers and part not in found:
             found.add(part)
-            open_ends += [*offers[part].bundle, *offers[part].choose.values()]
+            open_ends += parts_of(offers[part])
     return found
+
+
+def parts_of(offer: Offer) -> tuple[str, ...]:
+    """Return the offers that an offer names as its parts."""
+    return (*offer.bundle, *offer.choose.values())
+
+
+def tangled(offers: Mapping[str, Offer]) -> tuple[str, str] | None:
+    """Return an offer made of itself, or of more parts than anybody means, and what to say behind its name."""
+    size, levels = dict.fromkeys(offers, 1), dict.fromkeys(offers, 1)
+    try:
+        order = [*TopologicalSorter({name: parts_of(offer) for name, offer in offers.items()}).static_order()]
+    except CycleError as error:
+        part, name = error.args[1][:2]
+        setting = "bundle" if part in offers[name].bundle else "choose"
+        return name, f".{setting}: {name!r} is made of {part!r}, which is made of {name!r}. Break the circle."
+    for name in order:
+        for part in parts_of(offers[name]):
+            size[name] += size[part]
+            levels[name] = max(levels[name], levels[part] + 1)
+        if size[name] > MOST_PARTS or levels[name] > DEEPEST:
+            return name, f": {name!r} is made of too many offers, one in the other. Name fewer parts."
+    return None
 
 
 def fixed_of(name: str, offers: Mapping[str, Offer]) -> Money:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -9,21 +10,22 @@ from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.common.files import write_text
 from experiments.common.formatting import is_currency, money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
 from experiments.data.contracts import CONTRACTS, Conventions, Source
 from experiments.sheet.contact_rules import ContactRules
-from experiments.sheet.offers import Offer, made_of
-from experiments.sheet.yaml_lines import explained, parsed, read_text, refuse_odd_values, settings_at
+from experiments.sheet.offers import Offer, parts_of, tangled
+from experiments.sheet.strict import ODD, SHOWN, Strict
+from experiments.sheet.yaml_lines import WIDEST, explained, parsed, read_text, settings_at
 
 Objective = Literal["profit", "roi", "returned", "months", "market_share", "profit_and_share"]
 # Names of folders beside those of experiments, and those that Windows keeps for itself.
-RESERVED = frozenset({"compare", "own", "trial", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt")
-                                                                              for n in range(10))})  # fmt: skip
+OWN, WINDOWS = ("compare", "own", "trial", "index", "lost", "sweep"), ("con", "prn", "aux", "nul")
+RESERVED = frozenset((*OWN, *WINDOWS, *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))))
 SEPARATOR = " / "  # between the factors of a stratum: "price / A"
 QUESTION = later("Whom did we lose, and whom should we win back?")  # where the sheet asks nothing
 
@@ -32,10 +34,8 @@ TIMES = 4 / 3  # buys every 3 months: lost after 4
 SILENT_DAYS = 90  # for customers whose interval is not known yet
 
 
-class Limit(BaseModel):
+class Limit(Strict):
     """How long a customer may be silent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     silent_days: int | None = Field(
         default=None,
@@ -51,10 +51,8 @@ class Limit(BaseModel):
     )
 
 
-class Cause(BaseModel):
+class Cause(Strict):
     """What the company knows of a reason for leaving."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: Literal["competitor", "company", "customer"] = Field(
         description="whose doing: competitor, company, customer"
@@ -68,10 +66,8 @@ class Cause(BaseModel):
         return self.family == "company" if self.controllable is None else self.controllable
 
 
-class Audit(BaseModel):
+class Audit(Strict):
     """What no table can tell: the company's answers to four of the seven signs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     script: bool | None = Field(default=None, description="callers have a script by reason")
     head_knows: bool | None = Field(default=None, description="the head of sales knows the three most frequent reasons")
@@ -135,10 +131,8 @@ class Lost(Limit):
 Rate = Annotated[float, Field(strict=True)]  # yes and no are no numbers
 
 
-class DesignRules(BaseModel):
+class DesignRules(Strict):
     """What the test must be able to tell, what is known before it, and what there is to spend."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     power: float = Field(default=0.8, gt=0.5, lt=1, description="chance to tell a difference that is there")
     correction: Literal["simultaneous", "holm", "bonferroni", "none"] = Field(
@@ -213,25 +207,23 @@ class DesignRules(BaseModel):
         return self
 
 
-class Identity(BaseModel):
+class Identity(Strict):
     """Who is the same customer in two tables."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     case: Literal["keep", "ignore"] = Field(
         default="keep", description="ignore: capital and small letters are no difference, as in mail addresses"
     )
 
 
-class Sheet(BaseModel):
+class Sheet(Strict):
     """An experiment as its designer wrote it: question, arms and their offers, what decides, tables.
 
     Attributes are the settings of docs/sheet.md; `folder` is where it was read from.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="short name; also the folder of its reports")
+    experiment: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$", description="short name; also the folder of its reports"
+    )
     question: str = Field(default=QUESTION, min_length=1, description="what the test should answer, one sentence")
     currency: str = Field(default="USD", description="ISO 4217 code")
     language: str = Field(default=ENGLISH, description="of the pages: en, fr or ru")
@@ -386,9 +378,9 @@ class Sheet(BaseModel):
         for name in self.design.rates | self.design.like if self.arms else ():
             if name not in self.arms:
                 raise ValueError(f"design: there is no arm {name!r}. {did_you_mean(name, self.arms)}")
-        labels = [offer.label or name for name, offer in self.arms.items()]
+        labels = Counter(offer.label or name for name, offer in self.arms.items())
         for name, offer in self.arms.items():
-            if labels.count(offer.label or name) > 1:
+            if labels[offer.label or name] > 1:
                 raise ValueError(
                     f"arms.{name}.label: two arms are called {offer.label or name!r}: a page could not "
                     "tell them apart. Give each its own."
@@ -405,9 +397,11 @@ class Sheet(BaseModel):
                 )
         if self.arms:
             self._refuse_shares()
+        known = self.every_offer
         for home, offers in (("arms", self.arms), ("catalogue", self.catalogue)):
             for name, offer in offers.items():
-                self._refuse_part(f"{home}.{name}", name, offer)
+                self._refuse_part(f"{home}.{name}", name, offer, known=known)
+        self._refuse_tangles(known)
 
     def _refuse_shares(self) -> None:
         """Refuse arms that nobody would be assigned to, and fractions that do not sum to 1."""
@@ -419,19 +413,20 @@ class Sheet(BaseModel):
             none = next((f"arms.{name}.share" for name, offer in self.arms.items() if offer.share <= 0), "arms")
             raise ValueError(f"{none}: {error}") from None
 
-    def _refuse_part(self, place: str, name: str, offer: Offer) -> None:
-        known = self.every_offer
-        for setting, parts in (("bundle", offer.bundle), ("choose", tuple(offer.choose.values()))):
-            for part in parts:
-                if part not in known:
-                    raise ValueError(
-                        f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
-                        f"{did_you_mean(part, set(known) - {name})}"
-                    )
-                if name in made_of(part, known):
-                    raise ValueError(
-                        f"{place}.{setting}: {name!r} is made of {part!r}, which is made of {name!r}. Break the circle."
-                    )
+    def _refuse_tangles(self, known: Mapping[str, Offer]) -> None:
+        """Refuse offers that are made of themselves, or of more parts than anybody means."""
+        if found := tangled(known):
+            name, said = found
+            raise ValueError(f"{'arms' if name in self.arms else 'catalogue'}.{name}{said}")
+
+    def _refuse_part(self, place: str, name: str, offer: Offer, *, known: Mapping[str, Offer]) -> None:
+        for part in parts_of(offer):
+            if part not in known:
+                setting = "bundle" if part in offer.bundle else "choose"
+                raise ValueError(
+                    f"{place}.{setting}: {name!r} uses an offer {part!r} that is nowhere. "
+                    f"{did_you_mean(part, set(known) - {name})}"
+                )
         if offer.choose and offer.by not in self.strata:
             raise ValueError(
                 f"{place}.by: {name!r} chooses by {offer.by!r}, no factor of `strata`. "
@@ -447,9 +442,8 @@ def read_sheet(path: str | Path) -> Sheet:
     """
     found = _find(Path(path))
     content, lines = parsed(read_text(found), found.name)
-    refuse_odd_values(Sheet, content, lines=lines, name=found.name)
     try:
-        sheet = Sheet.model_validate(content)
+        sheet = Sheet.model_validate(content, context={"written": True})
     except ValidationError as error:
         raise WinbackError(explained(error, Sheet, lines=lines, name=found.name)) from None
     sheet._folder = found.parent  # noqa: SLF001  ours; no setting of the sheet
@@ -466,21 +460,22 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     """Return the sheet with other settings, checked like the sheet itself."""
     wanted = {name: value for name, value in changes.items() if value is not None}
     try:
-        other = Sheet.model_validate(sheet.model_dump() | wanted)
+        other = Sheet.model_validate(sheet.model_dump(exclude_unset=True) | wanted)
         other._folder = sheet.folder  # noqa: SLF001  ours; no setting of the sheet
     except ValidationError as error:
         problem = error.errors()[0]
-        path = tuple(map(str, problem["loc"]))
+        about = problem.get("ctx", {})
+        path = (*map(str, problem["loc"]), *about.get("path", ()))
         where, said = ".".join(path), problem["msg"].removeprefix("Value error, ")
         said += "" if said.endswith((".", "?")) else "."
+        given = about["given"] if problem["type"] == ODD else short(repr(problem["input"]), SHOWN)
         if problem["type"] == "extra_forbidden":
-            raise WinbackError(
-                f"{where} is {problem['input']!r}. {did_you_mean(path[-1], settings_at(Sheet, path))}"
-            ) from None
-        if not where:  # settings that do not fit together; the message begins with the setting
-            raise WinbackError(said) from None
-        given = "" if isinstance(problem.get("input"), dict) else f" is {problem.get('input')!r}"
-        raise WinbackError(f"{where}{given}. {said}") from None
+            said = did_you_mean(path[-1], settings_at(Sheet, path))
+        elif isinstance(problem["input"], dict) and problem["type"] != ODD:
+            given = ""
+        # Settings that do not fit together are at no place; the message begins with the setting.
+        said = f"{where}{given and f' is {given}'}. {said}" if where else said
+        raise WinbackError(short(said, WIDEST)) from None
     return other
 
 

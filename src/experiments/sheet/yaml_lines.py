@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Collection, Container, Iterator, Sequence
-from datetime import date
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.sheet.strict import ODD, PLAIN, SHOWN, keeps
 
-_Events = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # faster, where there is one
-Lines = dict[tuple[str, ...], int]  # path of a key: its line
+_Events: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # faster, where there is one
 
 
-class _Loader(yaml.SafeLoader):
+class Lines(dict[tuple[str, ...], int]):
+    """The line of every key and value, by its path; and how a value that is no text to YAML was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[tuple[str, ...], str] = {}
+
+    def of(self, path: tuple[str, ...]) -> int:
+        """Return the line of a path, or of the innermost part around it that is there."""
+        return self[self.there(path)] if self else 1
+
+    def there(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """Return as much of a path as is in the sheet."""
+        return next((path[:size] for size in range(len(path), 0, -1) if path[:size] in self), ())
+
+
+LEFT_OUT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")  # a day is text here, and so is =
+
+
+class _Loader(_Events):  # type: ignore[misc]
     """YAML in which a date is text: pydantic reads it, and says what is wrong with it."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in LEFT_OUT]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -34,15 +51,15 @@ LARGEST = 256 * 1024  # bytes of a sheet; one that people write has some thousan
 MOST_NODES = 20_000
 DEEPEST = 20  # levels
 LONGEST = 10_000  # letters of a value
-NAMES, LONGEST_NAME = ("label", "question"), 300  # what a page shows as it stands, and how long it may be
-DIGITS = 18  # of a number
 PROBLEMS = 10  # that one message tells
-SHOWN = 80  # letters of a value that a message shows
+WIDEST = 600  # letters of a line of a message
 START = "Start from data/telecom/sheet.yml."
 COMPARE = "Compare with data/telecom/sheet.yml."
-TEXT, NUMBERS = "tag:yaml.org,2002:str", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-# A number as everybody reads it; YAML takes 010 for 8, 12:30 for 750, 1_000 for 1000.
-PLAIN = re.compile(rf"[-+]?(0|[1-9][0-9]{{0,{DIGITS - 1}}})(\.[0-9]{{0,{DIGITS}}})?([eE][-+]?[0-9]{{1,3}})?")
+TEXT, WHOLE, FLOAT, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "merge"))
+# A value that must stand in quotes, after its key: it begins like something else, or holds a colon.
+UNQUOTED = re.compile(
+    r"(?<![\w-])([\w-]{1,40}): {1,9}(?![\"'{\[])([%@`*][^,}\]#\n]{0,80}|[^,}\]#\n]{1,80}: [^,}\]#\n]{0,80})"
+)
 
 
 def read_text(file: Path) -> str:
@@ -68,8 +85,9 @@ def parsed(text: str, name: str) -> tuple[Any, Lines]:
         node = yaml.compose(text, Loader=_Loader)
         if node is None:
             raise WinbackError(f"The sheet {name} is empty. {START}")
-        lines = dict(_lines(node, (), name))
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
+        lines = Lines()
+        _find_lines(node, (), name=name, lines=lines)
+        content = _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise WinbackError(_broken(error, text, name)) from None
     except yaml.YAMLError as error:
@@ -85,10 +103,17 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
     mark = error.problem_mark or error.context_mark
     line, rows = (mark.line + 1 if mark else 0), text.splitlines()
     row = rows[line - 1] if 0 < line <= len(rows) else ""
-    percent = re.search(r"([a-z_]+): *(%[^,}#]*[^,}# ])", row)
-    cure = f'Write it in quotes: {percent[1]}: "{percent[2]}".' if percent else COMPARE
+    value = UNQUOTED.search(row[:WIDEST])
+    cure = f"Write it in quotes: {_quoted(value[1], value[2].strip())}." if value else COMPARE
     cure = "Replace the tab by spaces." if "\t" in row else cure
-    return f"The sheet {name}, line {line}, {short(row.strip(), SHOWN)!r}: {short(str(error.problem), SHOWN)}. {cure}"
+    said = short(str(error.problem), SHOWN)
+    return f"The sheet {name}, line {line}, {short(row[: 2 * WIDEST].strip(), SHOWN)!r}: {said}. {cure}"
+
+
+def _quoted(key: str, text: str) -> str:
+    """Return a setting as it must stand in the sheet: its text in quotes, after its key where it has one."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"' if key.isdigit() else f'{key}: "{text}"'
 
 
 def _refuse_what_no_sheet_needs(text: str, name: str) -> None:
@@ -101,10 +126,11 @@ def _refuse_what_no_sheet_needs(text: str, name: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
             raise WinbackError(
-                f"{where}: {short(event.anchor, SHOWN)!r} is a name for a part (& or *). Write that part out."
+                f"{where}: {short(event.anchor, SHOWN)!r} is a name for a part (& or *). Write that part out, or a "
+                "text in quotes."
             )
         if (tag := getattr(event, "tag", None)) is not None:
-            raise WinbackError(f"{where}: {short(tag, SHOWN)!r} is a tag (!). Take it out.")
+            raise WinbackError(f"{where}: {short(tag, SHOWN)!r} is a tag (!). Take it out, or put a text in quotes.")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST:
             raise WinbackError(f"{where}: a value has more than {LONGEST:,} letters. Shorten it.")
         if documents > 1:
@@ -113,135 +139,93 @@ def _refuse_what_no_sheet_needs(text: str, name: str) -> None:
             raise WinbackError(f"{where}: over {DEEPEST} levels or {MOST_NODES:,} values: no sheet. {START}")
 
 
-def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    line = node.start_mark.line + 1
-    yield path, line
-    if isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS and not PLAIN.fullmatch(node.value):
-        raise WinbackError(
-            f"The sheet {name}, line {line}: {'.'.join(path)} is {short(node.value, SHOWN)}, which is not the number "
-            "it looks like. Write a plain number, or a text in quotes."
-        )
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+def _find_lines(node: yaml.Node, path: tuple[str, ...], *, name: str, lines: Lines) -> None:
+    """Note the line of everything inside a node, and refuse numbers and names that are not what they seem."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag != TEXT:
+            lines.written[path] = node.value
+        told = f"{_at(name, node)}: {short('.'.join(path), SHOWN)} is {short(node.value, SHOWN)}"
+        if node.tag == MERGE:
+            raise WinbackError(f"{told}. Put it in quotes.")
+        if node.tag in (WHOLE, FLOAT) and not _is_plain(node):
+            raise WinbackError(
+                f"{told}, which is not the number it looks like. Write a plain number, or a text in quotes: "
+                f'"{short(node.value, SHOWN)}".'
+            )
+    elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            _refuse_key(key, (*path, str(key.value)), seen, name)
-            seen.add(key.value)
-            yield from _lines(value, (*path, str(key.value)), name)
-            yield (*path, str(key.value)), key.start_mark.line + 1
+            inner = (*path, str(key.value))
+            _refuse_key(key, inner, name=name, there=inner in lines)
+            lines[inner] = key.start_mark.line + 1
+            _find_lines(value, inner, name=name, lines=lines)
     elif isinstance(node, yaml.SequenceNode):
         for place, value in enumerate(node.value):
-            yield from _lines(value, (*path, str(place)), name)
+            _find_lines(value, (*path, str(place)), name=name, lines=lines)
 
 
-def _refuse_key(key: yaml.Node, path: tuple[str, ...], seen: Container[str], name: str) -> None:
-    where, called = f"The sheet {name}, line {key.start_mark.line + 1}", short(".".join(path), SHOWN)
+def _is_plain(node: yaml.ScalarNode) -> bool:
+    """Tell whether a number is what everybody reads, with all its digits."""
+    return bool(PLAIN.fullmatch(node.value)) and (node.tag == WHOLE or keeps(Decimal(node.value)))
+
+
+def _refuse_key(key: yaml.Node, path: tuple[str, ...], *, name: str, there: bool) -> None:
+    where, called = _at(name, key), short(".".join(path), SHOWN)
     if not isinstance(key, yaml.ScalarNode):
         raise WinbackError(f"{where}: a list stands where a name must stand. {COMPARE}")
     if key.tag != TEXT:
-        raise WinbackError(f"{where}: the name {short(key.value, SHOWN)!r} is no text to YAML. Put it in quotes.")
-    if key.value in seen:
+        called = short(key.value, SHOWN)
+        raise WinbackError(f'{where}: the name {called!r} is no text to YAML. Put it in quotes: "{called}":')
+    if there:
         raise WinbackError(f"{where}: {called!r} is there twice. Keep one.")
 
 
-def refuse_odd_values(model: type[BaseModel], content: Any, *, lines: Lines, name: str) -> None:  # noqa: ANN401
-    """Refuse what pydantic would bend until it fits: yes as a number, a number as a day, signs nobody sees."""
-    problems = list(_odd(model, content, ()))
-    if problems:
-        said = [f"The sheet {name}, line {_line(lines, path)}: {'.'.join(path)} is {short(repr(value), SHOWN)}. {cure}"
-                for path, value, cure in problems]  # fmt: skip
-        raise WinbackError(_first(said))
+def _at(name: str, node: yaml.Node) -> str:
+    return f"The sheet {name}, line {node.start_mark.line + 1}"
 
 
-def _odd(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, str]]:  # noqa: ANN401
-    """Yield the place, the value and the cure of each value that is not of the kind it seems."""
-    kinds = _kinds(kind)
-    if isinstance(value, dict):
-        model = next((one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)), None)
-        inside = next((get_args(one)[1] for one in kinds if get_origin(one) is dict), None)
-        for key, part in value.items():
-            known = model.model_fields.get(key) if model else None
-            yield from _odd(known.annotation if known else inside, part, (*path, str(key)))
-    elif isinstance(value, list):
-        inside = next((get_args(one)[0] for one in kinds if get_origin(one) in (list, tuple) and get_args(one)), None)
-        for place, part in enumerate(value):
-            yield from _odd(inside, part, (*path, str(place)))
-    elif cure := _odd_value(kinds, value, path):
-        yield path, value, cure
-
-
-def _odd_value(kinds: Collection[Any], value: object, path: tuple[str, ...]) -> str:
-    """Return the cure of a value that is not of the kind it seems; nothing for all others."""
-    numbers = {int, float, Decimal} & {one for one in kinds if isinstance(one, type)}
-    if isinstance(value, str):
-        if any(unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in "\n\t\u200d" for sign in value):
-            return "It holds a sign that nobody sees. Write it anew."
-        if path[-1:] and path[-1] in NAMES and not 0 < len(value.strip()) <= LONGEST_NAME:
-            return f"Write 1 to {LONGEST_NAME} letters."
-    elif isinstance(value, bool):
-        if bool not in kinds and numbers:
-            return "Yes and no are no numbers: write the number."
-    elif isinstance(value, int | float) and date in kinds and not numbers:
-        return "Write a day as 2026-01-31."
-    return ""
-
-
-def _kinds(kind: Any) -> list[Any]:  # noqa: ANN401
-    """Return the kinds that an annotation allows, one by one."""
-    if get_origin(kind) is Annotated:
-        return _kinds(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        return [one for part in get_args(kind) for one in _kinds(part)]
-    return [kind]
-
-
-def _line(lines: Lines, path: tuple[str, ...]) -> int:
-    return next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 1)
-
-
-def _first(problems: Sequence[str]) -> str:
+def _first(problems: Sequence[str], *, count: int) -> str:
     """Return the first problems, a line each, and how many there are more."""
-    more = [f"... and {len(problems) - PROBLEMS} more"] if len(problems) > PROBLEMS else []
-    return "\n".join([*problems[:PROBLEMS], *more])
+    more = [f"... and {count - PROBLEMS} more"] if count > PROBLEMS else []
+    return "\n".join([*(short(" ".join(problem.splitlines()), WIDEST) for problem in problems), *more])
 
 
 def explained(error: ValidationError, model: type[BaseModel], *, lines: Lines, name: str) -> str:
     """Return one line for each thing wrong with a sheet: where, what, the cure."""
-    problems = []
-    for problem in error.errors():
-        path, message = tuple(str(part) for part in problem["loc"]), problem["msg"].removeprefix("Value error, ")
-        setting, _, rest = message.partition(": ")
-        # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
-        if problem["type"] == "value_error" and (not path or setting in settings_at(model, (*path, setting))):
-            path, message = (*path, *setting.split(".")), rest
-        given = problem["input"]
-        value = "" if problem["type"] in ("missing", "value_error") else f" is {short(repr(given), SHOWN)}"
-        cure = _day(given) if problem["type"].startswith("date") else ""
-        cure = cure or _cure(model, path, message, problem["type"])
-        where = short(".".join(path), SHOWN)
-        problems.append(f"The sheet {name}, line {_line(lines, path)}: {where}{value}. {short(cure, 6 * SHOWN)}")
-    return _first(problems)
+    problems: dict[tuple[str, ...], Any] = {}
+    for problem in error.errors(include_url=False):
+        path = (*map(str, problem["loc"]), *problem.get("ctx", {}).get("path", ()))
+        # What is there has a line; behind it pydantic names the kinds it tried.
+        problems.setdefault(path if problem["type"] == "missing" else lines.there(path), problem)
+    told = sorted(problems.items(), key=lambda found: lines.of(found[0]))
+    said = [_explained(problem, path, model, lines=lines, name=name) for path, problem in told[:PROBLEMS]]
+    return _first(said, count=len(told))
 
 
-def _day(given: object) -> str:
-    """Return the cure of a day written otherwise: written out where its reading is plain."""
-    text = str(given).strip()
-    first = re.fullmatch(r"(\d{4})[-./](\d{1,2})[-./](\d{1,2})", text)
-    last = re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", text)
-    parts = first.groups() if first else last.groups()[::-1] if last else None
-    try:
-        return f"Write {date(*map(int, parts))}." if parts else "Write a day as 2026-01-31, year, month, day."
-    except ValueError:
-        return "There is no such day. Write one as 2026-01-31."
+def _explained(problem: Any, path: tuple[str, ...], model: type[BaseModel], *, lines: Lines, name: str) -> str:  # noqa: ANN401
+    """Return what is wrong at one place. `problem`: as pydantic tells it."""
+    message = problem["msg"].removeprefix("Value error, ")
+    setting, _, rest = message.partition(": ")
+    # From _agrees of the sheet, or of a part of it: "setting: what is wrong".
+    if problem["type"] == "value_error" and (not path or setting in settings_at(model, (*path, setting))):
+        path, message = (*path, *setting.split(".")), rest
+    given = problem["ctx"]["given"] if problem["type"] == ODD else short(repr(problem["input"]), SHOWN)
+    written = short(lines.written.get(path, ""), SHOWN) or given
+    value = "" if problem["type"] in ("missing", "value_error") else f" is {written}"
+    cure = short(_cure(model, path, message, problem["type"], written=lines.written.get(path, "")), 6 * SHOWN)
+    return f"The sheet {name}, line {lines.of(path)}: {short('.'.join(path), SHOWN)}{value}. {cure}"
 
 
-def _cure(model: type[BaseModel], path: tuple[str, ...], message: str, kind: str) -> str:
+def _cure(model: type[BaseModel], path: tuple[str, ...], message: str, kind: str, *, written: str) -> str:
     if kind == "extra_forbidden":
-        return f"There is no such setting. {did_you_mean(path[-1], settings_at(model, path))}"
+        return f"There is no such setting. {did_you_mean(short(path[-1], SHOWN), settings_at(model, path))}"
     if kind == "missing":
         return f"This setting is needed: {settings_at(model, path).get(path[-1], 'write it')}."
     message = message[:1].upper() + message[1:]
-    if "valid string" in message:
-        message += " Put it in quotes"
+    if kind == "string_type" and written.lower() in ("", "~", "null"):
+        return "Write a text, or leave the line out."
+    if kind == "string_type":
+        return f"Write it in quotes: {_quoted(short(path[-1], SHOWN), short(written, SHOWN))}."
     return message if message.endswith((".", "?")) else f"{message}."
 
 

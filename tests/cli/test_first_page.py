@@ -125,7 +125,7 @@ def test_a_currency_nobody_wrote_is_asked():
 @pytest.mark.parametrize(
     ("header", "line", "told"),
     [
-        ("client,amount,note", lambda c, _at, a: f"{c},{a}.50,x", "which column is the at"),
+        ("client,amount,note", lambda c, _at, a: f"{c},{a}.50,x", "which column is the date"),
         ("7,2025-01-01,5.50", lambda c, at, a: f"{c},{at},{a}.50", "has no header"),
         ("client,reason", lambda c, _at, a: f"{c},r{a % 3}", "holds purchases"),
     ],
@@ -153,6 +153,68 @@ def test_init_writes_the_sheet_of_files_and_no_page(capsys):
     assert "winback lost data/ventes/sheet.yml" in capsys.readouterr().out
     assert read_sheet("mine/data/ventes/sheet.yml").tables["purchases"].paths(Path("mine/data/ventes"))
     assert not list(Path("mine").rglob("page.html"))
+
+
+@pytest.mark.parametrize("name", ["valeur", "montant rubrique", "amount $", "usdt amount"])
+def test_a_currency_is_told_by_a_word_of_its_own_and_a_dollar_is_of_many(name):
+    export("a.csv", f"client,date,{name}", lambda c, at, a: f"{c},{at},{a}.50")
+    with pytest.raises(Ambiguous, match="does not say its currency"):
+        drafted([Path("a.csv")], given={"amount": name})
+
+
+def test_the_price_of_a_piece_is_no_amount():
+    export("a.csv", "client,date,unit price,quantity", lambda c, at, a: f"{c},{at},{a}.50,2")
+    with pytest.raises(Ambiguous, match="which column is the amount"):
+        drafted([Path("a.csv")], given={"currency": "EUR"})
+
+
+def test_a_workbook_with_customers_before_orders_and_a_title_above_them():
+    with Workbook("all.xlsx") as book:
+        people, orders = book.add_worksheet("People"), book.add_worksheet("Orders")
+        people.write_row(0, 0, ["client", "manager", "total spent"])
+        orders.write_row(0, 0, ["Orders of 2025"])
+        orders.write_row(2, 0, ["client", "date", "amount €"])
+        for place, (customer, at, cents) in enumerate(BILLS, 3):
+            orders.write_row(place, 0, [customer, at.isoformat(), cents / 100])
+        for place, customer in enumerate(sorted({bill[0] for bill in BILLS}), 1):
+            people.write_row(place, 0, [customer, "Ann", 5])
+    draft = drafted([Path("all.xlsx")], given={})
+    assert {table: files[0].settings for table, files in draft.tables.items()} == {
+        "customers": {"worksheet": "People"}, "purchases": {"worksheet": "Orders"}}  # fmt: skip
+
+
+def test_a_title_above_the_header_of_a_csv_is_no_header():
+    export("a.csv", "Sales of 2025\r\nclient,date,amount €", lambda c, at, a: f"{c},{at},{a}.50")
+    assert drafted([Path("a.csv")], given={}).tables["purchases"][0].columns["at"] == "date"
+
+
+def test_a_word_that_is_no_setting_is_told():
+    export("a.csv", "client,date,amount €", lambda c, at, a: f"{c},{at},{a}.50")
+    with pytest.raises(WinbackError, match="Did you mean 'amount'"):
+        drafted([Path("a.csv")], given={"amout": "amount"})
+
+
+def test_another_file_is_no_part_of_a_sheet_that_is_there(capsys):
+    gym()
+    export("more.csv", "client,date,amount €", lambda c, at, a: f"{c},{at},{a}.50")
+    Path("gym.winback.yml").write_text(drafted([Path("gym.csv")], given={}).text(Path()), encoding="utf-8")
+    assert main(["lost", "gym.csv", "more.csv"]) == 1
+    assert "does not name more.csv" in capsys.readouterr().err
+
+
+def test_two_files_whose_names_no_folder_can_have_are_two_experiments():
+    names = []
+    for name in ("первый.csv", "второй.csv"):
+        export(name, "client,date,amount €", lambda c, at, a: f"{c},{at},{a}.50")
+        names.append(drafted([Path(name)], given={}).experiment)
+    assert len(set(names)) == 2
+
+
+def test_a_question_shows_no_name_and_no_phone():
+    export("a.csv", "client,Name,Phone,Mobile,note", lambda c, _at, a: f"{c},Zeb Quark,+49 171 555,+49 171 666,{a}")
+    with pytest.raises(Ambiguous) as asked:
+        drafted([Path("a.csv")], given={"currency": "EUR"})
+    assert not any("Quark" in meaning or "171" in meaning for meaning in asked.value.choices.values())
 
 
 @pytest.mark.parametrize(

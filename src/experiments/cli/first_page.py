@@ -28,20 +28,26 @@ def said(args: argparse.Namespace) -> dict[str, str]:
     return dict(name_and_value(text, option="--set") for text in args.set)
 
 
-def sheet_of(files: Sequence[str], given: Mapping[str, str]) -> str:
+def sheet_of(files: Sequence[str], given: Mapping[str, str], *, language: str | None = None) -> str:
     """Return the sheet that was named, or that is written for the files that were."""
     if any(Path(file).suffix.lower() in SHEETS for file in files):
         if len(files) > 1 or given:
             raise WinbackError("Give one sheet, which says all; or the company's files, and no sheet.")
         return files[0]
+    from experiments.sheet.sheet import read_sheet
+
     path = Path(files[0])
     sheet = path.with_name(f"{path.name.partition('.')[0]}.winback.yml")
     if sheet.is_file():
         if given:
             raise WinbackError(f"{sheet} is there already: correct it, or take it away; --set would change nothing.")
+        named = {path.resolve() for source in read_sheet(sheet).tables.values() for path in source.paths(sheet.parent)}
+        for file in files:
+            if Path(file).resolve() not in named:
+                raise WinbackError(f"{sheet} is there already and does not name {file}: correct it, or take it away.")
         print(f"{sheet} is there already and is used as it stands.")
         return sheet.as_posix()
-    draft = draft_of(files, given)
+    draft = draft_of(files, {**given, **({"language": language} if language else {})})
     return write_draft(draft, sheet).as_posix()
 
 
@@ -120,7 +126,8 @@ def _columns(con: duckdb.DuckDBPyConnection, sheet: Sheet, name: str) -> Iterato
             text = "-" if value is None else str(value)
             if value is not None and kind in ("money", "cost"):
                 text = f"{value / 10**sheet.decimals:.{sheet.decimals}f} {sheet.currency}"
-            shown.append(shape(text) if column in HIDDEN and value is not None else text)
+            private = column in HIDDEN or "@" in text
+            shown.append(shape(text) if private and value is not None else text)
         period = ""
         if kind in ("date", "past"):
             first, last = con.execute(f"SELECT min({quote(column)}), max({quote(column)}) FROM {name}").fetchall()[0]

@@ -51,7 +51,7 @@ def check(args: argparse.Namespace) -> None:
 )  # fmt: skip
 def lost(args: argparse.Namespace) -> None:
     """Find the lost customers: a page, lost.json, and cohort.parquet with a row for each."""
-    args.sheet = sheet_of(args.files, said(args))
+    args.sheet = sheet_of(args.files, said(args), language=args.lang)
     print(f"The lost customers: {run_stage('1-lost', args) / 'cohort.parquet'}")
 
 

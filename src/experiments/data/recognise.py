@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from experiments.common.errors import Ambiguous, WinbackError
 from experiments.data import cell_styles
-from experiments.data.columns import literal, trimmed
+from experiments.data.columns import literal, shape, trimmed
 from experiments.data.contracts import CONTRACTS, Source
 from experiments.data.formats import Opened, looks_like_a_row, opened
 
@@ -53,7 +53,11 @@ TABLES: dict[Table, tuple[str, ...]] = {
                   "do_not_contact", "nps"),
     "reasons": ("customer_id", "reason"),
 }  # fmt: skip
-SIGNS = {"€": "EUR", "eur": "EUR", "euro": "EUR", "евро": "EUR", "$": "USD", "usd": "USD", "£": "GBP", "gbp": "GBP",
+PRICES = r"price|цена|стоимост|prix|tarif"  # of one piece, where the number of pieces stands beside it
+PIECES = r"quantity|qty|pieces|units|количество|кол во|шт|quantite|qte|nombre"
+CALLED = {"customer_id": "customer", "at": "date"}  # how a question calls a role; others by their name
+# Signs that are of one currency; a dollar is of many.
+SIGNS = {"€": "EUR", "eur": "EUR", "euro": "EUR", "euros": "EUR", "евро": "EUR", "usd": "USD", "£": "GBP", "gbp": "GBP",
          "₽": "RUB", "руб": "RUB", "rub": "RUB", "chf": "CHF", "₸": "KZT", "₴": "UAH"}  # fmt: skip
 FEW = 200  # values of a reason, at most
 
@@ -143,15 +147,20 @@ class _Found:
     def table(self, customer: str) -> Table:
         """Return which table it is: with amounts, purchases; with reasons, reasons; else customers."""
         names = [plain(name) for name in self.file.columns]
-        if any(self._says("amount", name) for name in names) or "amount" in self.given:
-            return "purchases"
-        if any(self._says("reason", name) for name in names):
-            return "reasons"
         cell = self.cell(customer)
         rows, people = self.con.execute(
             f"SELECT count({cell}), count(DISTINCT {cell}) FROM {self.file.relation}"
         ).fetchall()[0]
-        return "customers" if rows == people else "purchases"
+        days = any(self._says("at", name) for name in names) or "at" in self.given
+        about = any(
+            self._says(role, name) for role in ("manager", "name", "phone", "since", "cancelled_at") for name in names
+        )
+        if rows == people and (about or not days):  # one row a customer: who they are, not what they bought
+            reason = any(self._says("reason", name) for name in names) and not about
+            return "reasons" if reason else "customers"
+        if any(self._says("amount", name) for name in names) or "amount" in self.given:
+            return "purchases"
+        return "reasons" if any(self._says("reason", name) for name in names) else "purchases"
 
     @staticmethod
     def _says(role: str, name: str) -> bool:
@@ -160,10 +169,13 @@ class _Found:
     def role(self, role: str, *, needed: bool, taken: Collection[str] = ()) -> str | None:
         """Return the column of a role; None where nothing is called like it and it is not needed."""
         free = [name for name in self.file.columns if name not in taken]
+        called = CALLED.get(role, role)
         if (said := self.given.get(role)) in self.file.columns:
             self.told_by[role] = "you"
             return said
         named = [name for name in free if self._says(role, plain(name)) and self._fits(role, name)]
+        if role == "amount" and any(re.search(rf"(?:^|\s)(?:{PIECES})", plain(name)) for name in free):
+            named = [name for name in named if not re.search(rf"(?:^|\s)(?:{PRICES})", plain(name))]
         if role in WHOLE and len(named) > 1:
             better = [name for name in named if re.search(WHOLE[role], plain(name))]
             named = better or named
@@ -172,7 +184,7 @@ class _Found:
             named = exact if len(exact) == 1 else named
         if len(named) > 1 and needed:
             raise Ambiguous(
-                f"{self.called}: {' and '.join(map(repr, named))} could each be the {role}. Say which one it is.",
+                f"{self.called}: {' and '.join(map(repr, named))} could each be the {called}. Say which one it is.",
                 setting=role,
                 choices={name: self._sample(name) for name in named},
             )
@@ -184,12 +196,14 @@ class _Found:
     def _by_content(self, role: str, free: Sequence[str]) -> str | None:
         """Return the only column whose cells can be the role; what is needed and nowhere is asked for."""
         fitting = [name for name in free if role in ("at", "amount") and self._fits(role, name, strictly=True)]
+        if role == "amount":
+            fitting = [name for name in fitting if not re.search(rf"(?:^|\s)(?:{PRICES})", plain(name))]
         if len(fitting) == 1:
             self.told_by[role] = "content"
             return fitting[0]
         choices = {name: self._sample(name) for name in fitting or free}
         why = "several columns could be it" if fitting else "no column looks like it"
-        raise Ambiguous(f"{self.called}: which column is the {role}? {why[:1].upper()}{why[1:]}. Say it: `--set {role}="
+        raise Ambiguous(f"{self.called}: which column is the {CALLED.get(role, role)}? {why[:1].upper()}{why[1:]}. Say it: `--set {role}="
                         f"<name>`; there are {', '.join(map(repr, free))}.", setting=role, choices=choices)  # fmt: skip
 
     def _fits(self, role: str, name: str, *, strictly: bool = False) -> bool:
@@ -240,15 +254,19 @@ class _Found:
     def _sample(self, name: str) -> str:
         cell = self.cell(name)
         rows = self.con.execute(f"SELECT {cell} FROM {self.file.relation} WHERE {cell} IS NOT NULL LIMIT 3").fetchall()
-        return ", ".join(str(row[0])[:24] for row in rows)
+        # A number or a day is shown; of all else, only what it looks like.
+        plainly = all(re.fullmatch(r"[-+\d.,:/ '\u00a0\u202fT€$£₽]{1,24}", str(row[0])) for row in rows)
+        number = plainly and (self._says("at", plain(name)) or self._says("amount", plain(name)))
+        return ", ".join(str(row[0]) if number else shape(str(row[0])) for row in rows)
 
     def currency(self, amount: str) -> str | None:
         """Return the one currency whose sign stands in the name or the cells of a column."""
-        header = amount.lower()
-        found = {code for sign, code in SIGNS.items() if sign in header}
+        words = {*plain(amount).split(), *re.findall("[€£₽₸₴]", amount)}
+        found = {code for sign, code in SIGNS.items() if sign in words}
         cell = self.cell(amount)
         for sign, code in SIGNS.items():
-            like = f"lower({cell}) LIKE {literal(f'%{sign}%')}"
-            if code not in found and self._share(amount, like) > 0:
+            alone = literal(rf"(^|[^a-zа-я]){re.escape(sign)}([^a-zа-я]|$)")
+            word = f"regexp_matches(lower({cell}), {alone})"
+            if code not in found and self._share(amount, word) > 0:
                 found.add(code)
         return found.pop() if len(found) == 1 else None

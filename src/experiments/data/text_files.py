@@ -11,7 +11,7 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ def layout(path: Path, *, called: str, encoding: str | None, delimiter: str | No
     rows = list(_rows(lines[skipped:], separator, called))
     if not rows:
         raise WinbackError(f"{called} is empty. Export it again, with a header and rows.")
-    place = next((place for place, (_, row) in enumerate(rows[:HEADER]) if {*needed} <= {*map(_name, row)}), 0)
+    place = header_place([row for _, row in rows[:HEADER]], needed)
     line, header = rows[place]
     width = max((len(row) for _, row in rows[place + 1 :]), default=len(header))
     names = [*map(_name, header), *[""] * (width - len(header))]
@@ -72,6 +72,19 @@ def layout(path: Path, *, called: str, encoding: str | None, delimiter: str | No
         )
     return Layout(encoding=found, delimiter=separator, names=tuple(names), header_line=line + skipped,
                   rewrite=found not in UTF or _odd_ends(path), inferred=inferred)  # fmt: skip
+
+
+def header_place(rows: Sequence[Sequence[object]], needed: Collection[str]) -> int:
+    """Return which of the first rows is the header: the first with the names that are needed; without any, no title.
+
+    >>> header_place([["Sales of 2025"], ["client", "date"], ["7", "2025-01-31"]], [])
+    1
+    """
+    names = [[_name(str(cell)) for cell in row if cell not in ("", None)] for row in rows]
+    if needed:
+        return next((place for place, row in enumerate(names) if {*needed} <= {*row}), 0)
+    several = max(map(len, names), default=1) > 1  # a title is alone in its row
+    return next((place for place, row in enumerate(names) if len(row) > 1 or not several), 0)
 
 
 def _spoken(separator: str) -> str:

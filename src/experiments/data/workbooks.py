@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.identity import BLANKS
+from experiments.data.text_files import header_place
 
 if TYPE_CHECKING:
     from python_calamine import CalamineWorkbook
@@ -97,7 +98,7 @@ def _written(name: str, rows: Iterator[list[object]], into: Path, needed: Collec
             break
     if not first:
         return None
-    place = next((place for place, (_, row) in enumerate(first) if {*needed} <= {*map(_name, row)}), 0)
+    place = header_place([row for _, row in first], needed)
     header_row, header = first[place]
     kinds: list[set[str]] = [set() for _ in header]
     with into.open("w", encoding="utf-8", newline="") as file:

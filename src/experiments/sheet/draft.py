@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,13 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from experiments.common.errors import Ambiguous, WinbackError
+from experiments.common.errors import Ambiguous, WinbackError, did_you_mean
 from experiments.data.contracts import Conventions, Source
-from experiments.data.recognise import Recognised, recognised
+from experiments.data.recognise import NAMES, Recognised, recognised
 from experiments.data.tables import connect, read
+from experiments.data.workbooks import sheets_of
+
+if TYPE_CHECKING:
+    import duckdb
 
 TOLD = {"name": "by its name", "content": "by its contents", "you": "as you said"}
+OF_SHEET = ("currency", "time_zone", "experiment", "language")
+OF_FILE = ("encoding", "delimiter", "worksheet")
 OF_TABLE = ("dates", "decimal")  # settings of a table that its cells may not tell
 ZONES = {
     "EUR": ("Europe/Paris", "Europe/Berlin", "Europe/Madrid", "UTC"),
@@ -34,6 +42,7 @@ class Draft:
     settings: dict[str, dict[str, str]]  # table: what had to be said of its cells
     currency: str
     time_zone: str | None
+    language: str | None
     as_of: date
 
     def text(self, folder: Path) -> str:
@@ -42,6 +51,7 @@ class Draft:
             "# What `winback` took from your files. Correct what is wrong, then look again: winback lost <this file>",
             f"experiment: {_quoted(self.experiment)}",
             f"currency: {_quoted(self.currency)}",
+            *([f"language: {_quoted(self.language)}"] if self.language else []),
         ]
         lines += [f"time_zone: {_quoted(self.time_zone)}  # in which an instant is a day"] if self.time_zone else []
         lines += ["lost:", f"  as_of: {self.as_of}  # the last day of the purchases", "tables:"]
@@ -73,8 +83,12 @@ def drafted(paths: Sequence[Path], *, given: Mapping[str, str]) -> Draft:
 
     Raises Ambiguous for what only the user knows: which of two columns, which currency, whether the day comes first.
     """
+    known = {*NAMES, *OF_TABLE, *OF_FILE, *OF_SHEET}
+    for name in given:
+        if name not in known:
+            raise WinbackError(f"--set {name}: there is nothing called so. {did_you_mean(name, sorted(known))}")
     with connect() as con:
-        found = [recognised(con, path, key=f"file_{place}", given=given) for place, path in enumerate(paths)]
+        found = [one for place, path in enumerate(paths) for one in _in_file(con, path, f"file_{place}", given)]
         tables: dict[str, tuple[Recognised, ...]] = {}
         for one in found:
             tables[one.table] = (*tables.get(one.table, ()), one)
@@ -94,8 +108,26 @@ def drafted(paths: Sequence[Path], *, given: Mapping[str, str]) -> Draft:
         raise WinbackError("The purchases have no day.")
     return Draft(
         experiment=given.get("experiment") or _name(paths[0]), tables=tables, settings=settings,
-        currency=_currency(tables["purchases"], given), time_zone=zone, as_of=last,
+        currency=_currency(tables["purchases"], given), time_zone=zone, language=given.get("language"), as_of=last,
     )  # fmt: skip
+
+
+def _in_file(con: duckdb.DuckDBPyConnection, path: Path, key: str, given: Mapping[str, str]) -> list[Recognised]:
+    """Return what a file holds; of a workbook, every sheet that has customers."""
+    with path.open("rb") as file:
+        is_book = file.read(4) in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+    names = [name for name, _ in sheets_of(path, called=path.name)] if is_book and "worksheet" not in given else []
+    if len(names) < 2:  # noqa: PLR2004  a sheet alone
+        return [recognised(con, path, key=key, given=given)]
+    found = []
+    for place, name in enumerate(names):
+        try:
+            found.append(recognised(con, path, key=f"{key}_{place}", given={**given, "worksheet": name}))
+        except Ambiguous:
+            raise
+        except WinbackError:  # a sheet of notes, or an empty one
+            continue
+    return found
 
 
 def _refuse_unlike(table: str, files: Sequence[Recognised]) -> None:
@@ -145,5 +177,9 @@ def _currency(purchases: Sequence[Recognised], given: Mapping[str, str]) -> str:
 
 def _name(path: Path) -> str:
     """Return the name of an experiment after a file."""
-    name = re.sub(r"[^a-z0-9]+", "-", path.name.lower().partition(".")[0]).strip("-")
-    return name if re.fullmatch(r"[a-z0-9][a-z0-9-]{1,40}", name) else "my-customers"
+    stem = path.name.partition(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40]
+    # Letters that a folder of reports cannot have: two files must not share it.
+    return (
+        name if stem.isascii() and name else f"lost-{hashlib.md5(stem.encode(), usedforsecurity=False).hexdigest()[:6]}"
+    )

@@ -12,10 +12,9 @@ import gzip
 import io
 import itertools
 import re
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from contextlib import suppress
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -54,7 +54,7 @@ NUMBERS = {
     POINT: _NUMBER.format(group=",", point=r"\.", exponent=r"|[0-9]+(\.[0-9]+)?[eE][+-]?[0-9]+"),
     COMMA: _NUMBER.format(group=r"\.", point=",", exponent=""),
 }
-EITHER = r"-?[1-9][0-9]{0,2}[.,][0-9]{3}"  # 1.234: a group, or three decimals
+EITHER = r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}"  # 1.234: a group, or three decimals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,17 +115,14 @@ def date_style(con: duckdb.DuckDBPyConnection, raw: str, cell: str, *, where: st
     if zoned:
         return _instants(cell, where, zone) if zoned == filled else None
     name, fits = _style_of_days(con, where=where, filled=filled)
-    iso, value = day_sql(cell, ISO), day_sql(cell, name)
-    return Style(
-        name=name, value=iso if name == ISO else f"coalesce({iso}, {value})", fits=fits, told=fits and name != ISO
-    )
+    return Style(name=name, value=day_sql(cell, name), fits=fits, told=fits and name != ISO)
 
 
 def _style_of_days(con: duckdb.DuckDBPyConnection, *, where: str, filled: int) -> tuple[str, bool]:
     """Return the style of the table `days` of different texts, and whether it fits all or only more than others do."""
     styles = [*DAYS, SERIAL]
-    # A day with the year first is what it is in every style.
-    parsed = {style: f"coalesce({in_style('day', ISO)}, {in_style('day', style)})" for style in styles}
+    # No two styles in a column: a spreadsheet that took some days for others, 03/04 for 4 March, leaves such a mixture.
+    parsed = {style: in_style("day", style) for style in styles}
     counted = ", ".join(f"count(CASE WHEN {value} >= DATE '{FIRST}' THEN 1 END)" for value in parsed.values())
     total, *fits = con.execute(f"SELECT count(*), {counted} FROM days").fetchall()[0]
     if max(fits) < total or fits[0] == total:  # styles begins with ISO: no other one could say otherwise

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 REAL = {"DOUBLE", "FLOAT"}
+EXACT = {"DOUBLE": 2**53, "FLOAT": 2**24}  # up to which every whole number is one
 DIGITS = 18  # that always fit into BIGINT
 _DATE = "Write dates as 2026-01-31, or tell the format in the sheet, for example `dates: '%d.%m.%Y'`."
 CURES = {
@@ -28,12 +29,12 @@ CURES = {
     "integer": "Write whole numbers.",
     "complaint": "",
 }
-_NUMBERS = "VARCHAR|DECIMAL.*|.*INT.*|DOUBLE|FLOAT"
+_NUMBERS = r"VARCHAR|DECIMAL\(\d+,\d+\)|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DOUBLE|FLOAT"
 # The types of a column that a kind can be read from; all others are refused before any row is.
 READABLE = {
-    "id": re.compile(f"{_NUMBERS}|UUID|ENUM.*"),
-    "date": re.compile(f"{_NUMBERS}|DATE|TIMESTAMP.*"),
-    "past": re.compile(f"{_NUMBERS}|DATE|TIMESTAMP.*"),
+    "id": re.compile(f"{_NUMBERS}|UUID|ENUM\\(.*\\)"),
+    "date": re.compile(f"{_NUMBERS}|DATE|TIMESTAMP[^\\[]*"),
+    "past": re.compile(f"{_NUMBERS}|DATE|TIMESTAMP[^\\[]*"),
     "money": re.compile(_NUMBERS),
     "cost": re.compile(_NUMBERS),
     "flag": re.compile(f"{_NUMBERS}|BOOLEAN"),
@@ -150,8 +151,9 @@ def _id(of: _Column) -> tuple[Cell, list[Finding]]:
         return of.result(of.cell, may_fail=False), []
     if of.found != "VARCHAR":
         if of.found in REAL or of.found.startswith("DECIMAL"):
-            whole = f"{of.cell} = floor({of.cell}) AND abs({of.cell}) < 9007199254740992"
-            return of.result(f"CASE WHEN {whole} THEN CAST({of.cell} AS BIGINT) END", may_fail=True), []
+            exact = f" AND abs({of.cell}) < {EXACT[of.found]}" if of.found in REAL else ""
+            whole = f"CASE WHEN {of.cell} = floor({of.cell}){exact} THEN TRY_CAST({of.cell} AS BIGINT) END"
+            return of.result(whole, may_fail=True), []
         return of.result(f"CAST({of.cell} AS VARCHAR)", may_fail=False), []
     ignore = of.conventions.ignore_case
     odd, broken, empty = of.count(
@@ -225,7 +227,7 @@ def _money(of: _Column) -> tuple[Cell, list[Finding]]:
 
 def minor_units(number: str, decimals: int) -> str:
     """Return the SQL of a number in minor units of money; NULL where it is none."""
-    return f"CAST(TRY_CAST({number} AS DECIMAL({DIGITS}, {decimals})) * {10**decimals} AS BIGINT)"
+    return f"CAST(TRY_CAST({number} AS DECIMAL({DIGITS - decimals}, {decimals})) * {10**decimals} AS BIGINT)"
 
 
 def _number(of: _Column) -> tuple[str, list[Finding]]:

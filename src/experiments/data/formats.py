@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 FORMATS = "CSV, CSV.gz, XLSX, XLS, ODS, Parquet or DuckDB file"
 TEXTS = (".csv", ".tsv", ".txt")
+MARKS_AND_BLANKS = b"\xef\xbb\xbf\xff\xfe \t\r\n"
+PAGES = (b"<!doctype", b"<html", b"<table", b"<meta", b"<head", b"<body", b"<?xml", b"<workbook")
+
+# What the engine says, without the cells that it quotes: what it means.
+ENGINE = {
+    "UTF8": "a text in it is no Unicode",
+    "magic bytes": "it is not whole",
+    "GZIP": "it is damaged or not whole",
+    "arquet": "it is damaged",
+}
+ENGINE_NAMES = ("Catalog Error", "Binder Error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +52,7 @@ def opened(
     Raises WinbackError for a file that cannot be read.
     """
     with path.open("rb") as file:
-        start = file.read(16)
+        start = file.read(512)
     if not start:
         raise WinbackError(f"{called} is empty. Export it again, with a header and rows.")
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
@@ -50,13 +61,20 @@ def opened(
     if start[8:12] == b"DUCK":
         con.execute(f"ATTACH IF NOT EXISTS {literal(path)} AS {quote(f'file_{key}')} (READ_ONLY)")
         return _engine(con, f"{quote(f'file_{key}')}.{quote(source.table or key)}")
-    if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) or ending in workbooks.ENDINGS:
-        if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<table", b"<meta")):
-            raise WinbackError(f"{called} is a web page with the name of a spreadsheet. Open it and save it as XLSX.")
+    if start.replace(b"\0", b"").lstrip(MARKS_AND_BLANKS).lower().startswith(PAGES):
+        raise WinbackError(f"{called} is a web page with the name of a table. Open it and save it as XLSX.")
+    is_book = start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
+    if is_book or (ending in workbooks.ENDINGS and not _is_text_export(ending, start)):
         return _workbook(con, key, path, source, called=called, needed=needed)
-    if ending in TEXTS or ending == "":
+    if ending in (*TEXTS, "", ".xls"):
         return _texts(con, key, path, source, called=called, needed=needed)
     raise WinbackError(f"{called} is no {FORMATS}. Export it as one.")
+
+
+def _is_text_export(ending: str, start: bytes) -> bool:
+    """Tell whether a file called .xls is text, as many programs write it: a workbook of that time begins otherwise."""
+    head = start.split(b"\n")[0]
+    return ending == ".xls" and any(sign in head for sign in (b",", b";", b"\t")) and min(head) >= ord("\t")
 
 
 def looks_like_a_row(names: Collection[str]) -> bool:
@@ -76,10 +94,12 @@ def _engine(con: duckdb.DuckDBPyConnection, relation: str) -> Opened:
 def _csv(path: Path, count: int, *, delimiter: str = ",", skip: int = 0) -> str:
     """Return the SQL that reads a CSV in UTF-8; every cell is a text, so that a code 007 stays what it is."""
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(count))
-    longest = 16 * text_files.LONGEST
+    longest = text_files.LONGEST_LINE
+    zipped = "gzip" if text_files.is_zipped(path) else "none"
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = false, skip = {skip}, delim = {literal(delimiter)}, "
-        f"quote = '\"', escape = '\"', nullstr = '', max_line_size = {longest}, columns = {{{columns}}})"
+        f"quote = '\"', escape = '\"', nullstr = '', compression = '{zipped}', "
+        f"max_line_size = {longest}, columns = {{{columns}}})"
     )
 
 
@@ -97,7 +117,7 @@ def _texts(
     if how.rewrite:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "copy.csv"
-            text_files.plain_copy(path, copy, how)
+            text_files.plain_copy(path, copy, how, called=called)
             scan = _csv(copy, len(how.names), delimiter=how.delimiter, skip=how.header_line)
             relation = _kept(con, key, f"SELECT * FROM {scan}")
     return Opened(relation=relation, columns=columns, header_row=how.header_line, all_texts=True, notes=notes)
@@ -137,3 +157,23 @@ def _refuse_twice(names: Collection[str], needed: Collection[str], called: str) 
     for name in needed:
         if [*names].count(name) > 1:
             raise WinbackError(f"{called} has two columns called {name!r}. Rename one.")
+
+
+def unreadable(file: str, error: Exception) -> str:
+    """Return what the engine says of a file, with the line it stopped at and the cure, never with what stands there."""
+    text = str(error)
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    where = f"{file}, line {line[1]}" if line else file
+    if cells := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text):
+        return (
+            f"{where}: {cells[2]} cells where the header has {cells[1]}. Put cells that hold the separator into quotes."
+        )
+    if re.search("maximum line size|buffer", text, re.IGNORECASE):
+        return f"{where}: a cell is longer than a million letters. Export it again."
+    if line and "quote" in text.lower():
+        return f"{where}: a quote is opened and not closed. Export it again."
+    kind, _, first = text.splitlines()[0].partition(": ")
+    why = next((told for sign, told in ENGINE.items() if sign in text), "")
+    if kind in ENGINE_NAMES or "format specifier" in first:  # about names and settings, never about cells
+        why = f"{kind}: {first[:200]}"
+    return f"{where} cannot be read ({why or kind[:40]}). Export it again."

@@ -18,7 +18,7 @@ from experiments.common.finding import Fact, Finding
 from experiments.common.today import today
 from experiments.data.columns import CURES, Cell, cell_of, fill_of, literal, quote, shape
 from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, WORDS, Conventions, Source
-from experiments.data.formats import Opened, looks_like_a_row, opened
+from experiments.data.formats import Opened, looks_like_a_row, opened, unreadable
 from experiments.data.identity import BLANKS
 
 if TYPE_CHECKING:
@@ -27,19 +27,12 @@ if TYPE_CHECKING:
 MEMORY = "WINBACK_MEMORY"  # of the environment
 EARLIEST = date(1970, 1, 1)  # day that a company can speak of
 SLACK = timedelta(days=1)  # a day later than today may be today, in another zone
+# A line that adds up others, such as "Grand total", "Итого:" or "Total 2025".
 TOTALS = (
-    "total",
-    "totals",
-    "grand total",
-    "sum",
-    "итого",
-    "всего",
-    "итог",
-    "общий итог",
-    "total général",
-    "somme",
-    "summe",
+    r"(grand |sub|sub-|sous-|sous |gesamt|zwischen)?(totals?|sum|somme|summe|gesamt)( général| generale?| gesamt)?"
+    r"|(общий |промежуточный |промежуточные )?(итого|итоги?|всего)( по .*)?"
 )
+TOTAL_LIKE = "tTsSgGzZиИвВоОпП"  # the letters that they begin with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,24 +147,6 @@ def _refuse_unknown(name: str, source: Source) -> None:
         raise WinbackError(f"Table {name}: `repeats` is about purchases. Take it out.")
 
 
-def unreadable(file: str, error: Exception) -> str:
-    """Return what the engine says of a file, with the line it stopped at and the cure, never with what stands there."""
-    text = str(error)
-    line = re.search(r"CSV Error on Line: (\d+)", text)
-    where = f"{file}, line {line[1]}" if line else file
-    if cells := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text):
-        return (
-            f"{where}: {cells[2]} cells where the header has {cells[1]}. Put cells that hold the separator into quotes."
-        )
-    if "quote" in text.lower():
-        return f"{where}: a quote is opened and not closed. Export it again."
-    if re.search("maximum line size|buffer", text, re.IGNORECASE):
-        return f"{where}: a cell is longer than a million letters. Export it again."
-    kind = text.splitlines()[0].partition(":")[0] if line or "Error" in text.partition(":")[0] else ""
-    first = "" if line else text.splitlines()[0].partition(": ")[2]
-    return f"{where} cannot be read ({kind or 'unknown'}{': ' + first[:200] if first else ''}). Export it again."
-
-
 class _Table:
     """A table on its way through the door: raw_<name> holds its columns by the names of the contract."""
 
@@ -267,9 +242,15 @@ class _Table:
         empty = [f"count(*) - count({self.cells[column].raw})" for column in self.source.fill]
         asked = ["count(*)", f"count(CASE WHEN {self._total()} THEN 1 END)", *tests.values(), *empty]
         asked += [f"{edge}({self.cells[column].typed})" for column in spans for edge in ("min", "max")]
+        asked += self._unread()
         rows, totals, *found = self.con.execute(f"SELECT {', '.join(asked)} FROM raw_{self.name}").fetchall()[0]
         if rows == 0:
             raise WinbackError(f"Table {self.name}: {self.source.named} has a header but no rows. Export it again.")
+        if totals:
+            raise WinbackError(
+                f"{self._where(self.names['customer_id'])}: {self._place(self._total())} is no customer but a line of "
+                "totals or a second header. Take it out."
+            )
         for (column, test), number in zip(tests.items(), found, strict=False):
             if number and column in required and self._drop_empty():
                 return self.checked(required)
@@ -281,17 +262,18 @@ class _Table:
         edges = found[len(self.source.fill) :]
         days = {column: (edges[2 * place], edges[2 * place + 1]) for place, column in enumerate(spans)}
         self._refuse_days(days, rows)
-        if totals:
-            raise WinbackError(
-                f"{self._where(self.names['customer_id'])}: {self._place(self._total())} is no customer but a line of "
-                "totals. Take it out."
-            )
         last = days.get("at", (None, None))[1]
         kept = rows
         if self.source.repeats == "drop":
             kept = self._distinct()
         dropped = (noted("repeats_dropped"),) if kept < rows else ()
         return Account(table=self.name, rows=rows, kept=kept, why=dropped, notes=(*filled, *self.notes), last=last)
+
+    def _unread(self) -> list[str]:
+        """Return SQL that reads the texts which no test does: the engine finds out late that one is no Unicode."""
+        if all(part.all_texts for _, part in self.parts):
+            return []
+        return [f"max(strlen({cell.typed}))" for column, cell in self.cells.items() if self._kind(column) == "text"]
 
     def _understand(self) -> None:
         """Find out how every column is written."""
@@ -373,8 +355,8 @@ class _Table:
         """Return the cure of a column of words: which ones nobody knows, and the line of the sheet that tells them."""
         cell = self.cells[column]
         words = [row[0] for row in self.con.execute(
-            f"SELECT DISTINCT {cell.raw} FROM raw_{self.name} WHERE {cell.raw} IS NOT NULL AND {cell.typed} IS NULL "
-            "ORDER BY 1 LIMIT 6").fetchall()]  # fmt: skip
+            f"SELECT {cell.raw} FROM raw_{self.name} WHERE {cell.raw} IS NOT NULL AND {cell.typed} IS NULL GROUP BY 1 "
+            "HAVING count(*) > 1 ORDER BY 1 LIMIT 6").fetchall()]  # fmt: skip
         short = [word for word in words if len(word) <= 30][:5]  # noqa: PLR2004  longer ones are remarks
         one_of = " or ".join(WORDS[kind])
         meaning = ", ".join(f"{word}: ..." for word in short) or "word: ..."
@@ -399,17 +381,19 @@ class _Table:
         )
 
     def _total(self) -> str:
-        """Return the SQL of a line that adds up the others: it is no customer."""
-        if "customer_id" not in self.cells or not any(part.all_texts for _, part in self.parts):
+        """Return the SQL of a line that adds up the others, or names the columns once more: it is no customer."""
+        if "customer_id" not in self.cells or self._type(self.names["customer_id"]) != "VARCHAR":
             return "FALSE"
-        words = ", ".join(map(literal, TOTALS))
-        return f"lower(rtrim(CAST({self.cells['customer_id'].raw} AS VARCHAR), ' :.')) IN ({words})"
+        cell = f"CAST({self.cells['customer_id'].raw} AS VARCHAR)"
+        like = f"left({cell}, 1) IN ({', '.join(map(literal, TOTAL_LIKE))})"
+        whole = f"regexp_full_match(lower(trim({cell}, ' :.')), '({TOTALS})( (19|20)[0-9]{{2}})?')"
+        return f"({cell} = {literal(self.names['customer_id'])} OR CASE WHEN {like} THEN {whole} ELSE FALSE END)"
 
     def _example(self, column: str, test: str) -> str:
         """Return where the first wrong cell stands and what it looks like, never what it says."""
         cell = f"CAST({quote(column)} AS VARCHAR)"
         value = self.con.execute(f"SELECT {cell} FROM raw_{self.name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
-        what = "an empty cell" if value is None else f"such as {shape(value)}"
+        what = "an empty cell" if value is None or not value.strip(BLANKS) else f"such as {shape(value)}"
         return f"{what}, the first in {self._place(test)}"
 
     def _place(self, test: str) -> str:

@@ -10,9 +10,11 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import re
+import zlib
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +27,16 @@ UTF = ("utf-8", "utf-8-sig")
 # Encodings of one byte a letter. Which one it is, the words tell: Cyrillic ones have no Latin letters, others have.
 CYRILLIC, WESTERN = ("cp1251", "koi8-r", "cp866"), "cp1252"
 NAMES = "utf-8, utf-16, cp1251 (Cyrillic of Windows), cp1252 (Western Europe), latin-1"
+ASCII = bytes(range(32, 127))  # what every encoding of tables has in common
+NO_FILES = ("utf_7", "idna", "unicode_escape", "raw_unicode_escape")  # codecs that no table is written in
 CHUNK = 1 << 20  # bytes
 WORDS = 50_000  # words that tell the encoding, at most
 PEEK = 200  # lines that tell the shape
 HEADER = 20  # lines among which the header is
 LONGEST = 1 << 20  # letters of a cell
+ENDS = (b"\r\n", b"\r", b"\n")
+LONGEST_NAME = 500  # letters of the name of a column
+LONGEST_LINE = 16 * LONGEST  # bytes
 VOWELS, FEWEST_VOWELS, ENOUGH = "аеёиоуыэюяіїє", 0.25, 8  # share of the letters; of so many
 RUSSIAN = "А-яЁёІіЇїЄєҐґ"
 WESTERN_LETTERS = "À-ÖØ-öø-ÿŒœŠšŽžŸªº"
@@ -53,9 +60,11 @@ def layout(path: Path, *, called: str, encoding: str | None, delimiter: str | No
 
     Raises WinbackError for what is no text, Ambiguous for an encoding nobody can tell.
     """
-    found, inferred = (_checked(path, encoding, called), False) if encoding else _encoding(path, called)
-    with _text(path, found) as file:
-        lines = [line for _, line in zip(range(PEEK), _lines(file), strict=False)]
+    with _readable(called):
+        found, inferred = (_checked(path, encoding, called), False) if encoding else _encoding(path, called)
+        with _text(path, found) as file:
+            lines = [line for _, line in zip(range(PEEK), _lines(file), strict=False)]
+        odd_ends = _odd_ends(path, called)
     separator, skipped = _separator(lines, delimiter)
     rows = list(_rows(lines[skipped:], separator, called))
     if not rows:
@@ -64,6 +73,8 @@ def layout(path: Path, *, called: str, encoding: str | None, delimiter: str | No
     line, header = rows[place]
     width = max((len(row) for _, row in rows[place + 1 :]), default=len(header))
     names = [*map(_name, header), *[""] * (width - len(header))]
+    if max(map(len, names)) > LONGEST_NAME:
+        raise WinbackError(f"{called} has no header: a name of a column would have more than {LONGEST_NAME} letters.")
     if width > len(header) and any(cell.strip() for _, row in rows[place + 1 :] for cell in row[len(header) :]):
         number = next(number for number, row in rows[place + 1 :] if any(cell.strip() for cell in row[len(header) :]))
         raise WinbackError(
@@ -71,23 +82,27 @@ def layout(path: Path, *, called: str, encoding: str | None, delimiter: str | No
             f"{_spoken(separator)}). Put cells that hold the separator, such as 1,50, into quotes, or use another."
         )
     return Layout(encoding=found, delimiter=separator, names=tuple(names), header_line=line + skipped,
-                  rewrite=found not in UTF or _odd_ends(path), inferred=inferred)  # fmt: skip
+                  rewrite=found not in UTF or odd_ends, inferred=inferred)  # fmt: skip
 
 
 def _spoken(separator: str) -> str:
     return next(repr(name) if len(name) == 1 else name for name, sign in DELIMITERS.items() if sign == separator)
 
 
-def plain_copy(path: Path, into: Path, how: Layout) -> None:
+def plain_copy(path: Path, into: Path, how: Layout, *, called: str) -> None:
     """Write a file once more as UTF-8 with one kind of line ends, in a stream."""
-    with _text(path, how.encoding, newline=None) as file, into.open("w", encoding="utf-8", newline="\n") as out:
+    with (
+        _readable(called),
+        _text(path, how.encoding, newline=None) as file,
+        into.open("w", encoding="utf-8", newline="\n") as out,
+    ):
         while part := file.read(CHUNK):
             out.write(part)
 
 
 def rows(path: Path, how: Layout, *, called: str) -> Iterator[list[str]]:
     """Yield the header and every row of a file that holds anything. Raises WinbackError at a line that is none."""
-    with _text(path, how.encoding) as file:
+    with _readable(called), _text(path, how.encoding) as file:
         yield list(how.names)
         lines = _lines(file)
         for _ in range(how.header_line):
@@ -99,10 +114,23 @@ def rows(path: Path, how: Layout, *, called: str) -> Iterator[list[str]]:
 # ---- bytes
 
 
-def _open(path: Path) -> io.BufferedReader:
+@contextmanager
+def _readable(called: str) -> Iterator[None]:
+    """Say of a file that is damaged that it is; a zip that ends too early, or holds something else."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error):
+        raise WinbackError(f"{called} cannot be read: it is damaged or not whole. Export it again.") from None
+
+
+def is_zipped(path: Path) -> bool:
+    """Tell whether the bytes of a file are those of gzip, whatever it is called."""
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return io.BufferedReader(gzip.open(path, "rb")) if zipped else path.open("rb")
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _open(path: Path) -> io.BufferedReader:
+    return io.BufferedReader(gzip.open(path, "rb")) if is_zipped(path) else path.open("rb")
 
 
 def _text(path: Path, encoding: str, *, newline: str | None = "") -> io.TextIOWrapper:
@@ -116,45 +144,66 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _odd_ends(path: Path) -> bool:
-    """Tell whether lines end with a lone CR, or some with CR LF and some with LF."""
-    single = windows = plain = False
-    before = b""
+def _odd_ends(path: Path, called: str) -> bool:
+    """Tell whether lines end with a lone CR, or some with CR LF and some with LF. Refuse a line without end."""
+    kinds: set[bytes] = set()
+    before, since = b"", 0
     for chunk in _chunks(path):
         text = before + chunk
-        pairs, returns = text.count(b"\r\n"), text.count(b"\r")
-        single = single or returns - pairs > (1 if text.endswith(b"\r") else 0)
-        windows, plain = windows or pairs > 0, plain or text.count(b"\n") > pairs
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        since = since + len(chunk) if end < 0 else len(chunk) - end
+        if since > LONGEST_LINE:
+            raise WinbackError(f"{called}: a line is longer than {LONGEST_LINE:,} letters. Export it again.")
         before = b"\r" if text.endswith(b"\r") else b""
-        if single or (windows and plain):
-            return True
-    return before == b"\r"
+        if len(kinds) < len(ENDS):
+            pairs, lone = text.count(b"\r\n"), text.count(b"\r") - len(before)
+            counted = {b"\r\n": pairs, b"\r": lone - pairs, b"\n": text.count(b"\n") - pairs}
+            kinds |= {kind for kind, number in counted.items() if number}
+    return len(kinds) > 1 or b"\r" in kinds or before == b"\r"
 
 
 def _checked(path: Path, encoding: str, called: str) -> str:
     """Return the encoding that the sheet names; refuse one that nobody knows or that does not fit."""
     try:
         found = codecs.lookup(encoding).name
-        decoder = codecs.getincrementaldecoder(found)()
+        known = found.replace("-", "_") not in NO_FILES
+        known = known and (found.startswith("utf") or ASCII.decode(found) == ASCII.decode("ascii"))
     except (LookupError, ValueError):
-        raise WinbackError(f"{called}: nobody knows an encoding {encoding!r}. Use one of: {NAMES}.") from None
-    try:
-        for chunk in _chunks(path):
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except (UnicodeDecodeError, UnicodeError):
-        raise WinbackError(f"{called} is not written in {encoding}. Use one of: {NAMES}.") from None
+        known = False
+    if not known:
+        raise WinbackError(f"{called}: nobody knows an encoding {encoding!r}. Use one of: {NAMES}.")
+    if not _decodes(path, found, called):
+        raise WinbackError(f"{called} is not written in {encoding}. Use one of: {NAMES}.")
+    if found not in UTF:
+        with _open(path) as file:
+            start = file.read(4096)
+        only_ascii = start.isascii() and all(chunk.isascii() for chunk in _chunks(path))
+        if not (only_ascii and not found.startswith("utf")) and b"\0" not in start and _decodes(path, "utf-8", called):
+            raise WinbackError(f"{called} is not written in {encoding}, but in utf-8. Take `encoding:` out.")
     with _open(path) as file:
         return "utf-8-sig" if found == "utf-8" and file.read(3) == codecs.BOM_UTF8 else found
 
 
+def _decodes(path: Path, encoding: str, called: str) -> bool:
+    """Tell whether a file is text in an encoding; refuse a text with signs of zero, which no table holds."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for chunk in itertools.chain(_chunks(path), [b""]):
+            if "\0" in decoder.decode(chunk, final=not chunk):
+                raise _no_text(called)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _no_text(called: str) -> WinbackError:
+    return WinbackError(f"{called} is no text: it holds bytes of zero. Export it as CSV or XLSX.")
+
+
 def _encoding(path: Path, called: str) -> tuple[str, bool]:
     """Return the encoding of a file, and whether only its words tell it."""
-    try:
-        with _open(path) as file:
-            start = file.read(4096)
-    except (OSError, EOFError) as error:
-        raise WinbackError(f"{called} cannot be read: {error}. Export it again.") from None
+    with _open(path) as file:
+        start = file.read(4096)
     for mark, encoding in MARKS.items():
         if start.startswith(mark):
             return _checked(path, encoding, called), False
@@ -162,18 +211,13 @@ def _encoding(path: Path, called: str) -> tuple[str, bool]:
         even, odd = start[::2].count(0), start[1::2].count(0)
         wide = len(start) // 2
         if max(even, odd) < 0.3 * wide or min(even, odd) > 0.05 * wide:
-            raise WinbackError(f"{called} is no text: it holds bytes of zero. Export it as CSV or XLSX.")
+            raise _no_text(called)
         return _checked(path, "utf-16-le" if odd > even else "utf-16-be", called), False
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for chunk in _chunks(path):
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return _told_by_words(path, called), True
-    except (OSError, EOFError) as error:
-        raise WinbackError(f"{called} cannot be read: {error}. Export it again.") from None
-    return "utf-8", False
+    if _decodes(path, "utf-8", called):
+        return "utf-8", False
+    if any(b"\0" in chunk for chunk in _chunks(path)):
+        raise _no_text(called)
+    return _told_by_words(path, called), True
 
 
 def _told_by_words(path: Path, called: str) -> str:
@@ -186,6 +230,8 @@ def _told_by_words(path: Path, called: str) -> str:
         if len(words) > WORDS:
             break
     words |= {rest} if max(rest, default=0) > 127 else set()  # noqa: PLR2004
+    if any(_is_utf8(word) for word in words):
+        raise WinbackError(f"{called} is written in two encodings: some words in UTF-8, others not. Export it again.")
     found = {name: text for name in (*CYRILLIC, WESTERN) if (text := _decoded(words, name)) and _all_words(name, text)}
     fitting = list({tuple(text): name for name, text in reversed(found.items())}.values())  # alike in two: either
     if set(fitting) <= {*CYRILLIC} and CYRILLIC[0] in fitting:  # so few letters that older encodings fit, too
@@ -199,6 +245,12 @@ def _told_by_words(path: Path, called: str) -> str:
         setting="encoding",
         choices={name: name for name in fitting},
     )
+
+
+def _is_utf8(word: bytes) -> bool:
+    with suppress(UnicodeDecodeError):
+        return word.decode("utf-8").isalpha()
+    return False
 
 
 def _decoded(words: Collection[bytes], encoding: str) -> list[str]:

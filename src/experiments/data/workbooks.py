@@ -6,13 +6,14 @@ import csv
 import datetime as dt
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.common.errors import WinbackError, did_you_mean
 from experiments.data.identity import BLANKS
 
 if TYPE_CHECKING:
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 ENDINGS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 MOST_BYTES = 2 << 30  # of a workbook's parts, unzipped
-MOST_CELLS = 200_000_000  # of the area that its cells span
+MOST_CELLS = 50_000_000  # of the area that its cells span: 1.2 GB in the reader
+MOST_REPEATED = 100_000  # cells of ODS that repeat a few; no table holds so many rows alike
 SPARSE = 50  # cells of the area for each one that is there, from which the area is a slip of the hand
 LONGEST = 32_767  # letters of a cell
+CHUNK = 1 << 20  # bytes
+# Where a cell of XLSX says that it lies, however the tag is written; <row r="5"> has no letters.
+PLACE = re.compile(rb"\br\s*=\s*[\"']([A-Za-z]{1,4})([0-9]{1,10})[\"']")
+ODS_TAG = re.compile(rb"<(?:\w+:)?table-(row|cell)\b([^>]*)>|</(?:\w+:)?table-row>")
 HEADER = 20  # rows among which the header is
 CLASSES: dict[type, str] = {
     bool: "BOOLEAN",
@@ -48,16 +54,21 @@ def sheets_of(path: Path, *, called: str) -> Iterator[tuple[str, Iterator[list[o
     """Yield the sheets of a workbook with their rows. Raises WinbackError for a file that is none, or is too large."""
     from python_calamine import CalamineError, CalamineWorkbook
 
-    _refuse_huge(path, called)
     try:
+        _refuse_huge(path, called)
         with closing(CalamineWorkbook.from_path(str(path))) as book:
             for name in book.sheet_names:
                 yield name, _rows(book, name)
-    except (CalamineError, OSError, ValueError) as error:
+    except (CalamineError, OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if isinstance(error, WinbackError):
             raise
-        raise WinbackError(f"{called} is no spreadsheet that can be read: {short(str(error), 100)}. Save it as XLSX "
-                           "without a password, or as CSV UTF-8.") from None  # fmt: skip
+        raise WinbackError(f"{called} is no spreadsheet that can be read{_why(error)}. Save it as XLSX without a "
+                           "password, or as CSV UTF-8.") from None  # fmt: skip
+
+
+def _why(error: Exception) -> str:
+    """Return what is known of an error; its own words may quote what stands in the file."""
+    return ": it has a password" if re.search("password|encrypt", str(error), re.IGNORECASE) else ""
 
 
 def _rows(book: CalamineWorkbook, name: str) -> Iterator[list[object]]:
@@ -152,34 +163,45 @@ def _refuse_huge(path: Path, called: str) -> None:
         parts = book.infolist()
         if sum(part.file_size for part in parts) > MOST_BYTES:
             raise WinbackError(f"{called} holds more than {MOST_BYTES >> 30} GB. Save it as CSV UTF-8.")
-        for part in parts:
-            if re.fullmatch(r"xl/worksheets/[^/]+\.xml", part.filename):
-                with book.open(part) as file:
-                    _refuse_area(_area(file), called)
-            elif part.filename == "content.xml":
-                with book.open(part) as file:
-                    _refuse_area(_repeated(file), called)
+        for part in parts:  # to the end of each: what it says of its size is compared with what it holds
+            with book.open(part) as file:
+                tags = _tags(file, called)
+                if part.filename == "content.xml":
+                    _refuse_area(_repeated(tags), called, sparse_from=MOST_REPEATED)
+                else:
+                    _refuse_area(_area(tags), called, sparse_from=MOST_CELLS // 10)
 
 
-def _refuse_area(area: tuple[int, int], called: str) -> None:
+def _tags(file: IO[bytes], called: str) -> Iterator[bytes]:
+    """Yield the text of a part in pieces of whole tags; of what is no XML, nothing that matters."""
+    rest, without = b"", 0
+    while chunk := file.read(CHUNK):
+        without = 0 if b"<" in chunk else without + 1
+        if without > 1:
+            raise WinbackError(f"{called}: a cell holds more than a million letters. Shorten it.")
+        text = rest + chunk
+        end = max(text.rfind(b">"), text.rfind(b"<") - 1) + 1
+        yield text[:end]
+        rest = text[end:][:CHUNK]
+    yield rest
+
+
+def _refuse_area(area: tuple[int, int], called: str, *, sparse_from: int) -> None:
     cells, there = area
-    if cells > MOST_CELLS or (cells > MOST_CELLS // 10 and cells > SPARSE * max(1, there)):
+    if cells > MOST_CELLS or (cells > sparse_from and cells > SPARSE * max(1, there)):
         raise WinbackError(
-            f"{called}: a cell lies far from all others, so that the sheet spans {cells:,} cells. Delete it, or save "
-            "the table as CSV UTF-8."
+            f"{called}: a cell lies far from all others, or is repeated without end: the sheet spans {cells:,} cells. "
+            "Delete it, or save the table as CSV UTF-8."
         )
 
 
-def _area(file: object) -> tuple[int, int]:
+def _area(tags: Iterator[bytes]) -> tuple[int, int]:
     """Return how many cells a sheet of XLSX spans, and how many there are."""
     rows = columns = there = 0
-    rest = b""
-    while chunk := file.read(1 << 20):  # type: ignore[attr-defined]
-        text = rest + chunk
-        for column, row in re.findall(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"', text):
+    for text in tags:
+        for column, row in PLACE.findall(text):
             there += 1
-            rows, columns = max(rows, int(row)), max(columns, _number(column))
-        rest = text[-40:] if b'<c r="' in text[-40:] and b">" not in text[-40:].rpartition(b'<c r="')[2] else b""
+            rows, columns = max(rows, int(row)), max(columns, _number(column.upper()))
     return rows * columns, there
 
 
@@ -190,27 +212,22 @@ def _number(letters: bytes) -> int:
     return number
 
 
-def _repeated(file: object) -> tuple[int, int]:
+def _repeated(tags: Iterator[bytes]) -> tuple[int, int]:
     """Return how many cells a sheet of ODS spans by its repetitions of filled ones, and how many there are."""
     rows = columns = there = 0
     row_times, row_columns, filled = 1, 0, False
-    rest = b""
-    tag = re.compile(rb"<table:table-(row|cell)\b([^>]*)>|</table:table-row>")
-    while chunk := file.read(1 << 20):  # type: ignore[attr-defined]
-        text = rest + chunk
-        end = text.rfind(b">") + 1
-        for found in tag.finditer(text[:end]):
+    for text in tags:
+        for found in ODS_TAG.finditer(text):
             kind, about = found[1], found[2] or b""
-            often = re.search(rb'repeated="([0-9]{1,9})"', about)
+            often = re.search(rb"repeated\s*=\s*[\"']([0-9]{1,12})[\"']", about)
             times = int(often[1]) if often else 1
             if kind == b"row":
                 row_times, row_columns, filled = times, 0, False
             elif kind == b"cell":
                 row_columns += times
-                if b"office:value-type" in about:
+                if b"value-type" in about:
                     filled, there = True, there + 1
                     columns = max(columns, row_columns)
             elif filled:
                 rows += row_times
-        rest = text[end:]
     return rows * max(1, columns), there

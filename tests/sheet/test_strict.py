@@ -282,7 +282,7 @@ def test_a_question_may_be_folded_over_lines(read):
         {"seed": True},
         {"read_date": 0},
         {"seed": "1_000"},
-        {"question": "a\x07"},
+        {"lost": {"as_of": "1.2.2026"}},
         {"arms": {"A": {"share": True}}},
         {"experiment": "x" * 90_000},
     ],

@@ -203,8 +203,13 @@ class _Found:
             return fitting[0]
         choices = {name: self._sample(name) for name in fitting or free}
         why = "several columns could be it" if fitting else "no column looks like it"
-        raise Ambiguous(f"{self.called}: which column is the {CALLED.get(role, role)}? {why[:1].upper()}{why[1:]}. Say it: `--set {role}="
-                        f"<name>`; there are {', '.join(map(repr, free))}.", setting=role, choices=choices)  # fmt: skip
+        called = CALLED.get(role, role)
+        raise Ambiguous(
+            f"{self.called}: which column is the {called}? {why[:1].upper()}{why[1:]}. Say it: `--set {role}=<name>`; there "
+            f"are {', '.join(map(repr, free))}.",
+            setting=role,
+            choices=choices,
+        )
 
     def _fits(self, role: str, name: str, *, strictly: bool = False) -> bool:
         """Tell whether the cells of a column can be the role; `strictly`: no other number may pass for it."""

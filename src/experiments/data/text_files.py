@@ -28,7 +28,7 @@ UTF = ("utf-8", "utf-8-sig")
 CYRILLIC, WESTERN = ("cp1251", "koi8-r", "cp866"), "cp1252"
 NAMES = "utf-8, utf-16, cp1251 (Cyrillic of Windows), cp1252 (Western Europe), latin-1"
 ASCII = bytes(range(32, 127))  # what every encoding of tables has in common
-NO_FILES = ("utf-7", "idna", "unicode_escape", "raw_unicode_escape")  # codecs that no table is written in
+NO_FILES = ("utf_7", "idna", "unicode_escape", "raw_unicode_escape")  # codecs that no table is written in
 CHUNK = 1 << 20  # bytes
 WORDS = 50_000  # words that tell the encoding, at most
 PEEK = 200  # lines that tell the shape
@@ -179,10 +179,11 @@ def _checked(path: Path, encoding: str, called: str) -> str:
     """Return the encoding that the sheet names; refuse one that nobody knows or that does not fit."""
     try:
         found = codecs.lookup(encoding).name
-        known = found.startswith("utf") or ASCII.decode(found) == ASCII.decode("ascii")
+        known = found.replace("-", "_") not in NO_FILES
+        known = known and (found.startswith("utf") or ASCII.decode(found) == ASCII.decode("ascii"))
     except (LookupError, ValueError):
         known = False
-    if not known or found in NO_FILES:
+    if not known:
         raise WinbackError(f"{called}: nobody knows an encoding {encoding!r}. Use one of: {NAMES}.")
     if not _decodes(path, found, called):
         raise WinbackError(f"{called} is not written in {encoding}. Use one of: {NAMES}.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ENDINGS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 MOST_BYTES = 2 << 30  # of a workbook's parts, unzipped
 MOST_CELLS = 50_000_000  # of the area that its cells span: 1.2 GB in the reader
+MOST_REPEATED = 100_000  # cells of ODS that repeat a few; no table holds so many rows alike
 SPARSE = 50  # cells of the area for each one that is there, from which the area is a slip of the hand
 LONGEST = 32_767  # letters of a cell
 CHUNK = 1 << 20  # bytes
@@ -166,7 +167,10 @@ def _refuse_huge(path: Path, called: str) -> None:
         for part in parts:  # to the end of each: what it says of its size is compared with what it holds
             with book.open(part) as file:
                 tags = _tags(file, called)
-                _refuse_area(_repeated(tags) if part.filename == "content.xml" else _area(tags), called)
+                if part.filename == "content.xml":
+                    _refuse_area(_repeated(tags), called, sparse_from=MOST_REPEATED)
+                else:
+                    _refuse_area(_area(tags), called, sparse_from=MOST_CELLS // 10)
 
 
 def _tags(file: IO[bytes], called: str) -> Iterator[bytes]:
@@ -183,12 +187,12 @@ def _tags(file: IO[bytes], called: str) -> Iterator[bytes]:
     yield rest
 
 
-def _refuse_area(area: tuple[int, int], called: str) -> None:
+def _refuse_area(area: tuple[int, int], called: str, *, sparse_from: int) -> None:
     cells, there = area
-    if cells > MOST_CELLS or (cells > MOST_CELLS // 10 and cells > SPARSE * max(1, there)):
+    if cells > MOST_CELLS or (cells > sparse_from and cells > SPARSE * max(1, there)):
         raise WinbackError(
-            f"{called}: a cell lies far from all others, so that the sheet spans {cells:,} cells. Delete it, or save "
-            "the table as CSV UTF-8."
+            f"{called}: a cell lies far from all others, or is repeated without end: the sheet spans {cells:,} cells. "
+            "Delete it, or save the table as CSV UTF-8."
         )
 
 

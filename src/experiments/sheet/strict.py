@@ -40,7 +40,7 @@ ORDERS = (  # how days are written, and where year, month and day stand then
 class Strict(BaseModel):
     """A part of a sheet: it knows all its settings, takes none for another, and never changes.
 
-    Validated with a context, it is what somebody wrote; without, an empty label is none.
+    Validated with a context, it is what somebody wrote, and its names are looked at too; without, they come from data.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,32 +49,34 @@ class Strict(BaseModel):
     @classmethod
     def _is_what_it_seems(cls, value: object, info: ValidationInfo) -> object:
         name = info.field_name or ""
-        if value == "" and not info.context:
-            return value
-        for path, given, cure in odd(cls.model_fields[name].annotation, value, (name,)):
+        written = bool(info.context)
+        for path, given, cure in odd(cls.model_fields[name].annotation, value, (name,), written=written):
             told = short(repr(given), SHOWN)
             raise PydanticCustomError(ODD, "{cure}", {"cure": cure, "path": path[1:], "given": told})
         return value
 
 
-def odd(kind: Any, value: object, path: tuple[str, ...]) -> Iterator[Odd]:  # noqa: ANN401  an annotation is anything
-    """Yield the place, the value and the cure of each value that is not of the kind it seems; models see to theirs."""
+def odd(kind: Any, value: object, path: tuple[str, ...], *, written: bool) -> Iterator[Odd]:  # noqa: ANN401  anything
+    """Yield the place, the value and the cure of each value that is not of the kind it seems; models see to theirs.
+
+    `written` by somebody: names and texts are looked at too.
+    """
     kinds = kinds_of(kind)
     if isinstance(value, dict):
         inside = next((get_args(one)[1] for one in kinds if get_origin(one) is dict), None)
         for key, part in value.items() if inside else ():
-            if isinstance(key, str) and (cure := _odd_name(key)):
+            if written and isinstance(key, str) and (cure := _odd_name(key)):
                 yield (*path, key), key, cure
-            yield from odd(inside, part, (*path, str(key)))
+            yield from odd(inside, part, (*path, str(key)), written=written)
     elif isinstance(value, list | tuple):
         inside = next((get_args(one)[0] for one in kinds if get_origin(one) in (list, tuple) and get_args(one)), None)
         for place, part in enumerate(value):
-            yield from odd(inside, part, (*path, str(place)))
-    elif cure := _odd_value(kinds, value, path):
+            yield from odd(inside, part, (*path, str(place)), written=written)
+    elif cure := _odd_value(kinds, value, path, written=written):
         yield path, value, cure
 
 
-def _odd_value(kinds: Collection[Any], value: object, path: tuple[str, ...]) -> str:
+def _odd_value(kinds: Collection[Any], value: object, path: tuple[str, ...], *, written: bool) -> str:
     """Return the cure of a value that is not of the kind it seems; nothing for all others."""
     numbers = {one for one in kinds if one in (int, float, Decimal)}
     if date in kinds and isinstance(value, int | float | str):
@@ -83,7 +85,7 @@ def _odd_value(kinds: Collection[Any], value: object, path: tuple[str, ...]) -> 
         return "Yes and no are no numbers: write the number." if numbers and bool not in kinds else ""
     if numbers and str not in kinds and isinstance(value, int | float | Decimal | str):
         return _odd_number(value, numbers)
-    if isinstance(value, str):
+    if written and isinstance(value, str):
         return _odd_name(value.rstrip("\n")) if path[-1] in NAMES else _hidden(value, allowed="\n\t")
     return ""
 

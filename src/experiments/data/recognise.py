@@ -205,8 +205,8 @@ class _Found:
         why = "several columns could be it" if fitting else "no column looks like it"
         called = CALLED.get(role, role)
         raise Ambiguous(
-            f"{self.called}: which column is the {called}? {why[:1].upper()}{why[1:]}. Say it: `--set {role}=<name>`; there "
-            f"are {', '.join(map(repr, free))}.",
+            f"{self.called}: which column is the {called}? {why[:1].upper()}{why[1:]}. Say it: `--set {role}=<name>`; "
+            f"there are {', '.join(map(repr, free))}.",
             setting=role,
             choices=choices,
         )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gzip
+import itertools
 import struct
 import zipfile
 
@@ -149,6 +150,7 @@ def _members(megabytes):
         (NAME.encode() * 60, "t.xlsx", "no spreadsheet that can be read"),
         (b"PAR1" + NAME.encode() * 60, "t.parquet", "it is not whole"),
     ],
+    ids=itertools.count(),  # bytes are no name: gzip's hold the second
 )  # fmt: skip
 def test_bytes_that_are_no_table_are_refused(refused, content, name, told):
     assert told in str(refused(content, name))

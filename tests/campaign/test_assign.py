@@ -15,6 +15,7 @@ from experiments.report.wording.accounts import account as said_of
 from experiments.report.wording.checks import worded
 from experiments.report.wording.verdict import worded_verdict
 from experiments.sheet.locked_plan import lock, read_plan
+from experiments.sheet.sheet import read_sheet
 
 DAY = date(2024, 1, 2)
 
@@ -69,7 +70,7 @@ def test_a_plan_freezes_sheet_cohort_and_number_and_the_same_again_changes_nothi
     written = file.read_bytes()
     assert (plan.experiment, plan.customers, plan.locked_on) == ("spring", 1000, DAY)
     assert plan.registered().horizon_months == 24
-    assert read_plan(sheet.parent, "spring") == plan
+    assert read_plan(read_sheet(sheet)) == plan
     assert lock(sheet, cohort=cohort, today=date(2024, 5, 1))[0] == plan
     assert file.read_bytes() == written
 
@@ -95,7 +96,7 @@ def test_an_edited_plan_is_found_out(company, names):
         assign(sheet, cohort, new_ledger=True)
     file.write_text("- nothing")
     with pytest.raises(WinbackError, match="no locked plan"):
-        read_plan(sheet.parent, "spring")
+        read_plan(read_sheet(sheet))
 
 
 @pytest.mark.parametrize("customers", [4, 10**6])
@@ -112,7 +113,7 @@ def test_a_readout_tells_what_is_not_as_planned(company, small_telecom):
         shutil.copy(small_telecom / f"{table}.parquet", sheet.parent)
     text = sheet.read_text().replace("experiment: spring", "experiment: telecom")
     # The simulated test is called telecom: give it a plan of that name, of 1,000 customers.
-    (sheet.parent / "plan.yml").unlink()
+    read_sheet(sheet).private.plan.unlink()
     sheet.write_text(text)
     plan, _ = lock(sheet, cohort=cohort, today=DAY)
     (check,) = [worded(check) for check in read_out(sheet, horizon_months=12).checks if check.key == "as_planned"]
@@ -163,7 +164,7 @@ def test_who_had_a_chance_is_in_no_second_test(company, names):
     lock(third, cohort=cohort, today=DAY)
     with pytest.raises(WinbackError, match=names("1,500 customers", "chance left", "spring (1,500)", "autumn (1,000)")):
         assign(third, cohort)
-    with open_ledger(first.parent / "../ledger.duckdb", read_only=True) as ledger:
+    with open_ledger(first.parent.parent / "private/ledger.duckdb", read_only=True) as ledger:
         assert [standing.booking.experiment for standing in ledger.experiments()] == ["spring", "autumn"]
         assert ledger.audit() == ()
 

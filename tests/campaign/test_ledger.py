@@ -17,6 +17,7 @@ from notebooks import HANGS
 
 from experiments.campaign import ledger_store
 from experiments.campaign.ledger import open_ledger
+from experiments.common import locks
 from experiments.common.errors import WinbackError
 from experiments.data.randomise import assign
 from experiments.data.tables import connect
@@ -535,7 +536,7 @@ def test_whatever_is_done_the_ledger_agrees_with_a_list_kept_by_hand(tmp_path_fa
 
 # Alone.
 def test_a_second_writer_waits_says_so_and_gives_up_with_the_name_of_the_first(address, con, caplog, monkeypatch):
-    monkeypatch.setattr(ledger_store, "TELL_AFTER", 0.0)
+    monkeypatch.setattr(locks, "TELL_AFTER", 0.0)
     with (
         open_ledger(address, con, create=True),
         caplog.at_level(logging.WARNING),

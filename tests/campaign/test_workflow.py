@@ -31,7 +31,7 @@ def planned(small_telecom, telecom_sheet, tmp_path, monkeypatch):
     content |= {"experiment": "spring", "customers": 500}
     content["contacts"] = {"callers": {"Ann": {}, "Bob": {"head": True}}, "capacity": 50, "deadline_days": 60}
     Path(SHEET).write_text(yaml.safe_dump(content), encoding="utf-8")
-    find_lost(SHEET, out="reports/spring/1-lost")
+    find_lost(SHEET, out="data/private/spring")
 
     def stage(name, args):
         """Make what the notebook of a stage makes, without its page: that has its own tests."""
@@ -51,11 +51,11 @@ def winback(capsys, *words):
 
 def test_a_plan_becomes_a_call_list_and_the_answers_come_back(planned, capsys):
     code, told, complaint = winback(capsys, "design", SHEET, "--lock")
-    assert (code, Path("data/spring/plan.yml").exists()) == (1, False)
+    assert (code, Path("data/private/spring/plan.yml").exists()) == (1, False)
     assert "A cohort of 500 makes 100 customers in the smallest group: too few to tell anything" in told
     assert "The plan is not locked. Change the sheet as said, or lock it all the same" in complaint
     code, told, _ = winback(capsys, "design", SHEET, "--lock", "--anyway")
-    assert (code, "500 customers" in told, Path("data/spring/plan.yml").is_file()) == (0, True, True)
+    assert (code, "500 customers" in told, Path("data/private/spring/plan.yml").is_file()) == (0, True, True)
     code, told, _ = winback(capsys, "assign", SHEET, "--new-ledger")
     assert code == 0
     assert "  holdout: 10" in told or "  holdout: 9" in told
@@ -176,7 +176,7 @@ def test_a_release_of_nobody_or_without_a_reason_is_refused(planned, capsys):
 def test_a_stranger_has_no_history_and_a_changed_ledger_is_told(planned, capsys):
     booked(capsys)
     assert "Customer 'x' was never assigned." in winback(capsys, "ledger", SHEET, "--customer", "x")[1]
-    with duckdb.connect("data/ledger.duckdb") as other:
+    with duckdb.connect("data/private/ledger.duckdb") as other:
         other.execute("UPDATE events SET arm = 'discount'")
     code, _, complaint = winback(capsys, "ledger", SHEET)
     assert (code, "the events of booking 1 were changed" in complaint) == (1, True)
@@ -185,9 +185,8 @@ def test_a_stranger_has_no_history_and_a_changed_ledger_is_told(planned, capsys)
 def test_the_steps_take_a_loaded_sheet_and_find_the_cohort_where_the_command_wrote_it(planned):
     sheet = Sheet.load(SHEET)
     plan = lock_plan(sheet)
-    assert (plan.customers, plan) == (500, read_plan(sheet.folder, "spring"))
-    cohort = Path("reports/spring/1-lost/cohort.parquet")
-    assign_test(sheet, cohort=cohort, today=plan.locked_on, new_ledger=True)
+    assert (plan.customers, plan) == (500, read_plan(sheet))
+    assign_test(sheet, today=plan.locked_on, new_ledger=True)
     calls = write_call_list(sheet, out="lists/calls.csv")
     assert (calls.assigned, Path("lists/calls.csv").is_file()) == (500, True)
     empty = read_responses(sheet, "lists/calls.csv")

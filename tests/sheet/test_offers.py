@@ -13,7 +13,7 @@ from experiments.common.errors import WinbackError
 from experiments.metrics.cube import make_cube
 from experiments.readout.readout import changed, read_cube, read_out
 from experiments.report.wording.offers import OFFER_KEYS, offer_warning
-from experiments.sheet.locked_plan import Plan, deviations, settings_of
+from experiments.sheet.locked_plan import Plan, deviations
 from experiments.sheet.offer_checks import OFFER_CHECKS, check_offers
 from experiments.sheet.offer_terms import Told, tell
 from experiments.sheet.offers import KINDS, NO_END, Costs, Offer, costs_of, durations, fixed_of, own_costs, percentages
@@ -222,7 +222,7 @@ def test_a_kind_that_is_changed_for_one_run_is_checked_like_the_sheet(tmp_path, 
 
 def test_a_plan_locked_before_there_were_kinds_is_not_a_deviation(tmp_path):
     sheet = read(tmp_path, SHEET.replace("    kind: gift\n    worth: 50\n", "    gift: 50\n"))
-    settings, old = settings_of(sheet), ("share", "label", "contact", "gift", "monthly", "fixed")
+    settings, old = sheet.settings(), ("share", "label", "contact", "gift", "monthly", "fixed")
     settings["arms"] = {arm: {name: about[name] for name in old} for arm, about in settings["arms"].items()}
     plan = Plan(experiment="toy", locked_on=date(2026, 1, 1), customers=9, cohort_customers=9, cohort_sha256="",
                 sheet=settings)  # fmt: skip

@@ -334,7 +334,7 @@ sha256: 81eb409c9d288344b22bafa1842f17e2402e1c479cb3a9c15c9d2b3baae53e30
 
 def test_a_plan_of_an_earlier_version_is_read_and_settings_that_came_since_are_no_deviation(written, tmp_path):
     (tmp_path / FILE).write_text(OLD_PLAN)
-    plan = read_plan(tmp_path, "toy")
+    plan = read_plan(written("experiment: toy\narms: {}\ntables: {purchases: {file: p.csv}}\n"))
     assert (plan.customers, plan.registered().offers) == (600, ("gift",))
     sheet = written("""
 experiment: toy

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from experiments.campaign.call_list import cell, columns_found, of_test
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.files import clear_parts
 from experiments.data.columns import CURES, Cell, cell_of, literal, quote, shape, trimmed
 from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, Conventions, Source
 from experiments.data.spreadsheets import read_list
@@ -337,5 +338,5 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _write(con: duckdb.DuckDBPyConnection, into: Path, before: tuple[int, int] | None) -> None:
     if _stamp(into) != before:
         raise WinbackError(f"{into.name} was changed while the list was read. Nothing was imported: run it again.")
-    into.parent.mkdir(parents=True, exist_ok=True)
-    write_parquet(con, "answers_merged", into)
+    clear_parts(into)
+    write_parquet(con, "answers_merged", into, private=True)

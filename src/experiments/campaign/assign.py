@@ -9,22 +9,24 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import open_ledger
+from experiments.campaign.ledger import Ledger, address_of, open_ledger
 from experiments.campaign.ledger_records import Booking
-from experiments.campaign.ledger_store import SERVERS
+from experiments.campaign.settle import settle
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.files import clear_parts
 from experiments.common.formatting import listed
+from experiments.common.locks import locked
 from experiments.common.today import today as this_day
+from experiments.data.columns import literal
 from experiments.data.randomise import assign
-from experiments.data.tables import Account, connect, write_parquet
-from experiments.sheet.locked_plan import FILE, Plan, make_candidates, read_plan, refuse_deviations, sha256_of
+from experiments.data.tables import Account, columns_of, connect, write_parquet
+from experiments.sheet.locked_plan import Plan, make_candidates, read_plan, refuse_deviations, sha256_of
 from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
 
 if TYPE_CHECKING:
     import duckdb
 
-OUTPUT = "assignments.parquet"
-COHORT = "reports/{experiment}/1-lost/cohort.parquet"  # where `winback lost` writes it
+OLD_COHORT = "reports/{experiment}/1-lost/cohort.parquet"  # where earlier versions wrote it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,10 @@ class Assigned:
 
 def cohort_file(sheet: Sheet, cohort: str | Path | None) -> Path:
     """Return the cohort that is named, else the one where `winback lost` writes it."""
-    return Path(cohort if cohort is not None else COHORT.format(experiment=sheet.experiment))
+    if cohort is not None:
+        return Path(cohort)
+    old = Path(OLD_COHORT.format(experiment=sheet.experiment))
+    return old if old.is_file() and not sheet.private.cohort.is_file() else sheet.private.cohort
 
 
 def assign_test(
@@ -55,9 +60,13 @@ def assign_test(
     file is written from the ledger, which is the truth.
     Raises WinbackError: no plan, another sheet or cohort than locked, too few customers with their chance left.
     """
-    content = loaded(sheet)
+    content = settle(loaded(sheet))
     folder, cohort, today = content.folder, cohort_file(content, cohort), today or this_day()
-    plan = _plan(content, folder, cohort)
+    plan = _plan(content, cohort)
+    if today < plan.locked_on:
+        raise WinbackError(
+            f"The plan was locked on {plan.locked_on}, and today is {today}? Set the clock of this machine right."
+        )
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
         with open_ledger(address_of(content), con, create=new_ledger) as ledger:
@@ -78,9 +87,7 @@ def assign_test(
                     at=today,
                     holdout=content.holdout,
                 )
-            ledger.assigned(content.experiment, into="booked")
-        file = content.tables["assignments"].written(folder) if "assignments" in content.tables else folder / OUTPUT
-        _write(con, file)
+            file = write_assignments(con, ledger, content)
         return Assigned(
             booking=booking,
             file=file,
@@ -91,12 +98,12 @@ def assign_test(
         )
 
 
-def _plan(sheet: Sheet, folder: Path, cohort: Path) -> Plan:
+def _plan(sheet: Sheet, cohort: Path) -> Plan:
     sheet.need_arms()
-    plan = read_plan(folder, sheet.experiment)
+    plan = read_plan(sheet)
     if plan is None:
         raise WinbackError(
-            f"There is no locked plan {FILE} of {sheet.experiment} beside the sheet. Lock it first: "
+            f"There is no locked plan of {sheet.experiment}: no {sheet.private.plan}. Lock it first: "
             "`winback design <sheet> --lock`."
         )
     refuse_deviations(plan, sheet)
@@ -155,15 +162,16 @@ def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
             )
 
 
-def address_of(sheet: Sheet) -> str:
-    """Return where the ledger of a sheet lies."""
-    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(sheet.folder / sheet.ledger)
+def write_assignments(con: duckdb.DuckDBPyConnection, ledger: Ledger, sheet: Sheet) -> Path:
+    """Write the customers of a test as they stand in the ledger, without those released; return the file.
 
-
-def _write(con: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Write the assignments as they stand in the ledger."""
+    It is the one of its private folder, unless the sheet names another; never one that holds another test.
+    """
+    source = sheet.tables.get("assignments")
+    file = source.written(sheet.folder) if source else sheet.private.make().assignments
+    ledger.assigned(sheet.experiment, into="booked")
     con.execute(
-        'CREATE TEMP VIEW assignments AS SELECT experiment, customer_id, arm, "at", stratum, bucket '
+        'CREATE OR REPLACE TEMP VIEW assignments AS SELECT experiment, customer_id, arm, "at", stratum, bucket '
         "FROM booked WHERE released_at IS NULL"
     )
     if file.suffix != ".parquet":
@@ -171,7 +179,27 @@ def _write(con: duckdb.DuckDBPyConnection, file: Path) -> None:
             f"`tables: {{assignments: {{file: {file.name}}}}}` is no Parquet file. Name one that "
             "winback can write, such as assignments.parquet."
         )
-    write_parquet(con, "assignments", file)
+    with locked(file):
+        _refuse_another(con, file, sheet.experiment)
+        clear_parts(file)
+        write_parquet(con, "assignments", file, private=True)
+    return file
+
+
+def _refuse_another(con: duckdb.DuckDBPyConnection, file: Path, experiment: str) -> None:
+    """Refuse to write over the assignments of another test."""
+    if not file.is_file():
+        return
+    there = columns_of(con, f"SELECT * FROM read_parquet({literal(file)})")
+    name = "experiment" if "experiment" in there else "NULL"
+    found = con.execute(f"SELECT DISTINCT {name} FROM read_parquet({literal(file)})").fetchall()
+    other = [name for (name,) in found if name != experiment]
+    if other:
+        whose = "a test without a name" if other[0] is None else f"the test {other[0]!r}"
+        raise WinbackError(
+            f"{file.name} holds the customers of {whose}. Leave `assignments` out of `tables`: then each test has "
+            "a file of its own."
+        )
 
 
 def _arms(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> tuple[tuple[str, int, float], ...]:

@@ -17,6 +17,7 @@ from experiments.campaign.call_rules import RULES
 from experiments.campaign.call_slots import Window, seat
 from experiments.campaign.scripts import Scripts, names_of
 from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.common.files import clear_parts
 from experiments.common.finding import Finding, of_state
 from experiments.data.columns import REAL, literal, quote
 from experiments.data.spreadsheets import Column, Kind, write_list
@@ -132,11 +133,14 @@ def plan_calls(
     customers: str | None = None,
     reasons: str | None = None,
     contacts: str | None = None,
+    consents: str | None = None,
+    stopped: Sequence[str] = (),
 ) -> Calls:
     """Make the table `calls`, one row a customer to contact, and tell what is wrong before anybody calls.
 
     `assigned`, `cohort`, `customers`, `reasons`, `contacts`: tables of the engine; without a table its rules have
-    nothing to find. `told`: offers in words, the catalogue's where left out. `causes`: the reasons the company can
+    nothing to find. `consents`: the table `allowed` of `find_allowed`; without it nobody asks. `stopped`: arms of
+    which nobody is called any more. `told`: offers in words, the catalogue's where left out. `causes`: the reasons the company can
     remove, with the day on which each was removed for everybody, or None. `folder`: of the sheet, for its `scripts`.
     The same tables and seed give the same list, in any row order. Raises WinbackError.
     """
@@ -146,7 +150,13 @@ def plan_calls(
     plan = _Plan(con=con, sheet=sheet, rules=rules, steps=statements("calls"))
     _take(plan, {"assignments": assigned, "cohort": cohort, "customers": customers, "reasons": reasons,
                  "contacts": contacts})  # fmt: skip
-    _seat(plan, _judge(plan, told or {}, causes or {}))
+    allowed = consents or "(SELECT NULL AS customer_id, NULL AS channels WHERE FALSE)"
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW calls_allowed AS SELECT CAST(customer_id AS VARCHAR) AS customer_id, "
+        f"CAST(channels AS VARCHAR[]) AS channels FROM {allowed} AS asked"
+    )
+    teams = _judge(plan, told or {}, causes or {}, asks_consent=consents is not None, stopped=stopped)
+    _seat(plan, teams, asks_consent=consents is not None)
     violations = (*_violations(plan), *_say(plan, scripts))
     plan.run("not_listed")
     return _counted(plan, violations)
@@ -223,7 +233,14 @@ def _refuse_assignments(plan: _Plan) -> None:
 # ---- what the rules say
 
 
-def _judge(plan: _Plan, told: Mapping[str, Told], causes: Mapping[str, dt.date | None]) -> list[tuple[int, ...]]:
+def _judge(
+    plan: _Plan,
+    told: Mapping[str, Told],
+    causes: Mapping[str, dt.date | None],
+    *,
+    asks_consent: bool,
+    stopped: Sequence[str],
+) -> list[tuple[int, ...]]:
     """Judge every assigned customer by every rule; return the teams of callers, as places."""
     rules, day = plan.rules, plan.rules.first_day
     plan.fill("calls_causes", {"reason": "VARCHAR", "fixed": "DATE"}, list(causes.items()))
@@ -237,6 +254,7 @@ def _judge(plan: _Plan, told: Mapping[str, Told], causes: Mapping[str, dt.date |
         apology_with_offer=rules.apology_with_offer, attempts=_number(rules.attempts), first_day=first,
         begin=f'greatest(p."at", {first})' if day else 'p."at" + 1', waiting_days=rules.waiting_days,
         deadline_days=_number(rules.deadline_days), channels=len(rules.channel_names),
+        asks_consent=asks_consent, stopped=f"CAST([{', '.join(map(literal, stopped))}] AS VARCHAR[])",
         apology_for=f"CAST([{', '.join(map(literal, rules.apology_for))}] AS VARCHAR[])",
     )  # fmt: skip
     return teams
@@ -303,7 +321,7 @@ def _serves(served: Sequence[str], value: str | None) -> bool:
 # ---- who, when, how
 
 
-def _seat(plan: _Plan, teams: Sequence[tuple[int, ...]]) -> None:
+def _seat(plan: _Plan, teams: Sequence[tuple[int, ...]], *, asks_consent: bool) -> None:
     """Give everybody whom no rule keeps a day and a caller, as far as there is room."""
     callers = list(plan.rules.callers)
     plan.run("order", vary_caller="caller" in plan.rules.vary)
@@ -322,7 +340,10 @@ def _seat(plan: _Plan, teams: Sequence[tuple[int, ...]]) -> None:
     plan.fill("calls_seats", {"place": "BIGINT", "day": "DATE", "caller": "INTEGER"}, taken)
     plan.fill("calls_callers", {"place": "INTEGER", "name": "VARCHAR"}, list(enumerate(callers)))
     variables = ", ".join(map(quote, plan.sayable))
-    plan.run("seated", variables=variables, channel=_channel(plan.rules))
+    channel = _channel(plan.rules)
+    if asks_consent:  # by a channel that they allow, if not by the one that the rules say
+        channel = f"CASE WHEN list_contains(o.allowed, {channel}) THEN {channel} ELSE o.allowed[1] END"
+    plan.run("seated", variables=variables, channel=channel)
 
 
 def _last(ready: dt.date, deadline: dt.date | None) -> dt.date:
@@ -468,5 +489,5 @@ def keep_calls(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     names = "experiment, customer_id, arm, day, caller, channel, deadline, attempt"
     earlier = f"read_parquet({literal(path)})" if path.is_file() else f"(SELECT {names} FROM calls WHERE FALSE)"
     con.execute(statements("calls")["register"].format(earlier=earlier))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_parquet(con, "calls_register", path)
+    clear_parts(path)
+    write_parquet(con, "calls_register", path, private=True)

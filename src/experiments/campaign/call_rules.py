@@ -38,6 +38,17 @@ RULES: dict[str, CallRule] = {
         label="do not contact", what="must not be contacted",
         cure="Leave them alone, and keep them out of the next assignment: they count as assigned.", state="warn",
     ),
+    "no_consent": CallRule(
+        label="no consent", what="gave no consent for any channel of the test, or withdrew it",
+        cure="Leave them alone: they count as assigned.", state="warn",
+    ),
+    "expired": CallRule(
+        label="own last contact too long ago", what="had their own last contact longer ago than `keep_months`",
+        cure="Leave them alone, and let `winback expire` forget them.", state="warn",
+    ),
+    "stopped": CallRule(
+        label="arm stopped", what="are in an arm that was stopped", cure="Nothing: they count as assigned.", state="pass",
+    ),
     "not_contactable": CallRule(
         label="not to be contacted", what="are deliberate, natural or loss-making losses, or cannot be reached",
         cure="Assign only customers who are contactable, or set `contactable_only: false`.", state="warn",

@@ -14,22 +14,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.ledger_records import Booking, Event, HoldoutContacts, Released, Standing
-from experiments.campaign.ledger_store import HOME, File, Row, Store, open_store
+from experiments.campaign.ledger_store import HOME, SERVERS, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
 from experiments.data.identity import same, same_sql
 from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
+from experiments.sheet.places import LEDGER
 
 if TYPE_CHECKING:
     import duckdb
+
+    from experiments.sheet.sheet import Sheet
 
 
 CUSTOMER = f"coalesce({same_sql('CAST(customer_id AS VARCHAR)', ignore_case=False, whole=False)}, '')"
 ONLY_CUSTOMERS = {"experiment": "NULL", "arm": "NULL", "stratum": "NULL", "bucket": "NULL"}
 
 
+WITH_EVENTS = ("assigned", "released")  # kinds of bookings that are about customers, an event each
 COLUMNS = tuple(name for name in Booking.__dataclass_fields__ if name != "new")
 SELECTED = ", ".join(f'"{name}"' for name in COLUMNS)
+
+
+def address_of(sheet: Sheet) -> str:
+    """Return where the ledger of a sheet lies."""
+    if sheet.ledger is None:
+        own, old = sheet.private.folder.with_name(LEDGER), sheet.folder.parent / LEDGER
+        return str(old if old.is_file() and not own.is_file() else own)
+    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(sheet.folder / sheet.ledger)
+
+
+def booked_plan(sheet: Sheet) -> str | None:
+    """Return the sha256 that the ledger of a sheet has of its plan; None where it is not booked, or nobody is yet.
+
+    Raises WinbackError where the ledger cannot be asked.
+    """
+    address = address_of(sheet)
+    if "://" not in address and not Path(address).is_file():
+        return None
+    with open_ledger(address, read_only=True) as ledger:
+        return ledger.plan_hash(sheet.experiment)
 
 
 @contextmanager
@@ -102,7 +126,7 @@ class Ledger:
             names = [
                 row[0]
                 for row in self._store.rows(
-                    f"SELECT experiment FROM {HOME}.bookings WHERE experiment IS NOT NULL ORDER BY 1"
+                    f"SELECT experiment FROM {HOME}.bookings WHERE kind = 'assigned' ORDER BY 1"
                 )
             ]
             raise WinbackError(f"The ledger has no experiment {experiment!r}. {did_you_mean(experiment, names)}")
@@ -117,7 +141,17 @@ class Ledger:
         Raises WinbackError where it was booked under another seed, plan or holdout, or all its customers were released.
         """
         booked = self._booking_of(experiment)
-        return booked and self._same(booked, {"seed": seed, "plan_hash": plan_hash, "holdout": holdout})
+        if booked is not None and plan_hash != self.plan_hash(experiment):
+            raise WinbackError(
+                f"The plan of {experiment!r} is not the one that was booked: its sha256 is {plan_hash[:12]}, the "
+                f"ledger has {(self.plan_hash(experiment) or '')[:12]}. Put that one back."
+            )
+        return booked and self._same(booked, {"seed": seed, "holdout": holdout})
+
+    def plan_hash(self, experiment: str) -> str | None:
+        """Return the sha256 of an experiment's plan as it was booked, or amended last; None where it is not booked."""
+        about = self._bookings(f"kind IN ('assigned', 'amended') AND experiment = {literal(experiment)}")
+        return about[-1].plan_hash if about else None
 
     def history(self, customer_id: object) -> tuple[Event, ...]:
         """Return all that happened to a customer, in order."""
@@ -145,17 +179,16 @@ class Ledger:
         )
 
     def holdout_contacted(self, table: str) -> HoldoutContacts:
-        """Find the contacts of a table with customers held out on that day; without `at`, held out now.
+        """Find the contacts of a table with customers who were held out, from their assignment on; without `at`, now.
 
         They become the temporary table `holdout_contacts`, with `held_out_in`, the experiment they spoil.
         """
         with _reading(table):
             dated = "at" in columns_of(self._con, f"SELECT * FROM {table}")
-            held_out = self._rows_about(
-                table, "chances", columns=("customer_id", "experiment", "at", "released_at"), where="arm = holdout"
-            )
+            columns = ("customer_id", "experiment", "arm", "holdout", "step", "at", "released_at")
+            chances = self._rows_about(table, "chances", columns=columns, where="TRUE")
             day = 'CAST(c."at" AS DATE)' if dated else "CAST(NULL AS DATE)"
-            self._con.execute(self._sql["holdout_contacts"].format(table=table, held_out=held_out, day=day))
+            self._con.execute(self._sql["holdout_contacts"].format(table=table, chances=chances, day=day))
             ((checked,),) = self._con_rows(f"SELECT count(*) FROM {table}")
             found = self._con_rows(
                 "SELECT held_out_in, count(*), min(CAST(customer_id AS VARCHAR)) "
@@ -191,7 +224,7 @@ class Ledger:
                 wrong.append(f"booking {number} is missing")
             if booking.chained(chain) != booking.chain:
                 wrong.append(f"booking {booking.booking} was changed, or one before it")
-            if found.get(booking.booking) != [booking.customers, booking.digest]:
+            if (booking.kind in WITH_EVENTS) and found.get(booking.booking) != [booking.customers, booking.digest]:
                 wrong.append(f"the events of booking {booking.booking} were changed")
             chain = booking.chain
         ((number, example),) = self._store.rows(self._sql["gaps"])
@@ -242,6 +275,24 @@ class Ledger:
             return self._same(booked, {name: getattr(draft, name) for name in same})
         self._store.stage()
         return self._book(draft, self._sql["assigned"])
+
+    def amend(self, experiment: str, *, before: str, plan_hash: str, reason: str, by: str, at: date) -> Booking:
+        """Book that a plan was amended: `before` and `plan_hash` are its sha256 before and now.
+
+        Booked already, it stands. Raises WinbackError where the plan before is not the one that is booked.
+        """
+        self._refuse_reader(experiment=experiment, reason=reason, by=by)
+        known = self.plan_hash(experiment)
+        booked = next((one for one in reversed(self.bookings()) if one.plan_hash == plan_hash), None)
+        if booked is not None and known == plan_hash:
+            return replace(booked, new=False)
+        if known != before:
+            raise WinbackError(f"The ledger knows another plan of {experiment!r} than the one to amend. Put it back.")
+        draft = Booking(
+            kind="amended", at=at, booked_at=_now(), customers=0, experiment=experiment, plan_hash=plan_hash,
+            reason=reason, by=by,
+        )  # fmt: skip
+        return self._book(draft, "SELECT 0")
 
     def release(
         self,
@@ -299,11 +350,17 @@ class Ledger:
         with self._store.writing() as execute:
             last = self._bookings("TRUE ORDER BY booking DESC LIMIT 1")
             number, chain = (last[0].booking, last[0].chain) if last else (0, "")
+            if last and draft.at < last[0].at:
+                raise WinbackError(
+                    f"The day is {draft.at}, but the ledger's last booking is of {last[0].at}: nothing is booked "
+                    "before it. Set the clock of this machine right."
+                )
             booking = replace(draft, booking=number + 1)
             booking = replace(booking, chain=booking.chained(chain))
             values = ", ".join(_value(getattr(booking, name)) for name in COLUMNS)
             execute(f"INSERT INTO {self._store.to}.bookings ({SELECTED}) VALUES ({values})")
-            if execute(insert.format(to=self._store.to, booking=booking.booking)) != booking.customers:
+            rows = execute(insert.format(to=self._store.to, booking=booking.booking))
+            if booking.kind in WITH_EVENTS and rows != booking.customers:
                 raise WinbackError(self._taken(booking))
         return booking
 
@@ -391,7 +448,7 @@ class Ledger:
         return self._con.execute(query).fetchall()
 
     def _booking_of(self, experiment: str) -> Booking | None:
-        return next(iter(self._bookings(f"experiment = {literal(experiment)}")), None)
+        return next(iter(self._bookings(f"kind = 'assigned' AND experiment = {literal(experiment)}")), None)
 
     def _bookings(self, where: str) -> tuple[Booking, ...]:
         order = "" if "ORDER BY" in where else " ORDER BY booking"

@@ -11,10 +11,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Booking:
-    """One step of the history: an experiment's customers assigned, or customers released."""
+    """A step of the history: customers assigned, released or forgotten, or a plan amended. Its number is the order."""
 
     booking: int = 0
-    kind: Literal["assigned", "released"]
+    kind: Literal["assigned", "released", "amended", "forgotten"]
     at: date  # the day that counts: of assignment, of release
     booked_at: datetime  # when it was written; UTC, without a zone
     customers: int

@@ -6,23 +6,18 @@ half done and no lock: the operating system, or the server, takes the lock back.
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import shutil
-import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
 from experiments.common.errors import WinbackError, short
+from experiments.common.files import PRIVATE
+from experiments.common.locks import locked, wait
 from experiments.data.columns import literal, quote
 from experiments.data.tables import statements
 
@@ -33,10 +28,10 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 Execute = Callable[[str], int]
 
-VERSION = 1  # of the ledger's tables
+VERSION, OLDER = 2, (1,)  # of the ledger's tables; those that are read, and written anew before anything is booked
 HOME, NEXT = "winback_ledger", "winback_ledger_next"  # a schema in Postgres; for a file what it holds, and will hold
 SERVERS = ("postgresql://", "postgres://")
-PAUSE, TELL_AFTER = 0.05, 1.0  # seconds between two looks at a lock; until it is told that somebody waits
+LONGER = "wait longer: open_ledger(..., wait_seconds=600)"
 ADVISORY = 0x77696E6261636B  # "winback": the number of the lock in a Postgres database
 # Of a session in Postgres.
 SETTINGS = {
@@ -51,11 +46,9 @@ SETTINGS = {
 CHUNK = 1 << 20  # bytes sent to a server at a time
 # What of a ledger's rows goes to the engine, as it goes.
 TYPES = {"customer_id": "VARCHAR", "experiment": "VARCHAR", "arm": "VARCHAR", "stratum": "VARCHAR", "bucket": "INTEGER",
-         "at": "DATE", "released_at": "DATE"}  # fmt: skip
+         "at": "DATE", "released_at": "DATE", "step": "INTEGER", "holdout": "VARCHAR"}  # fmt: skip
 STAGED = ("customer_id", "experiment", "arm", "stratum", "bucket")
 CURE = "Run it again: what was booked stays booked, once."
-
-log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -80,6 +73,12 @@ class Store(Protocol):
     def writing(self) -> AbstractContextManager[Execute]:
         """Write all that is executed in the block, or nothing; executing returns the number of rows."""
 
+    def rewriting(self) -> AbstractContextManager[Execute]:
+        """Write as `writing` does, but change rows that stand: only forgetting may."""
+
+    def upgrade(self) -> None:
+        """Write a ledger of an older version anew, whole or not at all."""
+
 
 def open_store(
     address: str, con: duckdb.DuckDBPyConnection, *, create: bool, read_only: bool, wait_seconds: float
@@ -94,29 +93,19 @@ def open_store(
     return _open_file(path, con, create=create, read_only=read_only, wait_seconds=wait_seconds)
 
 
-def _wait(attempt: Callable[[], bool], *, seconds: float, name: str, holder: Callable[[], str]) -> None:
-    """Try until it works; say so while waiting, and give up after some seconds."""
-    begun, warned = time.monotonic(), False
-    while not attempt():
-        waited = time.monotonic() - begun
-        if waited >= seconds:
-            raise WinbackError(f"The ledger {name} has been in use for {waited:.0f} s by {holder()}. Let that end, or "
-                               "wait longer: open_ledger(..., wait_seconds=600).")  # fmt: skip
-        if waited >= TELL_AFTER and not warned:
-            log.warning("The ledger %s is in use by %s: waiting for up to %.0f s.", name, holder(), seconds)
-            warned = True
-        time.sleep(PAUSE)
-
-
 def _missing(name: str) -> WinbackError:
     return WinbackError(f"There is no ledger at {name}. Check the address: another ledger would give every customer a "
                         "second chance. To begin the company's one ledger: `winback assign <sheet> --new-ledger`, or "
                         "open_ledger(..., create=True).")  # fmt: skip
 
 
-def _refuse_version(store: Store, name: str) -> None:
+def _refuse_version(store: Store, name: str, *, read_only: bool) -> None:
+    """Refuse a ledger of an unknown version; write an older one anew where it is opened to write."""
     ((version,),) = store.rows(f"SELECT version FROM {HOME}.about")
-    if version != VERSION:
+    if version in OLDER:
+        if not read_only:
+            store.upgrade()
+    elif version != VERSION:
         raise WinbackError(f"The ledger {name} is of version {version}, this program knows {VERSION}. Update winback.")
 
 
@@ -178,16 +167,39 @@ class File:
             finally:
                 self.attach()
 
+    rewriting = writing  # the next file is another one anyway
+
+    def upgrade(self) -> None:
+        """Write the tables anew, as the next file."""
+        steps = statements("ledger")
+        create = steps["create"].format(to=NEXT, version=VERSION, text="VARCHAR", key="")
+        with self._explained(), self._cleared():
+            with self._next() as execute:
+                execute(f"{create} DELETE FROM {NEXT}.about; {steps['rewritten'].format(to=NEXT, version=VERSION)}")
+            shutil.copymode(self.path, self._part)
+            self.con.execute(f"DETACH {HOME}")
+            try:
+                self._put()
+            finally:
+                self.attach()
+
     def create(self) -> None:
         """Make an empty ledger, whole or not at all."""
         with self._explained(), self._cleared():
             with self._next() as execute:
                 execute(statements("ledger")["create"].format(to=NEXT, version=VERSION, text="VARCHAR", key=""))
+            self._part.chmod(PRIVATE)
             self._put()
 
     def attach(self) -> None:
         """Attach the file to read, when no other program writes to it."""
-        _wait(self._attached, seconds=self._wait_seconds, name=self.path.name, holder=lambda: "another program")
+        wait(
+            self._attached,
+            seconds=self._wait_seconds,
+            called=f"the ledger {self.path.name}",
+            holder=lambda: "another program",
+            longer=LONGER,
+        )
 
     def _attached(self) -> bool:
         import duckdb
@@ -279,7 +291,16 @@ def _open_file(
     store = File(path, con, wait_seconds=wait_seconds)
     with ExitStack() as stack:
         if not read_only:
-            stack.enter_context(_alone(path, seconds=wait_seconds))
+            stack.enter_context(
+                locked(
+                    path,
+                    seconds=wait_seconds,
+                    place=path.with_name(f"{path.name}.lock"),
+                    called=f"the ledger {path.name}",
+                    longer=LONGER,
+                    unlike=", or use Postgres; to read it only: read_only=True",
+                )
+            )
         if path.with_name(f"{path.name}.wal").exists():
             raise WinbackError(f"Beside the ledger {path.name} lies {path.name}.wal: another program wrote to it and "
                                "did not end well. Open and close it there, so that it can tidy up.")  # fmt: skip
@@ -288,11 +309,21 @@ def _open_file(
         try:
             store.attach()
             stack.callback(_detach, con)
-            _refuse_version(store, path.name)
+            _refuse_version(store, path.name, read_only=read_only)
         except duckdb.Error as error:
             raise WinbackError(f"{path.name} cannot be opened as a ledger: {_first(error)} Check the path, and that it "
                                "is open once.") from None  # fmt: skip
         yield store
+
+
+def moved_file(old: Path, new: Path) -> bool:
+    """Move a ledger's file while nobody writes to it; tell whether it moved."""
+    with locked(old, place=old.with_name(f"{old.name}.lock"), called=f"the ledger {old.name}", longer=LONGER):
+        if not old.is_file() or new.exists() or old.with_name(f"{old.name}.wal").exists():
+            return False
+        old.rename(new)
+        new.chmod(0o600)
+    return True
 
 
 def _detach(con: duckdb.DuckDBPyConnection) -> None:
@@ -313,48 +344,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _alone(path: Path, *, seconds: float) -> Iterator[None]:
-    """Hold the lock of a file, which ends with the process that holds it, however that ends.
-
-    The file of the lock stays: who removed it could remove another's lock.
-    """
-    place = path.with_name(f"{path.name}.lock")
-    # Where the system has no such lock, none is made up: a file that means "locked" would outlive a killed writer.
-    lock = FileLock(place, thread_local=False, fallback_to_soft=False, preserve_lock_file=True)
-
-    def taken() -> bool:
-        try:
-            if not place.parent.is_dir():  # else it would be made
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        except OSError as error:
-            raise WinbackError(f"The ledger {path.name} cannot be locked: {error.strerror or error}: {place}. Give it "
-                               "a folder on a disk of this machine that can be written to, or use Postgres; to read "
-                               "it only: read_only=True.") from None  # fmt: skip
-        return True
-
-    _wait(taken, seconds=seconds, name=path.name, holder=lambda: _holder(place))
-    try:
-        with suppress(OSError):  # on a full disk nobody reads who holds it, nor on Windows
-            place.write_text(f"process {os.getpid()} on {socket.gethostname()} since {_now()} UTC", encoding="utf-8")
-        yield
-    finally:
-        lock.release()
-
-
-def _holder(place: Path) -> str:
-    with suppress(OSError):
-        return place.read_text(encoding="utf-8", errors="replace") or "another process"
-    return "another process"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0, tzinfo=None)
 
 
 # ---- a Postgres database
@@ -431,6 +420,25 @@ class Server:
             self._execute(f"CREATE SCHEMA IF NOT EXISTS {HOME}")
             self._execute(steps["create"].format(to=HOME, version=VERSION, text=text, key=key))
             self._execute(steps["guard"].format(to=HOME))
+            self._execute(steps["once"])
+
+    @contextmanager
+    def rewriting(self) -> Iterator[Execute]:
+        """Write in one transaction in which rows that stand may change."""
+        tables = [f"{HOME}.{name}" for name in ("events", "bookings")]
+        with self.writing() as execute:
+            for table in tables:
+                execute(f"ALTER TABLE {table} DISABLE TRIGGER only_added")
+            yield execute
+            for table in tables:
+                execute(f"ALTER TABLE {table} ENABLE TRIGGER only_added")
+
+    def upgrade(self) -> None:
+        """Alter the tables, whole or not at all."""
+        steps = statements("ledger")
+        with _explained(self._name), self._connection.transaction():
+            self._execute(steps["altered"].format(version=VERSION))
+            self._execute(steps["once"])
 
     def locked(self) -> bool:
         """Take the session's lock if nobody has it."""
@@ -469,12 +477,12 @@ def _open_server(
                 connection.execute(f"SELECT set_config(name, {literal(value)}, false) {which}".encode())
         store = Server(connection, con, name=name)
         if not read_only:
-            _wait(store.locked, seconds=wait_seconds, name=name, holder=store.holder)
+            wait(store.locked, seconds=wait_seconds, called=f"the ledger {name}", holder=store.holder, longer=LONGER)
         if store.rows(f"SELECT to_regclass('{HOME}.about') IS NULL")[0][0]:
             if not create or read_only:
                 raise _missing(name)
             store.create()
-        _refuse_version(store, name)
+        _refuse_version(store, name, read_only=read_only)
         yield store
 
 

@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.answers import Imported, import_contacts
-from experiments.campaign.assign import address_of, cohort_file
+from experiments.campaign.assign import cohort_file, write_assignments
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
-from experiments.campaign.ledger import Ledger, open_ledger
+from experiments.campaign.consent import find_allowed
+from experiments.campaign.ledger import Ledger, address_of, booked_plan, open_ledger
 from experiments.campaign.ledger_records import Event, Released, Standing
+from experiments.campaign.settle import settle
 from experiments.common.errors import WinbackError
+from experiments.common.locks import locked
 from experiments.common.today import today as this_day
 from experiments.data.columns import literal
 from experiments.data.spreadsheets import list_separator, read_list
-from experiments.data.tables import columns_of, connect, read
-from experiments.sheet.locked_plan import Plan, lock, read_plan, refuse_deviations
+from experiments.data.tables import columns_of, complete, connect, read
+from experiments.sheet.locked_plan import Plan, amended, lock, read_plan, refuse_deviations, write_plan
 from experiments.sheet.sheet import Sheet, loaded
 
 if TYPE_CHECKING:
     import duckdb
 
-REGISTER = "calls.parquet"  # who was ever on a list of the test; no names
-CONTACTS = "contacts.parquet"
-USED = ("customers", "reasons", "contacts")  # tables that a call list uses where they are there
+USED = ("customers", "reasons", "contacts", "consents")  # tables that a call list uses where they are there
 
 
 def lock_plan(
@@ -38,7 +39,7 @@ def lock_plan(
     customers: int | None = None,
     today: date | None = None,
 ) -> Plan:
-    """Freeze a sheet and its cohort into plan.yml beside the sheet, so that later changes show; return the plan.
+    """Freeze a sheet and its cohort into the plan of its test, so that later changes show; return the plan.
 
     `sheet`: a path, or a sheet that was loaded from one. `cohort`: cohort.parquet of `find_lost`; left out, where
     `winback lost` writes it. `customers` to assign: the sheet's, else all who can be contacted. `today`: the day of
@@ -47,8 +48,45 @@ def lock_plan(
 
         plan = lock_plan("data/spring/sheet.yml", customers=4_000)
     """
-    content = loaded(sheet)
+    content = settle(loaded(sheet))
+    if read_plan(content) is None and booked_plan(content):
+        raise WinbackError(
+            f"{content.experiment} was locked and booked before, and its plan is gone: no {content.private.plan}. Put "
+            "it back from a backup; a new test needs another name."
+        )
     return lock(content, cohort=cohort_file(content, cohort), customers=customers, today=today or this_day())[0]
+
+
+def amend_plan(
+    sheet: Sheet | str | Path,
+    *,
+    reason: str,
+    by: str,
+    stop: Sequence[str] = (),
+    paused: bool = False,
+    today: date | None = None,
+) -> Plan:
+    """Change a locked plan to what its sheet says now, on record: a second sha256, told on every page.
+
+    `stop`: arms of which nobody is called any more; `paused`: nobody is called until the next amendment. Customers stay
+    in the arms they were drawn into, and estimates are per assigned customer. Killed in the middle, run it again.
+    Raises WinbackError: no plan, no reason, nothing to change, or a change of what customers were drawn by.
+    """
+    content, at = settle(loaded(sheet)), today or this_day()
+    path = content.private.plan
+    with locked(path):
+        plan = read_plan(content)
+        if plan is None:
+            raise WinbackError(
+                f"There is no locked plan to amend: no {path}. `winback design <sheet> --lock` makes one."
+            )
+        known, done = booked_plan(content), amended
+        new = done(plan, content, reason=reason, by=by, at=at, stop=stop, paused=paused)
+        if known is not None:
+            with open_ledger(address_of(content)) as ledger:
+                ledger.amend(content.experiment, before=plan.sha256, plan_hash=new.sha256, reason=reason, by=by, at=at)
+        write_plan(new, path)
+    return new
 
 
 @contextmanager
@@ -60,22 +98,31 @@ def _booked(sheet: Sheet) -> Iterator[tuple[duckdb.DuckDBPyConnection, Ledger]]:
 
 
 def write_call_list(
-    sheet: Sheet | str | Path, *, out: str | Path, cohort: str | Path | None = None, replace: bool = False
+    sheet: Sheet | str | Path, *, out: str | Path | None = None, cohort: str | Path | None = None, replace: bool = False
 ) -> Calls:
     """Write the call list of an assigned test, CSV or XLSX by the ending of `out`; return what is on it, in numbers.
 
     `cohort`: as the plan was locked with; left out, where `winback lost` writes it. `replace`: write over a list, into
     which somebody may have written. Nothing is written where a rule of `contacts` says stop. Raises WinbackError.
     """
-    content, file = loaded(sheet), Path(out)
+    content = settle(loaded(sheet))
+    file = Path(out) if out is not None else content.private.call_list
     lost = cohort_file(content, cohort)
     if not lost.is_file():
         raise WinbackError(f"There is no cohort {lost}. Make it: `winback lost <sheet>`.")
     with _booked(content) as (con, ledger):
-        if plan := read_plan(content.folder, content.experiment):
+        if plan := read_plan(content):
             refuse_deviations(plan, content)  # callers promise what was planned
+            if plan.paused:
+                raise WinbackError(
+                    f"The test is paused since {plan.amendments[-1].at}: {plan.amendments[-1].reason}. Nobody is "
+                    "called. Go on with it: `winback amend <sheet> --resume --reason ...`."
+                )
         con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(lost)})")
         there = {name: name if _read_there(con, content, name) else None for name in USED}
+        if there["consents"]:
+            complete(con, "consents", like="consents", known=True)
+            find_allowed(con, content.contacts.channel_names, day=this_day())
         reasons = content.lost.reasons if content.lost else {}
         causes = {name: cause.fixed for name, cause in reasons.items() if cause.ours}
         calls = plan_calls(
@@ -88,13 +135,16 @@ def write_call_list(
             customers=there["customers"],
             reasons=there["reasons"],
             contacts=there["contacts"],
+            consents="allowed" if there["consents"] else None,
+            stopped=plan.stopped if plan else (),
         )
         if calls.stops:
             broken = "\n".join(f"  {sentence(violation)}" for violation in calls.stops)
             raise WinbackError(f"No list yet; first cure what breaks the rules of contact:\n{broken}")
         ledger.refuse_holdout("calls")
-        write_calls(con, file, rules=content.contacts, separator=list_separator(content.language), replace=replace)
-        keep_calls(con, content.folder / REGISTER)
+        with locked(content.private.register):
+            write_calls(con, file, rules=content.contacts, separator=list_separator(content.language), replace=replace)
+            keep_calls(con, content.private.register)
     return calls
 
 
@@ -116,13 +166,10 @@ def read_responses(
     `replace`: what the list says takes the place of what was read before; else a contradiction is refused. The same
     list twice adds nothing. Raises WinbackError.
     """
-    content = loaded(sheet)
-    into = (
-        content.tables["contacts"].written(content.folder)
-        if "contacts" in content.tables
-        else content.folder / CONTACTS
-    )
-    with _booked(content) as (con, _):
+    content = settle(loaded(sheet))
+    source = content.tables.get("contacts")
+    into = source.written(content.folder) if source else content.private.contacts
+    with locked(into), _booked(content) as (con, _):
         return import_contacts(
             con,
             file,
@@ -130,7 +177,7 @@ def read_responses(
             holdout=content.holdout,
             into=into,
             today=today or this_day(),
-            register=content.folder / REGISTER,
+            register=content.private.register,
             assigned="booked",
             conventions=content.conventions,
             replace=replace,
@@ -195,5 +242,8 @@ def release(
         customers = [row["customer_id"] or "" for row in listed]
         if not customers:
             raise WinbackError(f"{file.name} has a header but no customers. Nobody was released.")
-    with open_ledger(address_of(content)) as ledger:
-        return ledger.release(customers, reason=reason, by=by, at=today)
+    with connect() as con, open_ledger(address_of(content), con) as ledger:
+        done = ledger.release(customers, reason=reason, by=by, at=today)
+        if any(standing.booking.experiment == content.experiment for standing in ledger.experiments()):
+            write_assignments(con, ledger, content)
+    return done

@@ -6,13 +6,9 @@ import argparse
 from pathlib import Path
 
 from experiments.cli.options import REPORTS, SHEET, argument, command, flag
-from experiments.cli.stages import experiment_of, stage_folder
+from experiments.cli.stages import cohort_found
 from experiments.common.errors import WinbackError
 from experiments.common.today import today
-
-
-def _cohort(args: argparse.Namespace) -> Path:
-    return stage_folder(args, "1-lost") / "cohort.parquet"
 
 
 @command(SHEET, flag("--new-ledger", help="begin the company's one ledger, where there is none"), REPORTS)
@@ -21,7 +17,7 @@ def assign(args: argparse.Namespace) -> None:
     from experiments.campaign.assign import assign_test
     from experiments.report.wording.accounts import account as account_of
 
-    done = assign_test(args.sheet, cohort=_cohort(args), new_ledger=args.new_ledger)
+    done = assign_test(args.sheet, cohort=cohort_found(args), new_ledger=args.new_ledger)
     for account in done.accounts:
         print(account_of(account))
     for arm, customers, share in done.arms:
@@ -37,7 +33,7 @@ def assign(args: argparse.Namespace) -> None:
 
 @command(
     SHEET,
-    argument("--out", type=Path, metavar="FILE", help="CSV or XLSX (reports/<experiment>/calls.xlsx)"),
+    argument("--out", type=Path, metavar="FILE", help="CSV or XLSX (calls.xlsx in the private folder of the test)"),
     argument("--answers", type=Path, metavar="FILE", help="a filled list: what happened, into table contacts"),
     flag("--replace", help="write over a list, or correct what was read back before"),
     REPORTS,
@@ -46,12 +42,13 @@ def contacts(args: argparse.Namespace) -> None:
     """Write the call list of a test; with --answers, read a filled one back."""
     from experiments.campaign.call_rules import sentence
     from experiments.campaign.workflow import read_responses, write_call_list
+    from experiments.sheet.sheet import read_sheet
 
     if args.answers:
         print(read_responses(args.sheet, args.answers, replace=args.replace))
         return
-    out = args.out or args.reports / experiment_of(args.sheet) / "calls.xlsx"
-    calls = write_call_list(args.sheet, cohort=_cohort(args), out=out, replace=args.replace)
+    out = args.out or read_sheet(args.sheet).private.call_list
+    calls = write_call_list(args.sheet, cohort=cohort_found(args), out=out, replace=args.replace)
     print(calls)
     for violation in calls.violations:
         print(f"  {sentence(violation)}")

@@ -6,9 +6,8 @@ import argparse
 
 from experiments.cli.first_page import SAID, previewed, said, sheet_of
 from experiments.cli.options import SHEET, STAGE, argument, command, flag, parameters_given
-from experiments.cli.stages import run_stage, stage_folder
+from experiments.cli.stages import cohort_found, run_stage
 from experiments.common.errors import WinbackError
-from experiments.common.today import today
 
 
 @command(SHEET)
@@ -50,14 +49,15 @@ def check(args: argparse.Namespace) -> None:
     SAID, *STAGE[1:],
 )  # fmt: skip
 def lost(args: argparse.Namespace) -> None:
-    """Find the lost customers: a page, lost.json, and cohort.parquet with a row for each."""
+    """Find the lost customers: a page, lost.json, and a row for each in the private folder."""
     args.sheet = sheet_of(args.files, said(args), language=args.lang)
-    print(f"The lost customers: {run_stage('1-lost', args) / 'cohort.parquet'}")
+    run_stage("1-lost", args)
+    print(f"The lost customers: {cohort_found(args)}")
 
 
 @command(
     *STAGE,
-    flag("--lock", help="freeze sheet and cohort into plan.yml beside the sheet"),
+    flag("--lock", help="freeze sheet and cohort into the plan of the test"),
     flag("--anyway", help="lock even a test too small to tell anything"),
 )
 def design(args: argparse.Namespace) -> None:
@@ -65,10 +65,10 @@ def design(args: argparse.Namespace) -> None:
     out = run_stage("2-design", args)
     if not args.lock:
         return
+    from experiments.campaign.workflow import lock_plan
     from experiments.common.language import speaking
     from experiments.design.design import Design
     from experiments.report.wording.design import risk
-    from experiments.sheet.locked_plan import lock
     from experiments.sheet.sheet import read_sheet
 
     planned = Design.load(out / "design.json")
@@ -79,8 +79,9 @@ def design(args: argparse.Namespace) -> None:
             for name, reason, todo in (risk(planned, stop) for stop in planned.stops):
                 print(f"  {name}: {reason} {todo}")
         raise WinbackError("The plan is not locked. Change the sheet as said, or lock it all the same: --anyway.")
-    cohort = stage_folder(args, "1-lost") / "cohort.parquet"
-    plan, file = lock(args.sheet, cohort=cohort, customers=planned.customers, today=today())
+    plan = lock_plan(args.sheet, cohort=cohort_found(args), customers=planned.customers)
     if planned.plan is None:
         run_stage("2-design", args)  # the page tells the lock
-    print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")
+    print(
+        f"Locked on {plan.locked_on}: {read_sheet(args.sheet).private.plan}, {plan.customers:,} customers, sha256 {plan.sha256}"
+    )

@@ -12,6 +12,8 @@ from experiments.cli.options import parameters_given
 from experiments.common.errors import WinbackError
 from experiments.common.language import ENGLISH
 
+AS_REGISTERED = ("sheet", "language", "cohort")  # parameters that change no result
+
 
 def experiment_of(sheet: str) -> str:
     """Return the name of a sheet's experiment. Raises WinbackError."""
@@ -26,6 +28,14 @@ def stage_folder(args: argparse.Namespace, stage: str) -> Path:
     return reports / experiment_of(args.sheet) / stage
 
 
+def cohort_found(args: argparse.Namespace) -> Path:
+    """Return the cohort of the sheet's test: in its private folder, or among the reports of an earlier version."""
+    from experiments.sheet.sheet import read_sheet
+
+    own, old = read_sheet(args.sheet).private.cohort, stage_folder(args, "1-lost") / "cohort.parquet"
+    return old if old.is_file() and not own.is_file() else own
+
+
 def run_stage(stage: str, args: argparse.Namespace) -> Path:
     """Run the notebook of a stage on a sheet, with the parameters of the command line; return the result's folder."""
     parameters = {"sheet": args.sheet, **parameters_given(args, before="sheet")}
@@ -35,15 +45,21 @@ def run_stage(stage: str, args: argparse.Namespace) -> Path:
 def run_on_sheet(
     notebook: str | Path, parameters: Mapping[str, object], *, sheet: str, reports: Path, fresh: bool, name: str = ""
 ) -> Path:
-    """Run a notebook on a sheet into reports/<`name`, or the experiment>/<notebook>; return that folder."""
+    """Run a notebook on a sheet into reports/<`name`, or the experiment>/<notebook>; return that folder.
+
+    With other settings than the sheet's it is a trial, and goes into reports/<experiment>/trial/<notebook>.
+    """
     from experiments.sheet.locked_plan import inputs_of
+    from experiments.sheet.places import TRIAL
     from experiments.sheet.sheet import read_sheet
 
     content = read_sheet(sheet)
-    out = reports / (name or content.experiment) / Path(notebook).stem
+    tried = not name and any(value for setting, value in parameters.items() if setting not in AS_REGISTERED)
+    out = reports / (name or content.experiment) / (TRIAL if tried else "") / Path(notebook).stem
     language = str(parameters.get("language", content.language))
     if out.name == "2-design":
-        parameters = {**_lost_before(sheet, out.with_name("1-lost")), **parameters}
+        before = reports / content.experiment / "1-lost"
+        parameters = {**_lost_before(sheet, before), **parameters}
     fresh = fresh or _read_too_early(content.followed_until, out)
     run_into(out, notebook, parameters, inputs=inputs_of(sheet), reports=reports, fresh=fresh, language=language)
     return out

@@ -4,26 +4,32 @@ import glob
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
+from experiments.common.locks import PATIENCE, InUse, locked
 
-DAY = 86_400  # seconds
+PRIVATE = 0o600  # mode of a file that is its owner's alone
+LOCK = ".lock"
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
     """Give a temporary file beside `path` to write; at the end it takes the place of `path`, after an error it goes.
 
-    `durable`: it is on the disk before that, so that even a power cut leaves the old file or the new one.
+    `durable`: it is on the disk before that, so that even a power cut leaves the old file or the new one. `private`:
+    nobody but its owner can read it, not for a moment.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}.{path.name}")  # the ending stays: writers go by it
     try:
+        if private:
+            part.touch(PRIVATE)
         yield part
+        if private:
+            part.chmod(PRIVATE)
         if durable:
             _flush(part)
         part.replace(path)
@@ -34,9 +40,15 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+def clear_parts(path: Path) -> None:
+    """Remove what killed writers left beside a file. The caller holds its lock."""
+    for left in path.parent.glob(f".[0-9]*.{glob.escape(path.name)}"):
+        left.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, durable: bool = False, private: bool = False) -> None:
     """Write a UTF-8 text file, whole or not at all; half a character becomes its escape."""
-    with whole_file(path, durable=durable) as part:
+    with whole_file(path, durable=durable, private=private) as part:
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
@@ -52,20 +64,21 @@ def _flush(path: Path) -> None:
 def workshop(out: Path) -> Iterator[Path]:
     """Give a temporary folder beside `out` and remove it at the end, however that comes.
 
-    What a killed run left there is removed after a day.
+    What killed runs left there is removed first.
     """
     if out.exists() and not out.is_dir():
         raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
-            if time.time() - left.stat().st_mtime > DAY:
-                shutil.rmtree(left, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        try:
+        with ExitStack() as held:
+            with locked(out, place=out.parent / f".workshop{LOCK}"):
+                for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
+                    with suppress(WinbackError), locked(left, seconds=0, place=left / LOCK):
+                        shutil.rmtree(left, ignore_errors=True)
+                work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+                held.callback(shutil.rmtree, work, ignore_errors=True)
+                held.enter_context(locked(work, place=work / LOCK))
             yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 @contextmanager
@@ -87,8 +100,10 @@ def relative(path: Path) -> str:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return the files in a folder and below it, relative to it."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Return the files in a folder and below it, relative to it; locks are none."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != LOCK
+    )
 
 
 def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> None:
@@ -107,20 +122,20 @@ def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> No
 
 @contextmanager
 def alone(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the folder's lock; give whether it is held. Windows and some network drives have none: all hold it there."""
+    """Hold the lock of a folder, which is made where it is not there; give whether it is held.
+
+    Some network drives have no locks: all hold it there.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    handle, held = None, True
-    with suppress(ImportError, OSError):
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
+    with ExitStack() as stack:
+        held = True
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+            stack.enter_context(locked(folder, seconds=PATIENCE if wait else 0, place=folder / LOCK))
+        except InUse:
+            if wait:
+                raise
             held = False
-    try:
+        except WinbackError:
+            pass
         yield held
-    finally:
-        if handle is not None:
-            os.close(handle)

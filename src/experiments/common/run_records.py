@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from experiments.common.errors import WinbackError, did_you_mean
@@ -75,15 +77,26 @@ class Run:
         """Say whether nothing differs that could change a result; never where no input is known."""
         return bool(self.inputs) and all(getattr(self, name) == getattr(other, name) for name in MADE_FROM)
 
+    def file(self, name: str) -> Path:
+        """Return the file of the run that is called so, wherever it went."""
+        return self.out / next((path for path in self.files if Path(path).name == name), name)
+
     def changed_files(self) -> list[str]:
         """Return the files of the run that are no more as it left them."""
         return [name for name, sha256 in self.files.items() if _sha256_or_none(self.out / name) != sha256]
 
 
-def publish(done: Run, work: Path) -> None:
-    """Put what a run made in the folder `work` into its own, in place of the run before: all of it or nothing."""
+def publish(done: Run, work: Path, *, moved: Mapping[str, Path] = MappingProxyType({})) -> None:
+    """Put what a run made in the folder `work` into its own, in place of the run before: all of it or nothing.
+
+    `moved`: files that go elsewhere.
+    """
     done.write(work / RECORD)
     with alone(done.out):
+        for name, place in moved.items():
+            if (work / name).is_file() and place.parent != done.out:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(work / name, place)
         copies = [path.name for pattern in COPIES for path in done.out.glob(pattern)]
         stale = ["failed.ipynb", FAILED, *copies, *_files_of(done.out / RECORD)]
         move_into(done.out, work, record=RECORD, stale=stale)
@@ -91,13 +104,13 @@ def publish(done: Run, work: Path) -> None:
 
 def _files_of(record: Path) -> list[str]:
     with suppress(WinbackError):
-        return [*Run.read(record).files]
+        return [name for name in Run.read(record).files if not name.startswith("..")]
     return []
 
 
-def save(document: Mapping[str, Any], path: Path) -> None:
+def save(document: Mapping[str, Any], path: Path, *, private: bool = False) -> None:
     """Write JSON; to it half a character is its escape."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n", private=private)
 
 
 def chosen(

@@ -29,6 +29,7 @@ CONTRACTS: dict[str, dict[str, str]] = {
     "outcomes": {"customer_id": "id!", "returned": "flag", "value": "money", "cost": "cost"},
     "contacts": {"experiment": "text", "customer_id": "id!", "arm": "text", "at": "past", "channel": "text",
                  "caller": "text", "reached": "flag", "accepted_at": "past", "refused_at": "past", "refusal": "text"},
+    "consents": {"customer_id": "id!", "channel": "text", "basis": "text", "given_at": "date", "withdrawn_at": "date"},
     "changes": {"at": "date!", "what": "text!"},
     "known_lost": {"customer_id": "id!", "at": "date"},
 }  # fmt: skip

@@ -107,7 +107,7 @@ def write_list(
         raise WinbackError(f"{path.name} is there already, and somebody may have written into it. Import it first, "
                            "then give another name, or `--replace`.")  # fmt: skip
     try:
-        with whole_file(path) as part:
+        with whole_file(path, private=True) as part:
             written = write(part, rows, columns, columns.index(_named(columns, sheet_by)), separator, about)
     except OSError as error:
         raise WinbackError(f"{path.name} cannot be written: {error.strerror or error}. Close it where it is open, and "

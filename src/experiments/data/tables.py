@@ -96,9 +96,9 @@ def statements(name: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def write_parquet(con: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
-    """Write a table to a Parquet file, whole or not at all."""
-    with whole_file(path) as part:
+def write_parquet(con: duckdb.DuckDBPyConnection, table: str, path: Path, *, private: bool = False) -> None:
+    """Write a table to a Parquet file, whole or not at all; a `private` one is on the disk, and its owner's alone."""
+    with whole_file(path, durable=private, private=private) as part:
         con.execute(f"COPY (SELECT * FROM {table}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
 
 

@@ -173,7 +173,7 @@ def design_test(
     counts = counts_of(content, wanted)
     known = known_before(content, content.folder, counts=counts, expected_returned=expected_returned)
     sizing = Sizing(sheet=content, known=known, power=power, counts=counts)
-    design = replace(_sized(sizing, lost), plan=_plan(content, content.folder))
+    design = replace(_sized(sizing, lost), plan=_plan(content))
     if cohort is not None:
         design = replace(design, cohort="found" if isinstance(cohort, Cohort) else "read")
     design = replace(design, calendar=_calendar(content, design))
@@ -262,8 +262,8 @@ def _limits(sheet: Sheet, arms: Sequence[PlannedArm], cohort: Cohort | None) -> 
     )
 
 
-def _plan(sheet: Sheet, folder: Path) -> Locked | None:
-    plan = read_plan(folder, sheet.experiment)
+def _plan(sheet: Sheet) -> Locked | None:
+    plan = read_plan(sheet)
     if plan is None:
         return None
     return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=deviations(plan, sheet))

@@ -12,6 +12,7 @@ from datetime import date
 from math import ceil, inf
 from pathlib import Path
 
+from experiments.campaign.consent import find_allowed
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.finding import Finding
 from experiments.common.today import today
@@ -36,7 +37,7 @@ from experiments.readout.lessons import Learned, learned_from
 from experiments.readout.readout import Readout
 from experiments.sheet.sheet import Limit, Lost, Sheet, changed, loaded
 
-OPTIONAL = ("customers", "reasons", "inquiries", "changes", "contacts", "known_lost", "assignments")
+OPTIONAL = ("customers", "reasons", "inquiries", "changes", "contacts", "known_lost", "assignments", "consents")
 MADE = ("assignments", "contacts")  # of a test: there is none before it begins
 USED = ("reasons", "inquiries", "changes", "known_lost")  # beside purchases and customers
 RANGES = {  # of columns of customers: what they may hold, and the cure
@@ -75,7 +76,7 @@ def find_lost(
         found = summarise(look, sheet=path, learned=learned, accounts=accounts)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
-            write_parquet(con, "cohort", Path(out) / "cohort.parquet")
+            write_parquet(con, "cohort", Path(out) / "cohort.parquet", private=True)
     return found
 
 
@@ -243,6 +244,7 @@ def _judge(look: Look, learned: Learned | None) -> None:
     look.make("asking", asked=rule.asked or NEVER)
     look.make("stated")
     look.make("why")
+    find_allowed(look.con, look.sheet.contacts.channel_names, day=rule.as_of)
     cuts = look.rows("cuts", a=rule.abc[0], b=rule.abc[1])[0]
     mean = "CASE WHEN h.purchases > 1 THEN CAST(date_diff('day', h.first, h.last) AS DOUBLE) / (h.purchases - 1) END"
     few = {"minimum_days": rule.minimum_days, "minimum_purchases": rule.minimum_purchases}
@@ -252,8 +254,15 @@ def _judge(look: Look, learned: Learned | None) -> None:
               nps_limit=rule.nps or 0, unreachable=rule.unreachable, conflict=rule.conflict)  # fmt: skip
     classes = " ".join(f"WHEN '{abc}{xyz}' THEN '{name}'" for (abc, xyz), name in PRIORITY.items())
     look.make("judged", cut_a=cuts["a"] or NEVER, cut_b=cuts["b"] or NEVER, x=rule.xyz[0], y=rule.xyz[1],
-              hour_cost=look.hour_cost, classes=classes, fixed_first=rule.fixed_first, **few)  # fmt: skip
+              hour_cost=look.hour_cost, classes=classes, fixed_first=rule.fixed_first,
+              asks_consent="consents" in look.sheet.tables, kept_since=_kept_since(look), **few)  # fmt: skip
     look.make("cohort", **_expected(look, learned))
+
+
+def _kept_since(look: Look) -> str:
+    """Return the SQL of the day before which a customer's own last contact is too long ago; none where none is said."""
+    months = look.sheet.keep_months
+    return f"DATE '{look.rule.as_of}' - INTERVAL {months} MONTH" if months else "CAST(NULL AS DATE)"
 
 
 def _margin(look: Look) -> str:

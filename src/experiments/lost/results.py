@@ -28,7 +28,8 @@ Light = Literal["normal", "act", "alarm"]
 
 # Codes, in the order in which the page names them; `report.wording.lost` has their words.
 RULES = ("silence", "cancelled", "nps", "asked", "unreachable", "conflict")
-FLAGS = ("natural", "deliberate", "loss_making", "do_not_contact", "unreachable", "not_fixed")  # who is not contacted
+# Who is not contacted; the two of the law only where a sheet asks for them.
+FLAGS = ("natural", "deliberate", "loss_making", "do_not_contact", "no_consent", "expired", "unreachable", "not_fixed")
 PRIORITIES = ("first", "must", "possible", "let_go")
 STAGES = ("asked", "one", "two", "regular")  # how often a customer bought
 # Importance (A, B, C: share of revenue) x regularity (X, Y, Z): whom to win back first.

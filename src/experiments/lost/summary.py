@@ -141,7 +141,10 @@ def _rules(look: Look) -> tuple[LostRule, ...]:
 def _waterfall(look: Look, lost: int) -> tuple[WaterfallStep, ...]:
     """Return the steps from lost to contactable: everyone leaves at the first flag that holds."""
     counts, left, found = {row["step"]: row["customers"] for row in look.rows("steps")}, lost, []
+    unasked = {"no_consent": "consents" not in look.sheet.tables, "expired": look.sheet.keep_months is None}
     for name in FLAGS:
+        if unasked.get(name):
+            continue
         left -= counts.get(name, 0)
         found.append(WaterfallStep(name=name, customers=counts.get(name, 0), left=left))
     return tuple(found)

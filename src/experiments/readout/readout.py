@@ -20,7 +20,7 @@ from experiments.readout.checks import CHECKS
 from experiments.readout.drivers import Returners, find_drivers
 from experiments.readout.secondary import Comparison, Lives, Targeting
 from experiments.readout.verdict import Ranking, Verdict, rank, verdict
-from experiments.sheet.locked_plan import Plan, deviations, differences, read_plan, settings_of
+from experiments.sheet.locked_plan import Plan, deviations, differences, read_plan
 from experiments.sheet.sheet import Sheet, changed, loaded
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: o
     """
     planned = loaded(sheet, folder)
     read = changed(planned, changes)
-    readout = read_cube(make_cube(read), read, planned=read_plan(read.folder, read.experiment) or planned)
+    readout = read_cube(make_cube(read), read, planned=read_plan(read) or planned)
     return readout if readout.interim else replace(readout, drivers=find_drivers(read))
 
 
@@ -255,7 +255,7 @@ def _as_planned(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) ->
         other = deviations(planned, sheet, assigned=assigned)
         facts = {"day": planned.locked_on.isoformat(), "hash": planned.sha256[:12]}
     else:
-        other = differences(settings_of(sheet), settings_of(planned))
+        other = differences(sheet.settings(), planned.settings())
     for name in ("setting", "planned", "now") if other else ():
         facts[name] = tuple(str(getattr(deviation, name)) for deviation in other)
     case = "plan" if isinstance(planned, Plan) else "sheet"

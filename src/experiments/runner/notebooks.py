@@ -33,6 +33,7 @@ from experiments.runner.fork_server import preloaded, worth_importing
 from experiments.runner.parameters import as_json, parameters_of, typed
 
 KERNEL = "python3"  # The Python that runs winback, whatever kernel the notebook was last saved with.
+OF_CUSTOMERS = ("cohort.parquet",)  # results of a notebook that are about customers
 SOCKET_PATH = 100  # bytes; macOS allows 104, Linux 108
 
 
@@ -62,6 +63,7 @@ class Job:
     source: Path
     given: dict[str, Value]  # parameters
     takes_out: bool  # whether the notebook wants to know its folder
+    private: Path | None  # where what is about customers goes; None: the notebook is about no test
     modules: tuple[str, ...]  # worth importing before it runs
     record: Run  # as it will be, without what came out
 
@@ -84,7 +86,23 @@ def prepare(notebook: str | Path, parameters: Mapping[str, object], *, out: Path
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     modules = worth_importing(text for kind, text in cells if kind == "code")
-    return Job(source=source, given=given, takes_out="out" in declared, modules=modules, record=record)
+    private = _private_folder(values.get("sheet"), record.out)
+    takes_out = "out" in declared
+    return Job(source=source, given=given, takes_out=takes_out, private=private, modules=modules, record=record)
+
+
+def _private_folder(sheet: Value, out: Path) -> Path | None:
+    """Return where a run puts what is about customers: a run into another folder than its own is a trial."""
+    from experiments.sheet.places import TRIAL
+    from experiments.sheet.sheet import read_sheet
+
+    try:
+        read = read_sheet(str(sheet)) if sheet else None
+    except WinbackError:  # which the notebook will tell
+        return None
+    if read is None:
+        return None
+    return read.private.folder if out.parent.name == read.experiment else read.private.folder / TRIAL
 
 
 def _files_named(values: Mapping[str, Value]) -> list[Path]:
@@ -114,16 +132,30 @@ def run_job(
         except Failure as failed:
             if stopped():
                 raise
-            _keep_failed(record, failed, work)
-            raise WinbackError(f"{failed}\nThe failed notebook: {out / 'failed.ipynb'}") from failed.__cause__
+            kept = _keep_failed(record, failed, work, failed_notebook(job))
+            raise WinbackError(f"{failed}\nThe failed notebook: {kept}") from failed.__cause__
         done = replace(
             record,
             seconds=round(time.perf_counter() - clock, 3),
             headline=headline_of(document),
-            files={name: sha256_of(work / name) for name in files_in(work)},
+            files={_place(job, name): sha256_of(work / name) for name in files_in(work)},
         )
-        publish(done, work)
+        publish(done, work, moved={name: out / _place(job, name) for name in OF_CUSTOMERS})
+        failed_notebook(job).unlink(missing_ok=True)
     return done
+
+
+def _place(job: Job, name: str) -> str:
+    """Return where a file of a run goes, relative to its folder: what is about customers, into the private one."""
+    if job.private is None or name not in OF_CUSTOMERS:
+        return name
+    return Path(os.path.relpath(job.private / name, job.record.out)).as_posix()
+
+
+def failed_notebook(job: Job) -> Path:
+    """Return where the notebook of a failed run is kept: what it shows may be about customers."""
+    out = job.record.out
+    return out / "failed.ipynb" if job.private is None else job.private / "failed" / f"{out.name}.ipynb"
 
 
 def reusable(job: Job) -> Run | None:
@@ -203,11 +235,15 @@ def _without_traces(path: Path, record: Run, work: Path) -> Document:
     return document
 
 
-def _keep_failed(record: Run, failed: Failure, work: Path) -> None:
-    """Put failed.ipynb and failed.json beside the last good results."""
-    save(failed.document, work / "failed.ipynb")
+def _keep_failed(record: Run, failed: Failure, work: Path, notebook: Path) -> Path:
+    """Put failed.json beside the last good results, and the failed notebook where it is kept; return that."""
+    from experiments.sheet.places import make_private
+
+    if notebook.parent != record.out:
+        make_private(notebook.parents[2])
     why = str(failed).partition(":\n")[2].partition("\n")[0]
     replace(record, status="failed", headline=why).write(work / FAILED)
     with alone(record.out):
-        for name in ("failed.ipynb", FAILED):
-            (work / name).replace(record.out / name)
+        save(failed.document, notebook, private=True)
+        (work / FAILED).replace(record.out / FAILED)
+    return notebook

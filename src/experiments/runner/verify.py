@@ -67,7 +67,7 @@ def verify(done: Run) -> Verified:
         effects = {
             "files": [f"{name}: changed after the run" for name in done.changed_files()],
             "numbers": [*numbers_unlike(done.out, work)],
-            "results": [f"{name}: another one" for name in others if not _same(done.out / name, work / name)],
+            "results": [f"{name}: another one" for name in others if not _same(done.file(name), work / name)],
             "page": [] if _same_page(done, work) else ["page.html: another one"],
         }
     return Verified(run=done, causes=_some(causes), effects=_some(effects))

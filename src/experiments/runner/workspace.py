@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
+from experiments.sheet.places import NAME as PRIVATE
+from experiments.sheet.places import make_private
 
 EXAMPLE = "telecom"
 HELLO = """# A winback workspace
@@ -17,9 +19,10 @@ HELLO = """# A winback workspace
     winback lab                               open the notebooks here in JupyterLab
 
 `data/telecom` is a simulated company. For your own, copy its folder, write the sheet anew, put your tables beside it.
-`notebooks/` are copies, yours to change: `winback run notebooks/3-readout.ipynb -p horizon_months=12` runs yours.
+`data/private` holds what is about customers: who is in which test, call lists, answers, the ledger. It is yours
+alone; `reports/` may be shared. `notebooks/` are copies, yours to change: `winback run notebooks/3-readout.ipynb -p horizon_months=12` runs yours.
 """
-IGNORED = "reports/\n*.parquet\n*.duckdb\n.ipynb_checkpoints/\n"
+IGNORED = "reports/\nprivate/\n*.parquet\n*.duckdb\n*.csv\n*.xls*\n*.ods\n.ipynb_checkpoints/\n"
 
 
 def make_workspace(folder: Path, *, customers: int) -> list[Path]:
@@ -40,6 +43,7 @@ def make_workspace(folder: Path, *, customers: int) -> list[Path]:
     home = copy_example(EXAMPLE, folder / "data")
     (folder / "README.md").write_text(HELLO, encoding="utf-8")
     (folder / ".gitignore").write_text(IGNORED, encoding="utf-8")
+    make_private(folder / "data" / PRIVATE)
     if customers:
         from experiments.simulate.telecom import simulate
 

@@ -1,6 +1,7 @@
 """The locked plan: what was registered before anybody was contacted, so that later changes show.
 
-`plan.yml` lies beside the sheet: the sheet as it was, the cohort it is about, how many customers, the sha256 of all.
+`plan.yml` lies in the private folder of its test: the sheet as it was, the cohort it is about, how many customers, the
+sha256 of all; and amendments, each with its reason and its own sha256.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.files import write_text
+from experiments.common.files import clear_parts, write_text
+from experiments.common.locks import locked
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
 from experiments.sheet.offers import Offer
@@ -27,8 +29,34 @@ if TYPE_CHECKING:
 
 FILE = "plan.yml"
 ASSIGNED = "assigned"  # the setting of a deviation that is no setting of the sheet
-FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
+FREE = (
+    "tables",
+    "followed_until",
+    "design",
+    "contacts",
+    "ledger",
+    "sweep",
+    "language",
+    "keep_months",
+)  # may come or change later
+DRAWN = ("experiment", "seed", "strata", "holdout", "customers")  # settings of the draw: no amendment changes them
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """A change of a locked plan, on record."""
+
+    at: date
+    by: str
+    reason: str
+    sheet: dict[str, Any]  # its settings from then on, as JSON
+    stopped: tuple[str, ...] = ()  # arms of which nobody is called any more
+    paused: bool = False  # nobody is called until the next amendment
+
+    def chained(self, before: str) -> str:
+        """Return the sha256 that binds the amendment to the plan, or the amendment, before it."""
+        return _sha256({"before": before, **asdict(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +69,39 @@ class Plan:
     cohort_customers: int  # contactable
     cohort_sha256: str  # of cohort.parquet
     sheet: dict[str, Any]  # its settings, as JSON
+    amendments: tuple[Amendment, ...] = ()
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """The hash of all that was registered, then that of each amendment."""
+        content = {name: value for name, value in asdict(self).items() if name != "amendments"}
+        hashes = [_sha256(content)]
+        for amendment in self.amendments:
+            hashes.append(amendment.chained(hashes[-1]))
+        return tuple(hashes)
 
     @property
     def sha256(self) -> str:
-        """The hash of all that was registered."""
-        content = asdict(self) | {"locked_on": self.locked_on.isoformat()}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """The hash of the plan as it stands."""
+        return self.sha256s[-1]
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """Arms of which nobody is called any more."""
+        return self.amendments[-1].stopped if self.amendments else ()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nobody is called for now."""
+        return bool(self.amendments and self.amendments[-1].paused)
 
     def registered(self) -> Sheet:
-        """Return the sheet as it was."""
-        return Sheet.model_validate(self.sheet)
+        """Return the sheet as it was, with all amendments."""
+        return Sheet.model_validate(self.amendments[-1].sheet if self.amendments else self.sheet)
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,75 +119,157 @@ class Deviation:
 
 
 def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = None, today: date) -> tuple[Plan, Path]:
-    """Freeze a sheet and its cohort into plan.yml beside the sheet; return the plan and its file.
+    """Freeze a sheet and its cohort into the plan of its test; return the plan and its file.
 
     `cohort`: cohort.parquet of `winback lost`. `customers` to assign: the sheet's, else all contactable. The same plan
     again changes nothing; another one is refused. Raises WinbackError.
     """
     content = loaded(sheet)
     content.need_arms()
-    folder = content.folder
-    before, path = read_plan(folder, content.experiment), folder / FILE
-    day = before.locked_on if before else today
-    found = _candidates(content, folder, cohort, day=day)
+    path = content.private.make().plan
+    with locked(path):
+        before = read_plan(content)
+        plan = _planned(content, cohort, customers=customers, day=before.locked_on if before else today)
+        if before is None:
+            _write(plan, path)
+            return plan, path
+    other = [str(deviation) for deviation in deviations(before, content)]
+    other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
+    other += (
+        [] if before.customers == plan.customers else [f"{plan.customers:,} customers instead of {before.customers:,}"]
+    )
+    if other:
+        raise WinbackError(
+            f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: {'; '.join(other)}. Put "
+            "the sheet back, choose another name, or change the plan on record: `winback amend <sheet> --reason ...`."
+        )
+    return before, path
+
+
+def _planned(sheet: Sheet, cohort: Path, *, customers: int | None, day: date) -> Plan:
+    """Return the plan of a sheet and its cohort. Raises WinbackError where there are not the customers for it."""
+    found = _candidates(sheet, sheet.folder, cohort, day=day)
     contactable = found.kept
-    wanted = customers or content.customers or contactable
-    if not len(content.arms) <= wanted <= contactable:
+    wanted = customers or sheet.customers or contactable
+    if not len(sheet.arms) <= wanted <= contactable:
         reached = (
             f" ({found.rows - found.kept:,} cannot: a contact reached them before {day}, and a customer has one chance)"
         )
         why = reached if found.kept < found.rows else ""
         raise WinbackError(
-            f"{wanted:,} customers are to be assigned to {len(content.arms)} arms, but {contactable:,} "
+            f"{wanted:,} customers are to be assigned to {len(sheet.arms)} arms, but {contactable:,} "
             f"of {cohort.name} can be contacted{why}. Set `customers:` between the two."
         )
-    plan = Plan(
-        experiment=content.experiment,
-        locked_on=today,
+    return Plan(
+        experiment=sheet.experiment,
+        locked_on=day,
         customers=wanted,
         cohort_customers=contactable,
         cohort_sha256=sha256_of(cohort),
-        sheet=settings_of(content),
+        sheet=sheet.settings(),
     )
-    if before is not None:
-        other = [str(deviation) for deviation in deviations(before, content)]
-        other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
-        other += [] if before.customers == wanted else [f"{wanted:,} customers instead of {before.customers:,}"]
-        if other:
-            raise WinbackError(
-                f"{path.name} was locked on {before.locked_on} and is not what the sheet says now: "
-                f"{'; '.join(other)}. Put the sheet back, or choose another name."
-            )
-        return before, path
-    registered = asdict(plan) | {"locked_on": plan.locked_on.isoformat(), "sha256": plan.sha256}
-    write_text(path, HEAD + yaml.safe_dump(registered, sort_keys=False, allow_unicode=True))
-    return plan, path
 
 
-def read_plan(folder: Path, experiment: str) -> Plan | None:
-    """Return the locked plan beside a sheet; None where none was locked. Raises WinbackError where it was edited."""
-    path = folder / FILE
+def amended(
+    plan: Plan, sheet: Sheet, *, reason: str, by: str, at: date, stop: Sequence[str] = (), paused: bool = False
+) -> Plan:
+    """Return the plan with what the sheet says now, for a reason that stays on record.
+
+    `stop`: arms of which nobody is called any more, beside those stopped before; `paused`: nobody is, until the next
+    amendment. Raises WinbackError: no reason, an earlier day, nothing new, or a change of what was drawn.
+    """
+    for name, text in (("reason", reason), ("by", by)):
+        if not text.strip():
+            raise WinbackError(f"{name} is {text!r}. The plan must tell it: write it.")
+    last = plan.amendments[-1].at if plan.amendments else plan.locked_on
+    if at < last:
+        raise WinbackError(f"The plan is of {last}, and today is {at}? Set the clock of this machine right.")
+    for arm in stop:
+        if arm not in sheet.arms:
+            raise WinbackError(f"The sheet has no arm {arm!r} to stop. {did_you_mean(arm, sheet.arms)}")
+    other = deviations(plan, sheet)
+    drawn = [str(one) for one in other if one.setting.partition(".")[0] in DRAWN or _is_of_the_draw(one, sheet)]
+    if drawn:
+        raise WinbackError(
+            f"What customers were drawn by cannot change: {'; '.join(drawn)}. Put it back, or plan a test of another "
+            "name."
+        )
+    new = Amendment(
+        at=at,
+        by=by,
+        reason=reason,
+        sheet=sheet.settings(),
+        stopped=tuple(dict.fromkeys([*plan.stopped, *stop])),
+        paused=paused,
+    )
+    if not other and (new.stopped, new.paused) == (plan.stopped, plan.paused):
+        raise WinbackError("Nothing differs from the plan. Change the sheet first, or say --stop, --pause or --resume.")
+    return replace(plan, amendments=(*plan.amendments, new))
+
+
+def _is_of_the_draw(one: Deviation, sheet: Sheet) -> bool:
+    """Tell whether a deviation is an arm that came or went, or its share."""
+    place, _, rest = one.setting.partition(".")
+    return place == "arms" and (rest in sheet.arms or not one.now or rest.endswith(".share"))
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan that was amended in the place of the one before. The caller holds its lock."""
+    _write(plan, path)
+
+
+def _write(plan: Plan, path: Path) -> None:
+    first, *later = plan.sha256s
+    content = _as_text(asdict(plan)) | {"sha256": first}
+    content["amendments"] = [
+        _as_text(asdict(one)) | {"stopped": list(one.stopped), "sha256": sha256}
+        for one, sha256 in zip(plan.amendments, later, strict=True)
+    ]
+    clear_parts(path)
+    text = HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_text(path, text, durable=True, private=True)
+
+
+def _as_text(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in content.items()}
+
+
+def plan_file(sheet: Sheet) -> Path:
+    """Return the file of a test's plan: in its private folder, or beside the sheet, where earlier versions wrote it."""
+    old = sheet.folder / FILE
+    return old if old.is_file() and not sheet.private.plan.is_file() else sheet.private.plan
+
+
+def read_plan(sheet: Sheet) -> Plan | None:
+    """Return the locked plan of a test; None where none was locked. Raises WinbackError where it was edited."""
+    path = plan_file(sheet)
     if not path.is_file():
         return None
     try:
-        registered = yaml.safe_load(path.read_text(encoding="utf-8"))
-        sha256 = registered.pop("sha256")
-        plan = Plan(**registered | {"locked_on": date.fromisoformat(str(registered["locked_on"]))})
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
-        raise WinbackError(
-            f"{path.name} beside the sheet is no locked plan. Put back the one that was locked."
-        ) from None
-    if plan.sha256 != sha256:
-        raise WinbackError(
-            f"{path.name} was edited after it was locked on {plan.locked_on}: its sha256 is "
-            f"{plan.sha256[:12]}, not {str(sha256)[:12]}. Put back the one locked."
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        amendments, hashes = [dict(one) for one in content.pop("amendments", ())], [content.pop("sha256")]
+        hashes += [one.pop("sha256") for one in amendments]
+        plan = Plan(
+            **content | {"locked_on": date.fromisoformat(str(content["locked_on"]))},
+            amendments=tuple(
+                Amendment(**one | {"at": date.fromisoformat(one["at"]), "stopped": tuple(one["stopped"])})
+                for one in amendments
+            ),
         )
-    return plan if plan.experiment == experiment else None
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
+        raise WinbackError(f"{path} is no locked plan. Put back the one that was locked.") from None
+    for now, then in zip(plan.sha256s, hashes, strict=True):
+        if now != then:
+            raise WinbackError(
+                f"{path} was edited after it was locked on {plan.locked_on}: its sha256 is "
+                f"{now[:12]}, not {str(then)[:12]}. Put back the one locked."
+            )
+    return plan if plan.experiment == sheet.experiment else None
 
 
 def deviations(plan: Plan, sheet: Sheet, *, assigned: int | None = None) -> tuple[Deviation, ...]:
     """Return what is not as planned: settings of the sheet, and customers assigned, more or fewer."""
-    other = differences(settings_of(sheet), settings_of(plan.registered()))  # settings may have come since
+    other = differences(sheet.settings(), plan.registered().settings())  # settings may have come since
     if assigned is None or assigned == plan.customers:
         return other
     return (*other, Deviation(setting=ASSIGNED, planned=str(plan.customers), now=str(assigned)))
@@ -146,8 +279,8 @@ def refuse_deviations(plan: Plan, sheet: Sheet) -> None:
     """Raise WinbackError where the sheet is not as it was locked."""
     if other := deviations(plan, sheet):
         raise WinbackError(
-            f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it "
-            "back, or plan a test of another name."
+            f"The sheet is not as locked on {plan.locked_on}: {'; '.join(map(str, other))}. Put it back, plan a test "
+            "of another name, or change the plan on record: `winback amend <sheet> --reason ...`."
         )
 
 
@@ -167,12 +300,6 @@ def _unlike(now: Mapping[str, Any], planned: Mapping[str, Any], within: str = ""
             yield Deviation(setting=setting, planned=str(planned.get(name, "")), now=str(now.get(name, "")))
         elif new != old:
             yield Deviation(setting=setting, planned=str(old), now=str(new))
-
-
-def settings_of(sheet: Sheet) -> dict[str, Any]:
-    """Return the settings of a sheet as JSON."""
-    settings: dict[str, Any] = json.loads(sheet.model_dump_json())
-    return settings
 
 
 def stratum_of(factors: Sequence[str]) -> str:
@@ -267,7 +394,7 @@ def inputs_of(sheet: str | Path) -> list[Path]:
     """Return the files a run on a sheet reads: sheet, tables, the locked plan, the past tests it learns from."""
     content = loaded(sheet)
     folder = content.folder
-    beside = [folder / FILE]
+    beside = [plan_file(content)]
     if content.lost is not None and content.lost.learn_from is not None:
         beside.append(folder / content.lost.learn_from)
     if content.design.pooled is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 import yaml
@@ -19,6 +20,7 @@ from experiments.common.language import ENGLISH, LANGUAGES, later
 from experiments.data.contracts import CONTRACTS, Conventions, Source
 from experiments.sheet.contact_rules import ContactRules
 from experiments.sheet.offers import Offer, parts_of, tangled
+from experiments.sheet.places import Private, private_of
 from experiments.sheet.strict import ODD, SHOWN, Strict
 from experiments.sheet.yaml_lines import WIDEST, explained, parsed, read_text, settings_at
 
@@ -247,6 +249,15 @@ class Sheet(Strict):
     budget: float | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="money for the policy, for as many customers as here"
     )
+    contact_basis: str | None = Field(
+        default=None,
+        min_length=1,
+        description="on what ground customers may be contacted, in a few words; with a table `consents`, nobody is "
+        "without one",
+    )
+    keep_months: int | None = Field(
+        default=None, ge=1, le=600, description="nobody is contacted so many months after their own last contact"
+    )
     calls: int | None = Field(default=None, ge=0, description="contacts for the policy, for as many customers as here")
     segments: tuple[str, ...] | None = Field(
         default=None, description="strata factors to read offers by; all if left out; joined as 'reason / tier'"
@@ -271,9 +282,10 @@ class Sheet(Strict):
     customers: int | None = Field(default=None, ge=1, description="how many to assign; left out: all contactable")
     design: DesignRules = Field(default_factory=DesignRules, description="what the test must tell, and what is known")
     contacts: ContactRules = Field(default_factory=ContactRules, description="who calls whom, when and how")
-    ledger: str = Field(
-        default="../ledger.duckdb",
-        description="of all experiments: a file, relative to the sheet, or postgresql://user@host/database",
+    ledger: str | None = Field(
+        default=None,
+        description="of all experiments: a file, relative to the sheet, or postgresql://user@host/database; left out: "
+        "in the private folder",
     )
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
@@ -282,6 +294,7 @@ class Sheet(Strict):
     )
     tables: dict[str, Source] = Field(description="table: file")
     _folder: Path = PrivateAttr(default_factory=Path)  # no setting: where the sheet was read from
+    _made: tuple[str, ...] = PrivateAttr(default=())  # tables that the product writes, not named in the sheet
 
     def __eq__(self, other: object) -> bool:
         """Tell whether two sheets have the same settings, wherever they lie."""
@@ -299,19 +312,35 @@ class Sheet(Strict):
 
     def write(self, path: str | Path) -> None:
         """Write the settings that were given as a YAML file; names of files stay relative to its folder."""
-        settings = self.model_dump(mode="json", exclude_unset=True)
-        write_text(Path(path), yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(self.settings(exclude_unset=True), sort_keys=False, allow_unicode=True)
+        write_text(Path(path), text)
+
+    def settings(self, *, exclude_unset: bool = False) -> dict[str, Any]:
+        """Return the settings as JSON; of the tables those that the sheet names."""
+        settings: dict[str, Any] = json.loads(self.model_dump_json(exclude_unset=exclude_unset))
+        for name in self._made:
+            del settings["tables"][name]
+        return settings
 
     def at(self, folder: Path) -> Sheet:
         """Return the sheet with its tables in another folder."""
-        other = self.model_copy()
-        other._folder = folder  # noqa: SLF001  ours
-        return other
+        named = {name: source for name, source in self.tables.items() if name not in self._made}
+        return _placed(self.model_copy(update={"tables": named}), folder)
 
     @property
     def folder(self) -> Path:
         """The folder of the sheet, to which the files of its tables are relative; here, if it was never in a file."""
         return self._folder
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The tables that the product wrote and the sheet does not name."""
+        return self._made
+
+    @property
+    def private(self) -> Private:
+        """Where what is about its customers lies."""
+        return private_of(self._folder, self.experiment)
 
     @property
     def decimals(self) -> int:
@@ -446,7 +475,16 @@ def read_sheet(path: str | Path) -> Sheet:
         sheet = Sheet.model_validate(content, context={"written": True})
     except ValidationError as error:
         raise WinbackError(explained(error, Sheet, lines=lines, name=found.name)) from None
-    sheet._folder = found.parent  # noqa: SLF001  ours; no setting of the sheet
+    return _placed(sheet, found.parent)
+
+
+def _placed(sheet: Sheet, folder: Path) -> Sheet:
+    """Return the sheet in its folder; tables of its test that are not named are those that the product wrote."""
+    sheet._folder = folder  # noqa: SLF001  ours; no setting of the sheet
+    own = {"assignments": sheet.private.assignments, "contacts": sheet.private.contacts}
+    made = {name: path for name, path in own.items() if name not in sheet.tables and path.is_file()}
+    sheet.tables.update({name: Source(file=str(path.absolute())) for name, path in made.items()})
+    sheet._made = tuple(made)  # noqa: SLF001
     return sheet
 
 
@@ -460,8 +498,10 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
     """Return the sheet with other settings, checked like the sheet itself."""
     wanted = {name: value for name, value in changes.items() if value is not None}
     try:
-        other = Sheet.model_validate(sheet.model_dump(exclude_unset=True) | wanted)
-        other._folder = sheet.folder  # noqa: SLF001  ours; no setting of the sheet
+        named = {name: source for name, source in sheet.tables.items() if name not in sheet.made}
+        other = _placed(
+            Sheet.model_validate(sheet.model_dump(exclude_unset=True) | {"tables": named} | wanted), sheet.folder
+        )
     except ValidationError as error:
         problem = error.errors()[0]
         about = problem.get("ctx", {})

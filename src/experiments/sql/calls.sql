@@ -7,7 +7,7 @@ CREATE OR REPLACE TEMP TABLE calls_people AS
 SELECT a.customer_id, a.arm, a.stratum, a."at", a.copies, a.held_out, c.customer_id IS NOT NULL AS known, c.lost_at, c.step, c.reason,
        CASE WHEN r.reasons IS NOT NULL THEN r.reasons WHEN c.reason IS NULL THEN [] ELSE [c.reason] END AS reasons,
        coalesce(r.ours, 0) AS ours, r.unfixed, r.fixed_at, c.manager, c.line, c.abc AS tier, c.priority, c.expected, c.worth,
-       coalesce(k.complaint, c.complaint) AS complaint, coalesce(k.do_not_contact, FALSE) AS do_not_contact,
+       al.channels AS allowed, coalesce(k.complaint, c.complaint) AS complaint, coalesce(k.do_not_contact, FALSE) AS do_not_contact,
        coalesce(t.before, 0) AS before, coalesce(t.reached, 0) AS reached, CAST(coalesce(t.tries, 0) AS INTEGER) AS tries, k.* EXCLUDE (customer_id, complaint, do_not_contact)
 FROM (
     SELECT customer_id, min(arm) AS arm, min(stratum) AS stratum, min("at") AS "at", count(*) AS copies,
@@ -16,6 +16,7 @@ FROM (
 ) AS a
 LEFT JOIN calls_cohort AS c ON a.customer_id = c.customer_id
 LEFT JOIN calls_customers AS k ON a.customer_id = k.customer_id
+LEFT JOIN calls_allowed AS al ON a.customer_id = al.customer_id
 LEFT JOIN (
     -- A cause of ours is removed on the first of its days, for this customer or for everybody; all must be removed.
     SELECT customer_id, list_sort(list(reason)) AS reasons, sum(ours) AS ours,
@@ -44,6 +45,7 @@ LEFT JOIN (
 CREATE OR REPLACE TEMP TABLE calls_judged AS
 SELECT *, held_out AS holdout, copies > 1 AS duplicate, NOT known AS not_lost,
        {contactable_only} AND coalesce(step IN ('natural', 'deliberate', 'loss_making', 'unreachable'), FALSE) AS not_contactable,
+       {asks_consent} AND allowed IS NULL AS no_consent, coalesce(step = 'expired', FALSE) AS expired, list_contains({stopped}, arm) AS stopped,
        before > 0 AS contacted_before, reached > 0 AS contacted, coalesce(tries >= {attempts}, FALSE) AS tried,
        {fixed_first} AND CASE WHEN ours > 0 THEN unfixed OR coalesce(fixed_at > deadline, FALSE) ELSE coalesce(step = 'not_fixed', FALSE) END AS not_fixed,
        {apology_with_offer} AND apology AND offer IS NULL AS no_offer,

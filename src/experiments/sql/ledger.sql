@@ -6,9 +6,9 @@
 CREATE TABLE {to}.about (version INTEGER NOT NULL);
 INSERT INTO {to}.about VALUES ({version});
 CREATE TABLE {to}.bookings (
-    booking INTEGER PRIMARY KEY, kind VARCHAR NOT NULL CHECK (kind IN ('assigned', 'released')), "at" DATE NOT NULL,
-    booked_at TIMESTAMP NOT NULL, customers BIGINT NOT NULL CHECK (customers > 0),
-    experiment VARCHAR UNIQUE, seed BIGINT, plan_hash VARCHAR, holdout VARCHAR,
+    booking INTEGER PRIMARY KEY, kind VARCHAR NOT NULL, "at" DATE NOT NULL,
+    booked_at TIMESTAMP NOT NULL, customers BIGINT NOT NULL CHECK (customers >= 0),
+    experiment VARCHAR, seed BIGINT, plan_hash VARCHAR, holdout VARCHAR,
     reason VARCHAR, "by" VARCHAR NOT NULL, digest VARCHAR NOT NULL, chain VARCHAR NOT NULL);
 CREATE TABLE {to}.events (
     booking INTEGER NOT NULL, customer_id {text} NOT NULL, step INTEGER NOT NULL CHECK (step > 0),
@@ -29,6 +29,23 @@ SELECT a.booking, a.customer_id, a.step, a.experiment, a.arm, a.stratum, a.bucke
 FROM {to}.events AS a JOIN {to}.bookings AS b ON a.booking = b.booking AND b.kind = 'assigned'
 WHERE NOT EXISTS (SELECT 1 FROM {to}.events AS r
                   WHERE r.step % 2 = 0 AND r.customer_id = a.customer_id AND r.step = a.step + 1);
+
+-- name: rewritten
+-- A ledger of version 1, as of version 2: plans are amended, people forgotten, and an experiment is in several bookings.
+INSERT INTO {to}.about VALUES ({version});
+INSERT INTO {to}.bookings SELECT * FROM winback_ledger.bookings;
+INSERT INTO {to}.events SELECT * FROM winback_ledger.events;
+
+-- name: altered
+-- The same for Postgres, in place.
+ALTER TABLE winback_ledger.bookings DROP CONSTRAINT IF EXISTS bookings_kind_check;
+ALTER TABLE winback_ledger.bookings DROP CONSTRAINT IF EXISTS bookings_customers_check;
+ALTER TABLE winback_ledger.bookings DROP CONSTRAINT IF EXISTS bookings_experiment_key;
+UPDATE winback_ledger.about SET version = {version};
+
+-- name: once
+-- Postgres only: an experiment is assigned once.
+CREATE UNIQUE INDEX assigned_once ON winback_ledger.bookings (experiment) WHERE kind = 'assigned';
 
 -- name: guard
 -- Postgres only: nobody changes history by accident.
@@ -84,12 +101,17 @@ FROM (SELECT booking, md5(concat_ws(chr(31), customer_id, experiment, arm, strat
 GROUP BY booking ORDER BY booking;
 
 -- name: holdout_contacts
--- Contacts of customers held out at the time: since the day of assignment, before that of a release.
+-- Contacts of customers who were held out: from the day of assignment on, whatever was released since, until another
+-- test has them. Without a day: of those held out now.
 CREATE OR REPLACE TEMP TABLE holdout_contacts AS
 SELECT h.experiment AS held_out_in, c.*
-FROM {table} AS c JOIN {held_out} AS h ON CAST(c.customer_id AS VARCHAR) = h.customer_id
-WHERE {day} IS NULL AND h.released_at IS NULL
-   OR {day} >= h."at" AND (h.released_at IS NULL OR {day} < h.released_at);
+FROM {table} AS c JOIN (
+    SELECT t.customer_id, t.experiment, t."at", t.released_at,
+           t.arm = t.holdout AS held_out,
+           lead(t."at") OVER (PARTITION BY t.customer_id ORDER BY t.step) AS until
+    FROM {chances} AS t
+) AS h ON CAST(c.customer_id AS VARCHAR) = h.customer_id
+WHERE h.held_out AND ({day} IS NULL AND h.released_at IS NULL OR {day} >= h."at" AND ({day} < h.until OR h.until IS NULL));
 
 -- name: gaps
 -- Events that no booking knows, that stand twice, or that follow upon nothing.

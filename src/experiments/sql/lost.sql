@@ -126,6 +126,8 @@ FROM (
            coalesce(c.do_not_contact, FALSE) AS do_not_contact, coalesce(c.natural_loss, FALSE) AS natural_loss,
            coalesce(c.deliberate_loss, FALSE) AS deliberate_loss,
            q.customer_id IS NOT NULL AND coalesce(h.purchases, 0) = 0 AS asks,
+           al.customer_id IS NOT NULL AS consents,
+           greatest(h.last, i.at, t.at, d.given_at, c.cancelled_at, CASE WHEN h.last IS NULL THEN c.since END) AS own_last,
            CASE WHEN coalesce(h.purchases, 0) = 0 THEN q.asked_at END AS asked_at, w.reason, coalesce(w.not_fixed, FALSE) AS not_fixed
     FROM history AS h
     LEFT JOIN medians AS m ON h.customer_id = m.customer_id
@@ -134,6 +136,13 @@ FROM (
     LEFT JOIN again AS a ON coalesce(h.customer_id, c.customer_id, q.customer_id) = a.customer_id
     LEFT JOIN offered AS o ON coalesce(h.customer_id, c.customer_id, q.customer_id) = o.customer_id
     LEFT JOIN why AS w ON coalesce(h.customer_id, c.customer_id, q.customer_id) = w.customer_id
+    LEFT JOIN allowed AS al ON CAST(coalesce(h.customer_id, c.customer_id, q.customer_id) AS VARCHAR) = al.customer_id
+    LEFT JOIN consent_days AS d ON CAST(coalesce(h.customer_id, c.customer_id, q.customer_id) AS VARCHAR) = d.customer_id
+    LEFT JOIN (SELECT customer_id, max("at") AS at FROM full_inquiries WHERE "at" <= DATE '{as_of}' GROUP BY customer_id) AS i
+           ON coalesce(h.customer_id, c.customer_id, q.customer_id) = i.customer_id
+    LEFT JOIN (SELECT customer_id, max(CASE WHEN answered <= DATE '{as_of}' THEN answered END) AS at
+               FROM (SELECT customer_id, greatest(accepted_at, refused_at) AS answered FROM full_contacts) AS answers
+               GROUP BY customer_id) AS t ON coalesce(h.customer_id, c.customer_id, q.customer_id) = t.customer_id
 ) AS known;
 
 -- name: fired
@@ -159,7 +168,8 @@ SELECT *, CASE WHEN important AND class IN ('possible', 'let_go') THEN 'must' EL
 FROM (
     SELECT *, CASE WHEN rules = 0 THEN NULL WHEN natural_loss THEN 'natural' WHEN deliberate_loss THEN 'deliberate'
                    WHEN profit < coalesce(hours, 0) * {hour_cost} THEN 'loss_making'
-                   WHEN do_not_contact THEN 'do_not_contact' WHEN unreachable THEN 'unreachable'
+                   WHEN do_not_contact THEN 'do_not_contact' WHEN {asks_consent} AND NOT consents THEN 'no_consent'
+                   WHEN own_last < {kept_since} THEN 'expired' WHEN unreachable THEN 'unreachable'
                    WHEN {fixed_first} AND not_fixed THEN 'not_fixed' ELSE 'contactable' END AS step,
            CASE concat(abc, xyz) {classes} END AS class
     FROM (

@@ -24,6 +24,8 @@ FLAGS = {
     "deliberate": later("Let go on purpose"),
     "loss_making": later("Cost more than they bring"),
     "do_not_contact": later("Do not want to be contacted"),
+    "no_consent": later("Gave no consent, or withdrew it"),
+    "expired": later("Own last contact too long ago"),
     "unreachable": later("Cannot be reached"),
     "not_fixed": later("Cause not removed yet"),
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from experiments.campaign.call_list import cell, columns_found, of_test
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import clear_parts
-from experiments.data.columns import CURES, Cell, cell_of, literal, quote, shape, trimmed
+from experiments.data.columns import CURES, Cell, cell_of, entered, literal, quote, shape
 from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, Conventions, Source
 from experiments.data.spreadsheets import read_list
 from experiments.data.tables import columns_of, statements, write_parquet
@@ -175,24 +175,29 @@ def _chunks(rows: Iterator[dict[str, str | None]]) -> Iterator[list[dict[str, st
 def _type(con: duckdb.DuckDBPyConnection, foreign: Mapping[str, str], source: Source, conventions: Conventions) -> int:
     """Make answers_typed: customers, days and flags are read as those of every table."""
     file, cells = source.named, dict[str, Cell]()
+    entries = ", ".join(
+        f"{entered(quote(column), column, kind=kind, found='VARCHAR', source=source)} AS {quote(column)}"
+        for column, kind in ASKED.items()
+    )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW answers_entered AS SELECT {entries} FROM answers_raw")
     if source.dates is None:
         source = source.model_copy(update={"dates": _dates_of_the_list(con)})
     for column, kind in ASKED.items():
         cells[column], _ = cell_of(
-            con, "answers_raw", column, kind=kind, found="VARCHAR", source=source, conventions=conventions,
+            con, "answers_entered", column, kind=kind, found="VARCHAR", source=source, conventions=conventions,
             where=f"{file}, column {foreign[column]!r}",
         )  # fmt: skip
     rows: int = con.execute("SELECT count(*) FROM answers_raw").fetchall()[0][0]
     for column, one in cells.items():
         unfit = f"{one.raw} IS NULL" if column == "customer_id" else f"{one.typed} IS NULL AND {one.raw} IS NOT NULL"
-        query = f"SELECT count(*), min({quote(column)}) FROM answers_raw WHERE {unfit}"
+        query = f"SELECT count(*), min({quote(column)}) FROM answers_entered WHERE {unfit}"
         number, example = con.execute(query).fetchall()[0]
         if number:
             kind = ASKED[column]
             what = f"are no {kind}, such as {shape(example)}" if example is not None else "are empty"
             raise WinbackError(f"{file}, column {foreign[column]!r}: {number:,} of {rows:,} rows {what}. {CURES[kind]}")
     selected = ", ".join(f"{one.typed} AS {quote(column)}" for column, one in cells.items())
-    con.execute(f"CREATE OR REPLACE TEMP TABLE answers_typed AS SELECT {selected} FROM answers_raw")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE answers_typed AS SELECT {selected} FROM answers_entered")
     return rows
 
 
@@ -201,12 +206,12 @@ def _dates_of_the_list(con: duckdb.DuckDBPyConnection) -> str | None:
 
     None where every day is as it was written, or nobody can tell.
     """
-    day = trimmed("r.day")
+    day = "r.day"
     for dates in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"):
         read_back = f"CAST(try_strptime({day}, {literal(dates)}) AS DATE)"
         same, listed = con.execute(
             f"SELECT count(CASE WHEN {read_back} = l.day THEN 1 END), count({day}) "
-            "FROM answers_raw AS r JOIN answers_register AS l ON r.customer_id = l.customer_id"
+            "FROM answers_entered AS r JOIN answers_register AS l ON r.customer_id = l.customer_id"
         ).fetchall()[0]
         if listed and same == listed:
             return dates

@@ -70,16 +70,23 @@ def cell_of(
 ) -> tuple[Cell, list[Finding]]:
     """Return a column of the table `raw` as its kind, and what was found out about how it is written.
 
-    `found`: its type; `where`: how an error calls it. Raises WinbackError for a type that cannot be the kind, Ambiguous
+    The cells of `raw` are `entered`. `found`: the type in the file; `where`: how an error calls it. Raises WinbackError for a type that cannot be the kind, Ambiguous
     for cells that read in several ways.
     """
     if kind in READABLE and not READABLE[kind].fullmatch(found):
         raise WinbackError(f"{where} holds {found}, no {kind.replace('past', 'date')}. {CURES[kind]}")
-    texts = found == "VARCHAR" and kind != "id"
-    cell = trimmed(quote(column)) if texts else quote(column)
-    cell = translated(without_missing(cell, found, source.missing), source.values.get(column, {}))
-    return _ENTRIES[kind](_Column(con=con, raw=raw, name=column, cell=cell, kind=kind, found=found, source=source,
-                                  conventions=conventions, where=where))  # fmt: skip
+    found = "VARCHAR" if source.values.get(column) else found
+    return _ENTRIES[kind](_Column(con=con, raw=raw, name=column, cell=quote(column), kind=kind, found=found,
+                                  source=source, conventions=conventions, where=where))  # fmt: skip
+
+
+def entered(cell: str, column: str, *, kind: str, found: str, source: Source) -> str:
+    """Return the SQL of a raw cell as every check takes it: no blanks around it, what means missing NULL, words mapped.
+
+    It is the inner of two layers, so that the many places of a check name a column, not all this once more.
+    """
+    cell = trimmed(cell) if found == "VARCHAR" and kind != "id" else cell
+    return translated(without_missing(cell, found, source.missing), source.values.get(column, {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +253,7 @@ def _number(of: _Column) -> tuple[str, list[Finding]]:
 def _flag(of: _Column) -> tuple[Cell, list[Finding]]:
     if of.found == "BOOLEAN":
         return of.result(of.cell, may_fail=False), []
-    if of.found != "VARCHAR" and not of.source.values.get(of.name):
+    if of.found != "VARCHAR":
         return of.result(f"CASE {of.cell} WHEN 1 THEN TRUE WHEN 0 THEN FALSE END", may_fail=True), []
     return of.result(flag_sql(of.cell), may_fail=True), []
 
@@ -254,7 +261,7 @@ def _flag(of: _Column) -> tuple[Cell, list[Finding]]:
 def flag_sql(cell: str) -> str:
     """Return the SQL of a flag of words in English, Russian or French; NULL where it is none."""
     cases = " ".join(f"WHEN '{word}' THEN {value}" for words, value in ((YES, "TRUE"), (NO, "FALSE")) for word in words)
-    return f"CASE lower({trimmed(cell)}) {cases} END"
+    return f"CASE lower({cell}) {cases} END"
 
 
 def _integer(of: _Column) -> tuple[Cell, list[Finding]]:
@@ -282,7 +289,7 @@ def fill_of(con: duckdb.DuckDBPyConnection, name: str, source: Source, *, column
         "past": f"TRY_CAST({text} AS DATE)",
         "money": minor_units(text, decimals),
         "cost": minor_units(text, decimals),
-        "flag": flag_sql(text),
+        "flag": flag_sql(trimmed(text)),
         "integer": f"TRY_CAST({text} AS BIGINT)",
     }
     typed = by_kind.get(kind, text)

@@ -16,7 +16,7 @@ from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import whole_file
 from experiments.common.finding import Fact, Finding
 from experiments.common.today import today
-from experiments.data.columns import CURES, Cell, cell_of, fill_of, literal, quote, shape
+from experiments.data.columns import CURES, Cell, cell_of, entered, fill_of, literal, quote, shape
 from experiments.data.contracts import CONTRACTS, PLAIN, TYPES, WORDS, Conventions, Source
 from experiments.data.formats import Opened, looks_like_a_row, opened, unreadable
 from experiments.data.identity import BLANKS
@@ -197,21 +197,24 @@ class _Table:
 
     def _make_raw(self, *, without_empty: bool = False) -> None:
         """Make raw_<name>; `without_empty`: rows of which every cell is empty are no rows."""
-        kinds = {column: self._type(foreign) for column, foreign in self.names.items()}
         selects = []
         for _, part in self.parts:
-            cells = [
-                f"CAST({part.columns[foreign][0]} AS {kinds[column]}) AS {quote(column)}"
-                if foreign in part.columns
-                else f"CAST(NULL AS {kinds[column]}) AS {quote(column)}"
-                for column, foreign in self.names.items()
-            ]
             every = [
                 f"nullif(trim(CAST({cell} AS VARCHAR), {literal(BLANKS)}), '')" for cell, _ in part.columns.values()
             ]
             where = f" WHERE coalesce({', '.join(every)}) IS NOT NULL" if without_empty and part.all_texts else ""
-            selects.append(f"SELECT {', '.join(cells)} FROM {part.relation}{where}")
+            selects.append(f"SELECT {self._cells(part)} FROM {part.relation}{where}")
         self.con.execute(f"CREATE OR REPLACE VIEW raw_{self.name} AS {' UNION ALL '.join(selects)}")
+
+    def _cells(self, part: Opened) -> str:
+        """Return the SQL of the columns of one file, by our names, as every check takes them."""
+        cells = []
+        for column, foreign in self.names.items():
+            found = self._type(foreign)
+            cell = f"CAST({part.columns[foreign][0] if foreign in part.columns else 'NULL'} AS {found})"
+            cell = entered(cell, column, kind=self._kind(column), found=found, source=self.source)
+            cells.append(f"{cell} AS {quote(column)}")
+        return ", ".join(cells)
 
     def _type(self, foreign: str) -> str:
         """Return the type of a column in all files; texts where they differ."""
@@ -401,10 +404,7 @@ class _Table:
         self.con.execute("SET preserve_insertion_order = true")
         try:
             for path, part in self.parts:
-                cells = [f"CAST({part.columns[foreign][0]} AS {self._type(foreign)}) AS {quote(column)}"
-                         if foreign in part.columns else f"CAST(NULL AS {self._type(foreign)}) AS {quote(column)}"
-                         for column, foreign in self.names.items()]  # fmt: skip
-                numbered = f"SELECT row_number() OVER () AS row_of_file, {', '.join(cells)} FROM {part.relation}"
+                numbered = f"SELECT row_number() OVER () AS row_of_file, {self._cells(part)} FROM {part.relation}"
                 row = self.con.execute(
                     f"SELECT min(row_of_file) FROM ({numbered}) AS numbered WHERE {test}"
                 ).fetchall()[0][0]

@@ -275,8 +275,9 @@ def simulate(
         con.execute(sql("simulate_outcomes"))
         if history:
             con.execute(sql("simulate_history"))
-        for table in TABLES + (HISTORY_TABLES if history else ()):
-            write_parquet(con, table, folder / f"{table}.parquet")
+        con.execute("SET preserve_insertion_order = true")
+        for table in TABLES + (HISTORY_TABLES if history else ()):  # sorted: the same bytes from any number of cores
+            write_parquet(con, f"(FROM {table} ORDER BY ALL)", folder / f"{table}.parquet")
 
 
 def _small_tables(variant: World) -> dict[str, pd.DataFrame]:

@@ -17,6 +17,7 @@ import yaml
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import write_text
+from experiments.common.run_records import believe
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
 from experiments.sheet.offers import Offer
@@ -75,6 +76,7 @@ def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = Non
     """
     content = loaded(sheet)
     content.need_arms()
+    believe(cohort)
     folder = content.folder
     before, path = read_plan(folder, content.experiment), folder / FILE
     day = before.locked_on if before else today

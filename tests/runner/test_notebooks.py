@@ -316,7 +316,8 @@ def test_a_run_puts_notebook_page_files_and_run_json_into_its_folder(tmp_path):
     assert leftovers(tmp_path / "reports") == []
 
     stored = json.loads((out / "run.json").read_text())
-    assert " ".join(stored) == ("notebook parameters inputs code versions commit started seconds status headline files time_zone")
+    names = "notebook parameters inputs code versions commit started seconds status headline files time_zone"
+    assert " ".join(stored) == names
     assert stored["notebook"] == "3-readout"
     assert stored["parameters"] == {"months": 36, "day": "2026-01-31", "why": "x"}
     assert stored["inputs"] == {

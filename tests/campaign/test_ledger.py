@@ -72,7 +72,8 @@ def put(con, ids, *, table="assigned", arms=("hold", "A")):
 
 def book(ledger, ids, experiment="spring", **changes):
     put(ledger._con, ids)
-    usual = {"seed": 1, "plan_hash": "abc", "at": DAY, "holdout": "hold" if ids else None, "by": "ann"}
+    day = max([DAY, *(booking.at for booking in ledger.bookings())])  # nothing is booked before what is booked
+    usual = {"seed": 1, "plan_hash": "abc", "at": day, "holdout": "hold" if ids else None, "by": "ann"}
     return ledger.record(experiment=experiment, **usual | changes)
 
 
@@ -326,15 +327,18 @@ def test_the_experiments_are_summed_up(ledger):
         ("held", "2026-02-28", False),  # before the test
         ("held", None, True),  # nobody knows when
         ("freed", "2026-03-09", True),  # the day before the release
-        ("freed", "2026-03-10", False),
+        ("freed", "2026-03-12", True),  # and after it, until another test has them
+        ("again", "2026-03-09", True),
+        ("again", "2026-03-12", False),
         ("freed", None, False),
         ("offered", "2026-03-02", False),
         ("stranger", "2026-03-02", False),
     ],
 )
 def test_a_contact_spoils_a_holdout_while_it_is_one(ledger, con, customer, day, spoils):
-    book(ledger, ["held", "offered", "freed"])
-    let_go(ledger, ["freed"])
+    book(ledger, ["held", "offered", "freed", "x", "again"])
+    let_go(ledger, ["freed", "again"])
+    book(ledger, ["y", "again"], "autumn")
     con.execute(
         "CREATE TABLE contacts AS SELECT ? AS customer_id, CAST(? AS DATE) AS at, 'call' AS channel", [customer, day]
     )
@@ -440,8 +444,8 @@ def test_a_ledger_is_read_without_tables(address, con):
 def test_a_ledger_of_another_version_is_refused(address, con, monkeypatch):
     with open_ledger(address, con, create=True):
         pass
-    monkeypatch.setattr(ledger_store, "VERSION", 2)
-    with pytest.raises(WinbackError, match=r"version 1, this program knows 2. Update"), open_ledger(address, con):
+    monkeypatch.setattr(ledger_store, "VERSION", 3)
+    with pytest.raises(WinbackError, match=r"version 2, this program knows 3. Update"), open_ledger(address, con):
         pass
 
 

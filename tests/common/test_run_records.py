@@ -186,7 +186,7 @@ def test_a_report_is_verified_from_its_record(monkeypatch, capsys):
     assert Path("reports/a/x/page.html").read_text() == "better"  # it only looks
 
     Path("in.csv").unlink()
-    with pytest.raises(WinbackError, match=r"Input 'in\.csv' cannot be read"):
+    with pytest.raises(WinbackError, match=r"x' cannot be computed again: in\.csv: deleted\. Put back"):
         verify(done)
     with pytest.raises(WinbackError, match="no run in 'reports/b/x'"):
         records_to_verify("reports/b/x")

@@ -316,15 +316,16 @@ def test_a_run_puts_notebook_page_files_and_run_json_into_its_folder(tmp_path):
     assert leftovers(tmp_path / "reports") == []
 
     stored = json.loads((out / "run.json").read_text())
-    assert " ".join(stored) == ("notebook parameters inputs code versions commit started seconds status headline files")
+    names = "notebook parameters inputs code versions commit started seconds status headline files time_zone"
+    assert " ".join(stored) == names
     assert stored["notebook"] == "3-readout"
     assert stored["parameters"] == {"months": 36, "day": "2026-01-31", "why": "x"}
     assert stored["inputs"] == {
         "in.csv": sha256(b"a\n1\n").hexdigest(),
         str(Path("folder/part.csv")): sha256(b"b").hexdigest(),
     }
-    packages = {"winback-experiments", "python", "duckdb", "pandas", "statsmodels", "papermill"}
-    assert set(stored["versions"]) == packages
+    assert set(stored["versions"]) == {"python", *run_records.PACKAGES}
+    assert None not in stored["versions"].values()
     assert stored["versions"]["pandas"] == pd.__version__
     assert stored["commit"] is None
     assert stored["status"] == "done"

@@ -119,6 +119,6 @@ def test_what_cannot_be_rendered_again_is_refused():
     result = Path("en/2-design/design.json")
     kept = result.read_bytes()
     result.write_text("{}", encoding="utf-8")
-    with pytest.raises(WinbackError, match=r"design\.json' is not as its run left it"):
+    with pytest.raises(WinbackError, match=r"design\.json' was changed after its run"):
         render_again("en/2-design", language="fr")
     result.write_bytes(kept)

@@ -140,8 +140,9 @@ def plan_calls(
 
     `assigned`, `cohort`, `customers`, `reasons`, `contacts`: tables of the engine; without a table its rules have
     nothing to find. `consents`: the table `allowed` of `find_allowed`; without it nobody asks. `stopped`: arms of
-    which nobody is called any more. `told`: offers in words, the catalogue's where left out. `causes`: the reasons the company can
-    remove, with the day on which each was removed for everybody, or None. `folder`: of the sheet, for its `scripts`.
+    which nobody is called any more. `told`: offers in words, the catalogue's where left out. `causes`: the reasons the
+    company can remove, with the day on which each was removed for everybody, or None. `folder`: of the sheet, for its
+    `scripts`.
     The same tables and seed give the same list, in any row order. Raises WinbackError.
     """
     if not rules.callers:

@@ -47,7 +47,8 @@ RULES: dict[str, CallRule] = {
         cure="Leave them alone, and let `winback expire` forget them.", state="warn",
     ),
     "stopped": CallRule(
-        label="arm stopped", what="are in an arm that was stopped", cure="Nothing: they count as assigned.", state="pass",
+        label="arm stopped", what="are in an arm that was stopped",
+        cure="Nothing: they count as assigned.", state="pass",
     ),
     "not_contactable": CallRule(
         label="not to be contacted", what="are deliberate, natural or loss-making losses, or cannot be reached",

@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 def settle(sheet: Sheet) -> Sheet:
     """Move plan, cohort, lists, contacts and ledger of a test into its private folder, where they lie elsewhere yet.
 
-    What belongs to several tests is divided. Return the sheet, which knows its tables where they are now. Raises WinbackError where the folder cannot be written.
+    What belongs to several tests is divided. Return the sheet, which knows its tables where they are now. Raises
+    WinbackError where the folder cannot be written.
     """
     private, folder = sheet.private.make(), sheet.folder
     if plan_file(sheet) != private.plan and read_plan(sheet) is not None:

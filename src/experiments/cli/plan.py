@@ -82,6 +82,5 @@ def design(args: argparse.Namespace) -> None:
     plan = lock_plan(args.sheet, cohort=cohort_found(args), customers=planned.customers)
     if planned.plan is None:
         run_stage("2-design", args)  # the page tells the lock
-    print(
-        f"Locked on {plan.locked_on}: {read_sheet(args.sheet).private.plan}, {plan.customers:,} customers, sha256 {plan.sha256}"
-    )
+    file = read_sheet(args.sheet).private.plan
+    print(f"Locked on {plan.locked_on}: {file}, {plan.customers:,} customers, sha256 {plan.sha256}")

@@ -38,11 +38,16 @@ def readout(args: argparse.Namespace) -> None:
 )  # fmt: skip
 def compare(args: argparse.Namespace) -> None:
     """Put several tests on one page: what offers have done so far."""
+    from experiments.common.run_records import believe
+
     given = [Path(text) for text in args.readouts] or sorted(args.reports.glob("*/3-readout/readout.json"))
     if not given:
         raise WinbackError(f"There is no readout in {args.reports}. Make one: `winback readout <sheet>`.")
+    readouts = [*map(_readout_of, given)]
+    for path in readouts:
+        believe(path)  # here, before a notebook runs that would refuse it too
     parameters = parameters_given(args, before="readouts")
-    out = compare_readouts([*map(_readout_of, given)], parameters, reports=args.reports, fresh=args.fresh)
+    out = compare_readouts(readouts, parameters, reports=args.reports, fresh=args.fresh)
     print(f"For the next design: {out / 'pooled.json'}")
 
 

@@ -9,10 +9,11 @@ from datetime import date
 from pathlib import Path
 
 from experiments.cli.options import parameters_given
-from experiments.common.errors import WinbackError
+from experiments.common.errors import WinbackError, short
 from experiments.common.language import ENGLISH
 
 AS_REGISTERED = ("sheet", "language", "cohort")  # parameters that change no result
+WIDTH = 160  # letters of what has changed since the run before
 
 
 def experiment_of(sheet: str) -> str:
@@ -115,6 +116,8 @@ def run_into(
     index(reports, spoken=language)
     how = "nothing changed since, reused; --fresh runs it again" if done.reused else f"{done.seconds:.1f} s"
     print(f"  {out.name}: {done.page} ({how})", flush=True)
+    if done.because:
+        print(f"    since the run before: {short('; '.join(done.because), WIDTH)}", flush=True)
 
 
 def compare_readouts(readouts: Sequence[Path], parameters: Mapping[str, object], *, reports: Path, fresh: bool) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from experiments.common.errors import WinbackError
 from experiments.common.files import write_text
+from experiments.common.run_records import believe
 
 FORMAT = 2  # of the files; raised when what an older program wrote needs `upgraded` to be read
 
@@ -34,11 +35,15 @@ class Result:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return a result that `write` wrote, also that of an earlier version. Raises WinbackError."""
+        """Return a result that `write` wrote, also that of an earlier version. Raises WinbackError.
+
+        So too where a run wrote it and it was changed since: whatever builds on an earlier result reads it here.
+        """
         from pydantic import TypeAdapter, ValidationError
 
         if not Path(path).is_file():
             raise WinbackError(f"There is no {cls.what} {str(path)!r}. Make it: `{cls.command}`.")
+        believe(path)
         try:
             content = json.loads(Path(path).read_bytes())
             wrote = content.pop("format", 1) if isinstance(content, dict) else FORMAT

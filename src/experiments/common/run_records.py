@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -23,9 +24,14 @@ from experiments.common.files import alone, files_in, move_into, write_text
 log = logging.getLogger(__name__)
 
 RECORD, FAILED = "run.json", "failed.json"
-PACKAGES = ("winback-experiments", "duckdb", "pandas", "statsmodels", "papermill")  # whose versions a run keeps
-MADE_FROM = ("notebook", "parameters", "inputs", "code", "versions")  # the same ones give the same results
-NOT_STORED = ("out", "reused")
+PACKAGES = (  # whose versions a run keeps: what reads, computes, runs, draws and writes
+    "winback-experiments", "duckdb", "numpy", "pandas", "scipy", "statsmodels", "python-calamine", "pydantic", "pyyaml",
+    "papermill", "ipykernel", "nbconvert", "matplotlib", "seaborn", "babel", "jinja2", "mistune",
+)  # fmt: skip
+MADE_FROM = ("notebook", "parameters", "inputs", "code", "versions", "time_zone")  # the same give the same results
+NOT_STORED = ("out", "reused", "because")
+MODULE = "module "  # what the name of a helper of the notebook begins with, in `code`; behind it, its path
+SHOWN = 12  # digits of a sha256 that people are shown
 STORED = {
     str: ("notebook", "started", "status", "headline"),
     dict: ("parameters", "inputs", "code", "versions", "files"),
@@ -41,7 +47,7 @@ class Run:
     notebook: str
     parameters: dict[str, Any]  # as JSON; the notebook's defaults included, `out` not
     inputs: dict[str, str]  # path as given: sha256
-    code: dict[str, str]  # the notebook's cells and the package: sha256
+    code: dict[str, str]  # the notebook's cells, the package, and the modules of one's own they import: sha256
     versions: dict[str, str | None]
     commit: str | None
     started: str  # UTC, ISO
@@ -49,7 +55,9 @@ class Run:
     status: str = "done"  # or failed
     headline: str = ""  # of the verdict on the page; of a failed run, why
     files: dict[str, str] = field(default_factory=dict)  # what the run put into `out`, its record left out: sha256
+    time_zone: str = ""  # of the machine; an earlier version kept none
     reused: bool = False  # nothing had changed, so it was not run again
+    because: tuple[str, ...] = field(default=(), compare=False)  # what had changed since the run before
 
     @property
     def page(self) -> Path:
@@ -84,6 +92,40 @@ class Run:
     def changed_files(self) -> list[str]:
         """Return the files of the run that are no more as it left them."""
         return [name for name, sha256 in self.files.items() if _sha256_or_none(self.out / name) != sha256]
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The modules of one's own that the notebook imported: path: sha256."""
+        return {name.removeprefix(MODULE): one for name, one in self.code.items() if name.startswith(MODULE)}
+
+
+def believe(path: str | Path) -> bool:
+    """Say whether a result is of a registered run, and so as that left it; False where no record tells of it.
+
+    What a person writes in Python, by `readout.write(path)`, has no run.json beside it. Raises WinbackError where the
+    file is not what its run wrote.
+    """
+    path = Path(path)
+    record = path.parent / RECORD
+    then = Run.read(record).files.get(path.name) if record.is_file() else None
+    if then is None:
+        return False
+    try:
+        now = _digest(path)  # read anew: whoever edits a file can set its time back
+    except OSError as error:
+        raise WinbackError(f"'{path}', which its run wrote, cannot be read: {error.strerror}. Run it again.") from None
+    if now != then:
+        raise WinbackError(
+            f"'{path}' was changed after its run (sha256 {now[:SHOWN]}, not {then[:SHOWN]}). Run it again, or verify: "
+            f"`winback verify {path.parent.as_posix()}`."
+        )
+    return True
+
+
+def warn_of_unregistered(path: str | Path) -> None:
+    """Say in the log where a result to build on is not from a registered run. Raises WinbackError as `believe`."""
+    if not believe(path):
+        log.warning("'%s' is not from a registered run: nothing says what it was made from.", path)
 
 
 def publish(done: Run, work: Path, *, moved: Mapping[str, Path] = MappingProxyType({})) -> None:
@@ -205,7 +247,11 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache(maxsize=10_000)
 def _sha256(path: str, *_seen: int) -> str:
-    with Path(path).open("rb") as stream:
+    return _digest(Path(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -214,6 +260,19 @@ def _sha256_or_none(path: Path) -> str | None:
         return sha256_of(path)
     except OSError:
         return None
+
+
+def gone_or_changed(then: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return which files are deleted or cannot be read, and which are changed, each in words."""
+    gone, other = [], []
+    for name, sha256 in then.items():
+        try:
+            other += [] if sha256_of(Path(name)) == sha256 else [f"{name}: changed"]
+        except FileNotFoundError:
+            gone.append(f"{name}: deleted")
+        except OSError as error:
+            gone.append(f"{name}: cannot be read ({error.strerror})")
+    return gone, other
 
 
 # ---- what made it
@@ -237,6 +296,21 @@ def versions() -> dict[str, str | None]:
     return numbers
 
 
+def time_zone() -> str:
+    """Return the machine's time zone, by its name where it has one.
+
+    No cell of ours depends on it: the engine and every day are in UTC, or in the sheet's `time_zone`, and the sheet is
+    an input. A cell of one's own may, as `duckdb.connect()` and `datetime.now()` do.
+    """
+    if given := os.environ.get("TZ"):
+        return given
+    with suppress(OSError):  # no link: Windows, some containers
+        _, found, name = Path("/etc/localtime").readlink().as_posix().partition("zoneinfo/")
+        if found:
+            return name
+    return "/".join(time.tzname)
+
+
 def commit_of(folder: Path) -> str | None:
     """Return the commit of the repository that holds a folder, "-dirty" if files were changed since."""
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -252,13 +326,25 @@ def commit_of(folder: Path) -> str | None:
 
 
 def differences(one: Run, other: Run) -> dict[str, list[str]]:
-    """Return what differs between two runs, in words, by where: parameters, inputs, code, numbers."""
+    """Return what differs between two runs, in words, by where: parameters, inputs, code, numbers.
+
+    Raises WinbackError where a result is not as its run left it.
+    """
+    for name in {path.name for path in one.out.glob("*.json")} & {path.name for path in other.out.glob("*.json")}:
+        for run in (one, other):
+            believe(run.out / name)
+    numbers = [*numbers_unlike(one.out, other.out)]
+    return made_otherwise(one, other) | ({"numbers": numbers} if numbers else {})
+
+
+def made_otherwise(one: Run, other: Run) -> dict[str, list[str]]:
+    """Return what differs in what two runs are made from, in words, by where: parameters, inputs, code."""
+    zones = ({"time zone": one.time_zone or "nothing"}, {"time zone": other.time_zone or "nothing"})
     lines = {
         "notebook": [f"{one.notebook} | {other.notebook}"] if one.notebook != other.notebook else [],
         "parameters": [*_unlike(one.parameters, other.parameters)],
         "inputs": [*changed(one.inputs, other.inputs)],
-        "code": [*changed(one.code, other.code), *_unlike(one.versions, other.versions)],
-        "numbers": [*numbers_unlike(one.out, other.out)],
+        "code": [*changed(one.code, other.code), *_unlike(one.versions, other.versions), *_unlike(*zones)],
     }
     return {where: some for where, some in lines.items() if some}
 

@@ -70,8 +70,8 @@ def cell_of(
 ) -> tuple[Cell, list[Finding]]:
     """Return a column of the table `raw` as its kind, and what was found out about how it is written.
 
-    The cells of `raw` are `entered`. `found`: the type in the file; `where`: how an error calls it. Raises WinbackError for a type that cannot be the kind, Ambiguous
-    for cells that read in several ways.
+    The cells of `raw` are `entered`. `found`: the type in the file; `where`: how an error calls it. Raises WinbackError
+    for a type that cannot be the kind, Ambiguous for cells that read in several ways.
     """
     if kind in READABLE and not READABLE[kind].fullmatch(found):
         raise WinbackError(f"{where} holds {found}, no {kind.replace('past', 'date')}. {CURES[kind]}")

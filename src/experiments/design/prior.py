@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.estimate import Estimate
+from experiments.common.run_records import warn_of_unregistered
 from experiments.design.evidence import NUMBERS, Evidence, diluted_evidence, evidence_of, question_of
 from experiments.design.simulated import calibrate, simulated_evidence
 from experiments.metrics.cube import make_cube
@@ -178,6 +179,7 @@ def _expected(sheet: Sheet, folder: Path) -> dict[str, dict[str, Estimate]]:
     if sheet.design.pooled is None:
         return {}
     known = Knowledge.load(folder / sheet.design.pooled)
+    warn_of_unregistered(folder / sheet.design.pooled)
     found: dict[str, dict[str, Estimate]] = {}
     for objective, metric in POOLED.items():
         of = {pooled.offer: pooled for pooled in known.of(metric)}

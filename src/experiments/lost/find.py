@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.campaign.consent import find_allowed
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.finding import Finding
+from experiments.common.run_records import warn_of_unregistered
 from experiments.common.today import today
 from experiments.data.columns import literal
 from experiments.data.contracts import CONTRACTS
@@ -302,7 +303,9 @@ def _learn(look: Look) -> Learned | None:
     """Return what the past test named in the sheet teaches."""
     if look.rule.learn_from is None:
         return None
-    readout = Readout.load(look.folder / look.rule.learn_from)
+    path = look.folder / look.rule.learn_from
+    readout = Readout.load(path)
+    warn_of_unregistered(path)
     if readout.currency != look.sheet.currency:
         raise WinbackError(f"The past test {look.rule.learn_from} is in {readout.currency}, the sheet in "
                            f"{look.sheet.currency}. Choose a test in the same currency for `learn_from`.")  # fmt: skip

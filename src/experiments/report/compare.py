@@ -27,6 +27,7 @@ from experiments.common.formatting import (
     told,
 )
 from experiments.common.language import later, numerals, plural, rendered, say
+from experiments.common.run_records import believe
 from experiments.compare.pool import POOLED, SETTINGS, settings_of
 from experiments.metrics.objectives import OBJECTIVES
 from experiments.readout.readout import Readout
@@ -429,7 +430,7 @@ def method(known: Knowledge, *, language: str | None = None) -> Html:
 def provenance(paths: Sequence[str], *, language: str | None = None) -> Html:
     """Return where the numbers come from."""
     rows = {
-        say("Readouts"): "; ".join(Path(path).as_posix() for path in paths),
+        say("Readouts"): "; ".join(map(_with_its_run, paths)),
         say("Version"): f"winback-experiments {version('winback-experiments')}",
         say("For the next design"): say("pooled.json beside this page: 2-design can take its prior from it."),
         say("Inputs and parameters"): say(
@@ -437,3 +438,9 @@ def provenance(paths: Sequence[str], *, language: str | None = None) -> Html:
         ),
     }
     return html.section(say("Provenance"), html.definitions(rows), open=False)
+
+
+def _with_its_run(path: str) -> str:
+    """Return the path of a readout, and whether a run made it."""
+    name = Path(path).as_posix()
+    return name if believe(path) else say("{path} (not from a registered run)", path=name)

@@ -21,15 +21,18 @@ from experiments.common.run_records import (
     Run,
     commit_of,
     hashes_of,
+    made_otherwise,
     package_sha256,
     publish,
     save,
     sha256_of,
+    time_zone,
     versions,
 )
 from experiments.runner.documents import Document, Value, find_notebook, headline_of, inject, load, own_cells, source_of
 from experiments.runner.failures import Failure, failure_of, is_of_a_cell
 from experiments.runner.fork_server import preloaded, worth_importing
+from experiments.runner.local_modules import modules_of
 from experiments.runner.parameters import as_json, parameters_of, typed
 
 KERNEL = "python3"  # The Python that runs winback, whatever kernel the notebook was last saved with.
@@ -50,8 +53,9 @@ def run(
 
     Everything is made in a temporary folder beside `out`, which the notebook gets as
     its parameter `out`. Only success changes `out`; a failure leaves failed.ipynb and failed.json.
-    Inputs are those given and the files that parameters name. If they, parameters, notebook, package and versions
-    are those of the run in `out`, and its files are as it left them, it is returned as it is, unless `fresh`.
+    Inputs are those given and the files that parameters name. If they, parameters, notebook with the modules it
+    imports, package, versions and time zone are those of the run in `out`, and its files are as it left them, it is
+    returned as it is, unless `fresh`; else what is returned says what had changed.
     """
     return run_job(prepare(notebook, parameters, out=out, inputs=inputs), progress=progress, fresh=fresh)
 
@@ -75,17 +79,20 @@ def prepare(notebook: str | Path, parameters: Mapping[str, object], *, out: Path
     given = typed(declared, parameters, notebook=source.stem)
     values = {name: given.get(name, known.default) for name, known in declared.items() if name != "out"}
     cells = [(cell["cell_type"], source_of(cell)) for cell in own_cells(load(source))]
+    sources = [text for kind, text in cells if kind == "code"]
+    notebook_sha256 = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
     record = Run(
         out=Path(out),
         notebook=source.stem,
         parameters=as_json(values),
         inputs=hashes_of([*inputs, *_files_named(values)]),
-        code={"notebook": hashlib.sha256(json.dumps(cells).encode()).hexdigest(), "package": package_sha256()},
+        code={"notebook": notebook_sha256, "package": package_sha256(), **modules_of(sources, source)},
         versions=versions(),
+        time_zone=time_zone(),
         commit=None,  # known when it runs
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
-    modules = worth_importing(text for kind, text in cells if kind == "code")
+    modules = worth_importing(sources)
     private = _private_folder(values.get("sheet"), record.out)
     takes_out = "out" in declared
     return Job(source=source, given=given, takes_out=takes_out, private=private, modules=modules, record=record)
@@ -124,7 +131,7 @@ def run_job(
     """Do a job, as `run` does; a failure after `stopped` is none, and is not kept. Raises WinbackError."""
     if not fresh and (done := reusable(job)):
         return done
-    out, clock = job.record.out, time.perf_counter()
+    out, clock, because = job.record.out, time.perf_counter(), _changes(job)
     record = replace(job.record, commit=commit_of(job.source.absolute().parent))
     with workshop(out) as work:
         try:
@@ -139,6 +146,7 @@ def run_job(
             seconds=round(time.perf_counter() - clock, 3),
             headline=headline_of(document),
             files={_place(job, name): sha256_of(work / name) for name in files_in(work)},
+            because=because,
         )
         publish(done, work, moved={name: out / _place(job, name) for name in OF_CUSTOMERS})
         failed_notebook(job).unlink(missing_ok=True)
@@ -166,6 +174,16 @@ def reusable(job: Job) -> Run | None:
         return None
     same = before.is_made_from_the_same_as(job.record) and not before.changed_files()
     return replace(before, reused=True) if same else None
+
+
+def _changes(job: Job) -> tuple[str, ...]:
+    """Return what has changed since the run in the job's folder, in words; nothing where there is none."""
+    try:
+        before = Run.read(job.record.out / RECORD)
+    except WinbackError:
+        return ()
+    made = [line for lines in made_otherwise(before, job.record).values() for line in lines]
+    return (*made, *(f"{name}: changed after the run" for name in before.changed_files()))
 
 
 def produce(job: Job, work: Path, *, progress: bool) -> Document:

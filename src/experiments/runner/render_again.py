@@ -15,7 +15,7 @@ from experiments.common.errors import WinbackError
 from experiments.common.files import whole_file, workshop
 from experiments.common.language import ENGLISH, speaking
 from experiments.common.results import Result
-from experiments.common.run_records import Run, changed, find_run, save
+from experiments.common.run_records import Run, believe, changed, find_run, gone_or_changed, save
 from experiments.runner.documents import SHIPPED, Cell, Document, load, own_cells, source_of, statements_of
 from experiments.runner.failures import Failure
 from experiments.runner.notebooks import prepare, produce
@@ -44,8 +44,8 @@ def render_again(folder: str | Path, *, language: str | None = None, page: Path 
     if page.absolute() == run.page.absolute():
         raise WinbackError(f"'{page}' is the page of the run itself. Name another file, or run {run.notebook} again "
                            f"in that language: --lang {language}.")  # fmt: skip
-    if edited := sorted({"notebook.ipynb", *RESULTS} & {*run.changed_files()}):
-        raise WinbackError(f"'{run.out / edited[0]}' is not as its run left it. Run {run.notebook} again.")
+    for name in sorted({"notebook.ipynb", *RESULTS} & {*run.files}):
+        believe(run.out / name)
     document = json.loads((run.out / "notebook.ipynb").read_bytes())
     sections = sections_of(document, run)
     with workshop(run.out) as work:
@@ -135,9 +135,9 @@ def _run_again(run: Run, work: Path, *, language: str) -> None:
     warnings.warn(f"Notebook '{run.notebook}' shows more than its result holds: it is run again.", stacklevel=3)
     parameters = run.parameters | {"language": language}
     job = prepare(run.out / "notebook.ipynb", parameters, out=run.out, inputs=map(Path, run.inputs))
-    inputs = [*changed(run.inputs, job.record.inputs)]
-    if inputs:
-        raise WinbackError(f"The inputs of '{run.out}' are not as they were: {'; '.join(inputs)}. Run it again.")
+    gone, other = gone_or_changed(run.modules)
+    if other := [*changed(run.inputs, job.record.inputs), *gone, *other]:
+        raise WinbackError(f"The inputs of '{run.out}' are not as they were: {'; '.join(other)}. Run it again.")
     job = replace(job, record=replace(job.record, notebook=run.notebook))
     try:
         produce(job, work, progress=False)

@@ -1,6 +1,7 @@
 """Compute a run again from its record, and say what is not as it was."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -11,11 +12,13 @@ from experiments.common.run_records import (
     RECORD,
     Run,
     changed,
+    gone_or_changed,
     numbers_unlike,
     package_sha256,
     record_of,
     records,
     save,
+    time_zone,
     versions,
 )
 from experiments.common.today import on
@@ -50,11 +53,12 @@ def records_to_verify(folder: str | Path) -> list[Path]:
 def verify(done: Run) -> Verified:
     """Compute a run again in a temporary folder beside its own, from its record and the notebook it kept.
 
-    Raises WinbackError where an input or that notebook is gone, or the notebook fails now.
+    Raises WinbackError where an input, a module it imports or that notebook is gone, or the notebook fails now.
     """
     kept = done.out / "notebook.ipynb"
     if not kept.is_file():
         raise WinbackError(f"'{kept}', from which it is computed again, is gone. Run {done.notebook} again.")
+    _refuse_gone(done)
     again = prepare(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
     again = replace(again, record=replace(again.record, notebook=done.notebook))
     causes = {"inputs": [*changed(done.inputs, again.record.inputs)], "code": [*_other_code(done)]}
@@ -65,7 +69,7 @@ def verify(done: Run) -> Verified:
             raise WinbackError(f"'{done.out}' cannot be computed again. {failed}") from failed.__cause__
         others = [name for name in files_in(work) if name not in COMPARED_OTHERWISE and not name.endswith(".json")]
         effects = {
-            "files": [f"{name}: changed after the run" for name in done.changed_files()],
+            "files": [*_files_touched(done)],
             "numbers": [*numbers_unlike(done.out, work)],
             "results": [f"{name}: another one" for name in others if not _same(done.file(name), work / name)],
             "page": [] if _same_page(done, work) else ["page.html: another one"],
@@ -73,10 +77,25 @@ def verify(done: Run) -> Verified:
     return Verified(run=done, causes=_some(causes), effects=_some(effects))
 
 
+def _refuse_gone(done: Run) -> None:
+    """Refuse to compute a run again without what it was made from; tell the deleted from the changed."""
+    gone, other = gone_or_changed(done.inputs | done.modules)
+    if gone:
+        raise WinbackError(
+            f"'{done.out}' cannot be computed again: {'; '.join([*gone, *other])}. Put back what is gone."
+        )
+
+
+def _files_touched(done: Run) -> Iterator[str]:
+    for name in done.changed_files():
+        yield f"{name}: {'changed' if (done.out / name).exists() else 'deleted'} after the run"
+
+
 def _other_code(done: Run) -> list[str]:
     now = {"package": package_sha256(), **{name: str(number) for name, number in versions().items()}}
     then = {"package": done.code.get("package", ""), **{name: str(number) for name, number in done.versions.items()}}
-    differences = [*changed(then, now)]
+    zones = ({"time zone": done.time_zone}, {"time zone": time_zone()})
+    differences = [*changed(then, now), *changed(*zones), *gone_or_changed(done.modules)[1]]
     try:
         shipped = prepare(find_notebook(done.notebook), {}, out=done.out).record.code["notebook"]
     except WinbackError:  # a notebook of one's own: it was kept beside its page

@@ -20,7 +20,8 @@ HELLO = """# A winback workspace
 
 `data/telecom` is a simulated company. For your own, copy its folder, write the sheet anew, put your tables beside it.
 `data/private` holds what is about customers: who is in which test, call lists, answers, the ledger. It is yours
-alone; `reports/` may be shared. `notebooks/` are copies, yours to change: `winback run notebooks/3-readout.ipynb -p horizon_months=12` runs yours.
+alone; `reports/` may be shared. `notebooks/` are copies, yours to change:
+`winback run notebooks/3-readout.ipynb -p horizon_months=12` runs yours.
 """
 IGNORED = "reports/\nprivate/\n*.parquet\n*.duckdb\n*.csv\n*.xls*\n*.ods\n.ipynb_checkpoints/\n"
 

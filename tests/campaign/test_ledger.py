@@ -741,3 +741,82 @@ def test_a_character_that_postgres_cannot_hold_is_told(server, con):
         with pytest.raises(WinbackError, match=r"cannot be used: .*0x00"):
             book(ledger, ["a\0b"])
         assert book(ledger, ["ab"], "autumn").new
+
+
+# The clock may lie.
+def test_nothing_is_booked_before_what_is_booked(ledger):
+    book(ledger, "ab")
+    let_go(ledger, "a")
+    for write in (lambda: book(ledger, "c", "autumn", at=DAY), lambda: ledger.release("b", reason="x", by="y", at=DAY)):
+        with pytest.raises(WinbackError, match=r"last booking is of 2026-03-10: nothing is booked before it\. Set the"):
+            write()
+    assert [booking.booking for booking in ledger.bookings()] == [1, 2]  # the order, beside the day
+    assert ledger.audit() == ()
+
+
+# A plan is amended on record.
+def test_the_ledger_knows_the_plan_as_it_was_amended(ledger):
+    book(ledger, "ab")
+    assert (ledger.plan_hash("spring"), ledger.plan_hash("autumn")) == ("abc", None)
+    about = {"before": "abc", "plan_hash": "def", "reason": "no stock", "by": "ann", "at": DAY}
+    assert ledger.amend("spring", **about).new
+    assert not ledger.amend("spring", **about).new
+    assert ledger.plan_hash("spring") == "def"
+    assert not ledger.standing("spring", seed=1, plan_hash="def", holdout="hold").new
+    with pytest.raises(WinbackError, match="is not the one that was booked: its sha256 is abc, the ledger has def"):
+        ledger.standing("spring", seed=1, plan_hash="abc", holdout="hold")
+    with pytest.raises(WinbackError, match="knows another plan"):
+        ledger.amend("spring", **about | {"plan_hash": "ghi"})
+    assert ledger.audit() == ()
+    book(ledger, "xy", "autumn")  # an experiment is in several bookings, and is assigned once
+    assert [booking.kind for booking in ledger.bookings()] == ["assigned", "amended", "assigned"]
+
+
+FIRST_VERSION = """
+CREATE TABLE about (version INTEGER NOT NULL); INSERT INTO about VALUES (1);
+CREATE TABLE bookings (
+    booking INTEGER PRIMARY KEY, kind VARCHAR NOT NULL CHECK (kind IN ('assigned', 'released')), "at" DATE NOT NULL,
+    booked_at TIMESTAMP NOT NULL, customers BIGINT NOT NULL CHECK (customers > 0),
+    experiment VARCHAR UNIQUE, seed BIGINT, plan_hash VARCHAR, holdout VARCHAR,
+    reason VARCHAR, "by" VARCHAR NOT NULL, digest VARCHAR NOT NULL, chain VARCHAR NOT NULL);
+"""
+
+
+def as_first_version(address, con):
+    """Give the tables of a ledger the constraints of version 1."""
+    if address.startswith("postgres"):
+        import psycopg
+
+        with psycopg.connect(address) as server:
+            server.execute("SET search_path = winback_ledger")
+            server.execute("DROP INDEX assigned_once")
+            server.execute("ALTER TABLE bookings ADD CONSTRAINT bookings_experiment_key UNIQUE (experiment)")
+            server.execute("ALTER TABLE bookings DROP CONSTRAINT bookings_customers_check")
+            server.execute("ALTER TABLE bookings ADD CONSTRAINT bookings_customers_check CHECK (customers > 0)")
+            server.execute("ALTER TABLE bookings ADD CONSTRAINT bookings_kind_check CHECK (kind IN ('assigned', "
+                           "'released'))")  # fmt: skip
+            server.execute("UPDATE about SET version = 1")
+        return
+    with duckdb.connect(address) as file:
+        rows = file.sql("FROM bookings").fetchall()
+        file.execute("DROP TABLE about; DROP TABLE bookings")
+        file.execute(FIRST_VERSION)
+        file.executemany(f"INSERT INTO bookings VALUES ({', '.join('?' * 13)})", rows)
+
+
+def test_a_ledger_of_the_first_version_is_read_and_written_anew_before_anything_is_booked(address, con):
+    with open_ledger(address, con, create=True) as ledger:
+        book(ledger, "abc")
+        let_go(ledger, "a")
+        before = ledger.bookings()
+    as_first_version(address, con)
+    with open_ledger(address, read_only=True) as ledger:
+        assert (ledger.bookings(), ledger.audit()) == (before, ())
+    with open_ledger(address, con) as ledger:
+        assert (ledger.bookings(), ledger.audit()) == (before, ())
+        about = {"before": "abc", "plan_hash": "def", "reason": "no stock", "by": "ann", "at": before[-1].at}
+        ledger.amend("spring", **about)
+        assert book(ledger, "a", "autumn").booking == 4
+        with pytest.raises(WinbackError, match="b"):
+            book(ledger, "b", "winter")
+        assert ledger.audit() == ()

@@ -20,6 +20,7 @@ from experiments.common.today import today as this_day
 from experiments.data.columns import literal
 from experiments.data.randomise import assign
 from experiments.data.tables import Account, columns_of, connect, write_parquet
+from experiments.sheet.forgotten import only_forgotten
 from experiments.sheet.locked_plan import Plan, make_candidates, read_plan, refuse_deviations, sha256_of
 from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
 
@@ -110,7 +111,7 @@ def _plan(sheet: Sheet, cohort: Path) -> Plan:
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     found = sha256_of(cohort)
-    if found != plan.cohort_sha256:
+    if found != plan.cohort_sha256 and not only_forgotten(cohort, plan.cohort_sha256):
         raise WinbackError(
             f"{cohort.name} is not the cohort of the locked plan (sha256 {found[:12]}..., not "
             f"{plan.cohort_sha256[:12]}...). Put that one back."

@@ -34,6 +34,9 @@ RULES: dict[str, CallRule] = {
         label="not in the cohort", what="are not in the cohort: nobody says that they are lost",
         cure="Take the cohort from which they were assigned, or make it again: `winback lost SHEET`.", state="stop",
     ),
+    "forgotten": CallRule(
+        label="forgotten", what="asked to be forgotten", cure="Nothing: they count as assigned.", state="pass",
+    ),
     "do_not_contact": CallRule(
         label="do not contact", what="must not be contacted",
         cure="Leave them alone, and keep them out of the next assignment: they count as assigned.", state="warn",

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.ledger_records import Booking, Event, HoldoutContacts, Released, Standing
-from experiments.campaign.ledger_store import HOME, SERVERS, File, Row, Store, open_store
+from experiments.campaign.ledger_store import HOME, SERVERS, Execute, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
 from experiments.data.identity import same, same_sql
+from experiments.data.pseudonyms import MARK, VARIABLE, pseudonyms
 from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
 from experiments.sheet.places import LEDGER
 
@@ -115,9 +116,30 @@ class Ledger:
                 f"CREATE OR REPLACE TEMP TABLE {into} AS SELECT * FROM {table} AS c "
                 f"WHERE NOT EXISTS (SELECT 1 FROM {taken} AS t WHERE {alike})"
             )
+            forgotten = self._drop_forgotten(into, ignore_case=ignore_case)
             ((kept,),) = self._con_rows(f"SELECT count(*) FROM {into}")
         had = noted("had_chance", **dict(why))  # experiment: customers
-        return Account(table=into, rows=rows, kept=kept, why=(had,))
+        left = (noted("forgotten_before", n=forgotten),) if forgotten else ()
+        return Account(table=into, rows=rows, kept=kept, why=(had, *left))
+
+    def _drop_forgotten(self, table: str, *, ignore_case: bool) -> int:
+        """Take customers who were forgotten out of a table; return how many. Nobody is offered anything twice."""
+        known = self.forgotten()
+        if not known:
+            return 0
+        words = pseudonyms()
+        if words is None or not all(one.startswith(words.prefix) for one in known):
+            raise WinbackError(
+                f"The ledger has {len(known):,} customers who were forgotten, and the key by which they would be known "
+                f"is not on this machine. Bring it, or say where it lies: the variable {VARIABLE}."
+            )
+        customer = CUSTOMER if not ignore_case else f"lower({CUSTOMER})"
+        listed = ", ".join(map(literal, known))
+        test = f"{words.sql(customer)} IN ({listed}) OR {CUSTOMER} IN ({listed})"
+        ((number,),) = self._con_rows(f"SELECT count(*) FROM {table} WHERE {test}")
+        if number:
+            self._con.execute(f"DELETE FROM {table} WHERE {test}")
+        return int(number)
 
     def assigned(self, experiment: str, *, into: str = "booked") -> Booking:
         """Make the temporary table `into` of an experiment's customers, as booked, with the day of a release."""
@@ -325,6 +347,42 @@ class Ledger:
         self._store.stage()
         return self._release(reason=reason, by=by, at=at)
 
+    def forget(self, names: Mapping[str, str], *, reason: str, by: str, at: date) -> int:
+        """Put pseudonyms in the place of customers (customer: pseudonym), and book that; return how many were booked.
+
+        The one step that changes what stands: digests and the chain are computed anew, and the booking of it keeps the
+        chain that was, so that whoever kept that one elsewhere sees what happened. Who is forgotten already stays so.
+        """
+        self._refuse_reader(reason=reason, by=by)
+        listed = ", ".join(map(literal, names))
+        held = self._store.rows(f"SELECT DISTINCT customer_id FROM {HOME}.events WHERE customer_id IN ({listed})")
+        if not held:
+            return 0
+        with self._store.rewriting() as execute:
+            to, last = self._store.to, self._bookings("TRUE")[-1]
+            for (customer,) in held:
+                execute(f"UPDATE {to}.events SET customer_id = {literal(names[customer])} "
+                        f"WHERE customer_id = {literal(customer)}")  # fmt: skip
+            digests = self._sql["digests"].format(rows=f"{to}.events", number=self._store.number)
+            now = {number: digest for number, _, digest in self._store.rows(digests)}
+            chain = ""
+            for booking in self._bookings("TRUE"):
+                changed = replace(booking, digest=now.get(booking.booking, booking.digest))
+                chain = changed.chained(chain)
+                execute(f"UPDATE {to}.bookings SET digest = {literal(changed.digest)}, chain = {literal(chain)} "
+                        f"WHERE booking = {booking.booking}")  # fmt: skip
+            draft = Booking(
+                booking=last.booking + 1, kind="forgotten", at=max(at, last.at), booked_at=_now(), customers=len(held),
+                plan_hash=last.chain, reason=reason, by=by,
+            )  # fmt: skip
+            self._insert(replace(draft, chain=draft.chained(chain)), execute)
+        return len(held)
+
+    def forgotten(self) -> tuple[str, ...]:
+        """Return the pseudonyms of customers who were forgotten."""
+        rows = self._store.rows(f"SELECT DISTINCT customer_id FROM {HOME}.events WHERE customer_id LIKE '{MARK}%'")
+        return tuple(row[0] for row in rows)
+
     def _release(self, *, reason: str, by: str, at: date) -> Released:
         ((asked,),) = self._con_rows("SELECT count(*) FROM winback_incoming")
         ((unknown, example),) = self._store.rows(self._sql["unknown"])
@@ -357,12 +415,15 @@ class Ledger:
                 )
             booking = replace(draft, booking=number + 1)
             booking = replace(booking, chain=booking.chained(chain))
-            values = ", ".join(_value(getattr(booking, name)) for name in COLUMNS)
-            execute(f"INSERT INTO {self._store.to}.bookings ({SELECTED}) VALUES ({values})")
+            self._insert(booking, execute)
             rows = execute(insert.format(to=self._store.to, booking=booking.booking))
             if booking.kind in WITH_EVENTS and rows != booking.customers:
                 raise WinbackError(self._taken(booking))
         return booking
+
+    def _insert(self, booking: Booking, execute: Execute) -> None:
+        values = ", ".join(_value(getattr(booking, name)) for name in COLUMNS)
+        execute(f"INSERT INTO {self._store.to}.bookings ({SELECTED}) VALUES ({values})")
 
     def _taken(self, booking: Booking) -> str:
         taken = self._store.rows(self._sql["taken"].format(booking=booking.booking))

@@ -80,13 +80,27 @@ def amend_plan(
             raise WinbackError(
                 f"There is no locked plan to amend: no {path}. `winback design <sheet> --lock` makes one."
             )
-        known, done = booked_plan(content), amended
-        new = done(plan, content, reason=reason, by=by, at=at, stop=stop, paused=paused)
+        known = booked_plan(content)
+        if known is None or known == plan.sha256:
+            plan = amended(plan, content, reason=reason, by=by, at=at, stop=stop, paused=paused)
+            write_plan(plan, path)  # before it is booked: else nobody had what the ledger knows
         if known is not None:
-            with open_ledger(address_of(content)) as ledger:
-                ledger.amend(content.experiment, before=plan.sha256, plan_hash=new.sha256, reason=reason, by=by, at=at)
-        write_plan(new, path)
-    return new
+            _book_amendments(content, plan, known)
+    return plan
+
+
+def _book_amendments(sheet: Sheet, plan: Plan, known: str) -> None:
+    """Book the amendments of a plan that the ledger, which knows the plan as of `known`, has not yet."""
+    hashes = plan.sha256s
+    if known not in hashes:
+        raise WinbackError("The plan is not the one that was booked. Put that one back from a backup.")
+    with open_ledger(address_of(sheet)) as ledger:
+        for place in range(hashes.index(known), len(plan.amendments)):
+            one = plan.amendments[place]
+            ledger.amend(
+                sheet.experiment, before=hashes[place], plan_hash=hashes[place + 1], reason=one.reason, by=one.by,
+                at=max(one.at, ledger.bookings()[-1].at),
+            )  # fmt: skip
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from getpass import getuser
 from pathlib import Path
 
 from experiments.cli.options import REPORTS, SHEET, argument, command, flag
@@ -58,6 +59,27 @@ def contacts(args: argparse.Namespace) -> None:
     print(f"The call list: {out}")
 
 
+@command(
+    SHEET,
+    argument("--reason", required=True, metavar="TEXT", help="why; it stays in plan and ledger, and on the pages"),
+    argument("--by", metavar="NAME", help="who decides it (your login)"),
+    argument("--stop", nargs="+", default=[], metavar="ARM", help="arms of which nobody is called any more"),
+    flag("--pause", help="nobody is called until the next amendment"),
+    flag("--resume", help="go on after a pause"),
+)
+def amend(args: argparse.Namespace) -> None:
+    """Change a locked plan to what the sheet says now, on record: a second sha256."""
+    from experiments.campaign.workflow import amend_plan
+
+    plan = amend_plan(args.sheet, reason=args.reason, by=args.by or getuser(), stop=args.stop, paused=args.pause)
+    last = plan.amendments[-1]
+    state = "paused: nobody is called" if plan.paused else "going on"
+    print(f"Amended on {last.at} by {last.by}: {last.reason}. The test is {state}.")
+    if plan.stopped:
+        print(f"Stopped arms, of which nobody is called any more: {', '.join(plan.stopped)}")
+    print(f"sha256 {plan.sha256s[0]}, amended {plan.sha256}")
+
+
 @command(SHEET, argument("--customer", metavar="ID", help="a customer whose history is told, too"))
 def ledger(args: argparse.Namespace) -> None:
     """Tell who was assigned, released and contacted in every test, and what happened to a customer."""
@@ -76,6 +98,21 @@ def ledger(args: argparse.Namespace) -> None:
 
 @command(
     SHEET,
+    argument("--customer", nargs="+", required=True, metavar="ID", help="the customers, as the tables write them"),
+    argument("--reason", required=True, metavar="TEXT", help="why; it stays in the ledger: no names"),
+    argument("--by", metavar="NAME", help="who does it (your login)"),
+)
+def forget(args: argparse.Namespace) -> None:
+    """Forget customers: a pseudonym in every file that is kept, and no number changes."""
+    from experiments.campaign.forget import forget as forget_customers
+
+    done = forget_customers(args.sheet, args.customer, reason=args.reason, by=args.by or getuser(), today=today())
+    for line in done.lines():
+        print(line)
+
+
+@command(
+    SHEET,
     argument("--customer", nargs="+", default=[], metavar="ID", help="the customers"),
     argument("--file", type=Path, metavar="FILE", help="or a CSV or XLSX file with a column customer_id"),
     argument("--reason", required=True, metavar="TEXT", help="why; it stays in the ledger"),
@@ -83,8 +120,6 @@ def ledger(args: argparse.Namespace) -> None:
 )
 def release(args: argparse.Namespace) -> None:
     """Give customers their one chance back, for a reason that stays in the ledger."""
-    from getpass import getuser
-
     from experiments.campaign import workflow
 
     by = args.by or getuser()

@@ -109,6 +109,7 @@ class Conventions:
     decimals: int = 2  # digits of the currency's minor unit
     time_zone: str | None = None  # in which an instant is a day, such as Europe/Berlin
     ignore_case: bool = False  # Ann@example.com and ann@example.com are one customer
+    kept: Path | None = None  # folder with what is kept of those who were forgotten, a Parquet file a table
 
 
 PLAIN = Conventions()

@@ -124,10 +124,16 @@ def read(
 
     _refuse_unknown(name, source)
     try:
-        table = _Table.opened(con, name, source, folder, conventions)
+        table = Table.opened(con, name, source, folder, conventions)
         required = {column for column in table.names if _required(name, column) or column in needed} - set(source.fill)
         account = table.checked(required)
-        table.make_view()
+        if conventions.kept is None or "customer_id" not in table.names:
+            table.make_view(name)
+        else:
+            from experiments.data.kept import with_kept
+
+            table.make_view(f"{name}_as_read")
+            account = with_kept(con, name, conventions.kept, account)
     except duckdb.Error as error:
         raise WinbackError(f"Table {name}: {unreadable(source.named, error)}") from None
     return account
@@ -147,7 +153,7 @@ def _refuse_unknown(name: str, source: Source) -> None:
         raise WinbackError(f"Table {name}: `repeats` is about purchases. Take it out.")
 
 
-class _Table:
+class Table:
     """A table on its way through the door: raw_<name> holds its columns by the names of the contract."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, name: str, source: Source, conventions: Conventions) -> None:
@@ -160,7 +166,7 @@ class _Table:
     @classmethod
     def opened(
         cls, con: duckdb.DuckDBPyConnection, name: str, source: Source, folder: Path, conventions: Conventions
-    ) -> _Table:
+    ) -> Table:
         """Open the files of a table, and make raw_<name> of the columns of the contract."""
         table = cls(con, name, source, conventions)
         paths = source.paths(folder)
@@ -221,7 +227,7 @@ class _Table:
         kinds = {part.columns[foreign][1] for _, part in self.parts if foreign in part.columns}
         return kinds.pop() if len(kinds) == 1 else "VARCHAR"
 
-    def make_view(self) -> None:
+    def make_view(self, view: str) -> None:
         """Make the view of the typed columns."""
         fills = {column: fill_of(self.con, self.name, self.source, column=column, decimals=self.conventions.decimals)
                  for column in self.source.fill}  # fmt: skip
@@ -233,13 +239,13 @@ class _Table:
             key = [quote(column) for column in REPEATED if column in self.cells]
             others = [f"min({quote(column)}) AS {quote(column)}" for column in self.cells if column not in REPEATED]
             rows = f"SELECT {', '.join((*key, *others))} FROM ({rows}) AS every_row GROUP BY {', '.join(key)}"
-        self.con.execute(f"CREATE OR REPLACE VIEW {self.name} AS {rows}")
+        self.con.execute(f"CREATE OR REPLACE VIEW {view} AS {rows}")
 
     # ---- checking
 
     def checked(self, required: Collection[str]) -> Account:
         """Refuse cells that do not fit their contract; return where the rows went."""
-        self._understand()
+        self.understand()
         tests = self._tests(required)
         spans = [column for column in self.cells if self._kind(column) in ("date", "past")]
         empty = [f"count(*) - count({self.cells[column].raw})" for column in self.source.fill]
@@ -278,7 +284,7 @@ class _Table:
             return []
         return [f"max(strlen({cell.typed}))" for column, cell in self.cells.items() if self._kind(column) == "text"]
 
-    def _understand(self) -> None:
+    def understand(self) -> None:
         """Find out how every column is written."""
         self.cells = {}
         raw = f"raw_{self.name}"
@@ -398,6 +404,17 @@ class _Table:
         value = self.con.execute(f"SELECT {cell} FROM raw_{self.name} WHERE {test} ORDER BY 1 LIMIT 1").fetchall()[0][0]
         what = "an empty cell" if value is None or not value.strip(BLANKS) else f"such as {shape(value)}"
         return f"{what}, the first in {self._place(test)}"
+
+    def numbered(self, test: str) -> Iterator[tuple[Path, list[int]]]:
+        """Yield each file with its rows that fit a test."""
+        self.con.execute("SET preserve_insertion_order = true")
+        try:
+            for path, part in self.parts:
+                rows = f"SELECT row_number() OVER () AS row_of_file, {self._cells(part)} FROM {part.relation}"
+                found = self.con.execute(f"SELECT row_of_file FROM ({rows}) AS numbered WHERE {test} ORDER BY 1")
+                yield path, [row + part.header_row for (row,) in found.fetchall()]
+        finally:
+            self.con.execute("SET preserve_insertion_order = false")
 
     def _place(self, test: str) -> str:
         """Return the row of the first cell that fits a test, as a spreadsheet counts them, and its file."""

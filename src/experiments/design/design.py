@@ -42,11 +42,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """The locked plan beside the sheet, and what is not as locked."""
+    """The locked plan of the test, and what is not as locked."""
 
     sha256: str
     locked_on: date
     deviations: tuple[Deviation, ...]
+    amended: tuple[str, ...] = ()  # the sha256 of each amendment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +267,8 @@ def _plan(sheet: Sheet) -> Locked | None:
     plan = read_plan(sheet)
     if plan is None:
         return None
-    return Locked(sha256=plan.sha256, locked_on=plan.locked_on, deviations=deviations(plan, sheet))
+    first, *later = plan.sha256s
+    return Locked(sha256=first, amended=tuple(later), locked_on=plan.locked_on, deviations=deviations(plan, sheet))
 
 
 def _calendar(sheet: Sheet, design: Design) -> tuple[Event, ...]:

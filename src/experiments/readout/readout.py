@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from experiments.campaign.ledger import booked_plan
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
 from experiments.common.finding import Fact, Finding
@@ -145,21 +146,23 @@ def read_out(sheet: str | Path | Sheet, folder: Path | None = None, **changes: o
     """
     planned = loaded(sheet, folder)
     read = changed(planned, changes)
-    readout = read_cube(make_cube(read), read, planned=read_plan(read) or planned)
+    readout = read_cube(make_cube(read), read, planned=read_plan(read) or planned, booked=booked_plan(read))
     return readout if readout.interim else replace(readout, drivers=find_drivers(read))
 
 
-def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None) -> Readout:
+def read_cube(cube: Cube, sheet: Sheet, *, planned: Plan | Sheet | None = None, booked: str | None = None) -> Readout:
     """Estimate everything from a cube. Well under a second, whatever the number of customers.
 
-    `planned`: the locked plan, or the sheet as registered; what was read otherwise is told among the checks.
+    `planned`: the locked plan, or the sheet as registered; what was read otherwise is told among the checks. `booked`:
+    the sha256 of the plan in the ledger; another plan, or none, stops.
     """
     registered, interim = sheet, _is_early(sheet)
     if interim:
         sheet = _as_far_as_watched(cube, sheet)
     _refuse_unseen(cube, sheet)
     reading = Reading(cube=cube, sheet=sheet)
-    checks = (*_checks(reading, interim=interim), *_as_planned(registered, planned, assigned=int(cube.assigned.sum())))
+    as_planned = _as_planned(registered, planned, assigned=int(cube.assigned.sum()), booked=booked)
+    checks = (*_checks(reading, interim=interim), *as_planned)
     arms = tuple(_arm(reading, a, interim=interim) for a in range(len(cube.arms)))
     ranking = None if interim else _rank(reading)
     any_offer = None if reading.holdout is None or interim else reading.lift(reading.offers)
@@ -246,14 +249,26 @@ def _faces(arms: Sequence[Arm], *, among: str) -> Finding | None:
     return Finding(key="faces", state="pass", facts=facts)
 
 
-def _as_planned(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) -> Iterator[Finding]:
+def _as_planned(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int, booked: str | None) -> Iterator[Finding]:
     """Yield what was read otherwise than registered; nothing where no sheet was registered."""
+    found = planned.sha256 if isinstance(planned, Plan) else None
+    if booked is not None and found != booked:
+        gone = {"booked": booked[:SHORT], "hash": (found or "")[:SHORT]}
+        yield Finding(key="as_planned", state="stop", case="another" if found else "gone", facts=gone)
+        return
     if planned is None:
         return
     facts: dict[str, Fact] = {}
     if isinstance(planned, Plan):
         other = deviations(planned, sheet, assigned=assigned)
-        facts = {"day": planned.locked_on.isoformat(), "hash": planned.sha256[:12]}
+        first, *later = planned.sha256s
+        facts = {"day": planned.locked_on.isoformat(), "hash": first[:SHORT]}
+        if later:
+            facts |= {
+                "amended": tuple(one.at.isoformat() for one in planned.amendments),
+                "reasons": tuple(one.reason for one in planned.amendments),
+                "hashes": tuple(sha256[:SHORT] for sha256 in later),
+            }
     else:
         other = differences(sheet.settings(), planned.settings())
     for name in ("setting", "planned", "now") if other else ():
@@ -262,6 +277,7 @@ def _as_planned(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int) ->
     yield Finding(key="as_planned", state="warn" if other else "pass", case=case, facts=facts)
 
 
+SHORT = 12  # letters of a sha256 that a page shows
 DATED = ("months", "market_share", "profit_and_share")  # objectives that need a clock
 WHILE_IT_RUNS = ("reached", "accepted", "returned")  # lifetime and money wait for the read date
 

@@ -223,6 +223,7 @@ def method(design: Design, *, language: str | None = None) -> Html:
     locked = say("not locked")
     if plan is not None:
         locked = say("locked on {day}, sha256 {hash}", day=date_told(plan.locked_on), hash=plan.sha256)
+        locked += "".join(say("; amended, sha256 {hash}", hash=sha256) for sha256 in plan.amended)
     rows = {
         say("Plan"): locked,
         say("Known before"): say("Means and covariances of one customer of each arm come from {source}.",

@@ -350,7 +350,13 @@ class Sheet(Strict):
     @property
     def conventions(self) -> Conventions:
         """How every table is read."""
-        return Conventions(decimals=self.decimals, time_zone=self.time_zone, ignore_case=self.identity.case == "ignore")
+        kept = self.private.kept
+        return Conventions(
+            decimals=self.decimals,
+            time_zone=self.time_zone,
+            ignore_case=self.identity.case == "ignore",
+            kept=kept if kept.is_dir() else None,
+        )
 
     @property
     def offers(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ LEFT JOIN (
 -- name: judged
 -- The days a customer may be called, what rule keeps the customer from it, who may call, and what was drawn by chance.
 CREATE OR REPLACE TEMP TABLE calls_judged AS
-SELECT *, held_out AS holdout, copies > 1 AS duplicate, NOT known AS not_lost,
+SELECT *, held_out AS holdout, customer_id LIKE 'forgotten-%' AS forgotten, copies > 1 AS duplicate, NOT known AS not_lost,
        {contactable_only} AND coalesce(step IN ('natural', 'deliberate', 'loss_making', 'unreachable'), FALSE) AS not_contactable,
        {asks_consent} AND allowed IS NULL AS no_consent, coalesce(step = 'expired', FALSE) AS expired, list_contains({stopped}, arm) AS stopped,
        before > 0 AS contacted_before, reached > 0 AS contacted, coalesce(tries >= {attempts}, FALSE) AS tried,

@@ -40,6 +40,7 @@ TEXTS = {
     # the tables of a test
     "other_experiments": later("other experiments"),
     "not_assigned": later("no such assigned customer"),
+    "forgotten_before": later("{n} asked to be forgotten"),
     "not_in_test": later("no such customer in this test"),
     "contacts_before": later("{n} before the assignment, which are history"),
     "contacts_after": later("{n} after the last month that counts"),

@@ -328,9 +328,23 @@ def _tail(finding: Finding, facts: Facts) -> tuple[str, str]:
 
 
 def _as_planned(finding: Finding, facts: Facts) -> tuple[str, str]:
+    if finding.case == "gone":
+        return (
+            say("The plan that was locked and booked, sha256 {hash}, is gone.", hash=facts["booked"]),
+            say("Put it back from a backup; without it nobody knows what was planned."),
+        )
+    if finding.case == "another":
+        return (
+            say("The plan, sha256 {hash}, is not the one that was booked, {booked}.", **facts),
+            say("Put that one back from a backup, or find out who changed it."),
+        )
     where = say("sheet")
     if finding.case == "plan":
         where = say("plan locked on {day}, sha256 {hash}", day=_day(facts["day"]), hash=facts["hash"])
+        for day, reason, sha256 in zip(
+            *(facts.get(name, ()) for name in ("amended", "reasons", "hashes")), strict=True
+        ):
+            where += say(", amended on {day} ({reason}), sha256 {hash}", day=_day(day), reason=reason, hash=sha256)
     if finding.state == "pass":
         return say("Read with the settings registered in the {where}.", where=where), ""
     columns = zip(facts["setting"], facts["planned"], facts["now"], strict=True)

@@ -7,7 +7,7 @@ never edited. Killed in the middle, it is run again and goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -148,7 +148,14 @@ def _sources(sheet: Sheet, root: Path, wish: _Wish) -> Iterator[tuple[Path, tupl
             for name, source in tables.items():
                 if name in ("assignments", "contacts"):
                     continue  # the product's own, wherever they lie: they are written anew
-                table = partial(Kept, con=con, name=name, source=source, folder=one.folder, conventions=one.conventions)
+                table = partial(
+                    Kept,
+                    con=con,
+                    name=name,
+                    source=source,
+                    folder=one.folder,
+                    conventions=replace(one.conventions, kept=None),
+                )
                 for customer in wish.names:
                     about = table(customer=customer)
                     for path, rows in about.rows():

@@ -39,7 +39,7 @@ def with_kept(con: duckdb.DuckDBPyConnection, name: str, folder: Path, account: 
         )
         own = f"CAST(customer_id AS VARCHAR) IN (SELECT customer_id FROM {name}_forgotten)"
         gone = con.execute(f"SELECT count(*) FROM {name}_as_read WHERE {own}").fetchall()[0][0]
-        rows += f" WHERE customer_id NOT IN (SELECT customer_id FROM {name}_forgotten)" if gone else ""
+        rows += f" WHERE CAST(customer_id AS VARCHAR) NOT IN (SELECT customer_id FROM {name}_forgotten)" if gone else ""
     if kept.is_file():
         columns = columns_of(con, f"{name}_as_read")
         there = columns_of(con, f"SELECT * FROM read_parquet({literal(kept)})")

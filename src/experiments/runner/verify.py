@@ -1,7 +1,7 @@
 """Compute a run again from its record, and say what is not as it was."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -25,6 +25,7 @@ from experiments.common.today import on
 from experiments.runner.documents import find_notebook
 from experiments.runner.failures import Failure
 from experiments.runner.notebooks import prepare, produce
+from experiments.sheet.forgotten import only_forgotten
 
 COMPARED_OTHERWISE = ("notebook.ipynb", "page.html")  # they hold the day of the run
 PAPERMILL = "papermill"
@@ -35,7 +36,7 @@ class Verified:
     """What came of computing a run again."""
 
     run: Run
-    causes: dict[str, list[str]]  # what it is made from has changed: inputs, code
+    causes: dict[str, list[str]]  # what it is made from has changed: inputs, code; who was forgotten
     effects: dict[str, list[str]]  # what came out is not as it was: files, numbers, page
 
     @property
@@ -61,15 +62,23 @@ def verify(done: Run) -> Verified:
     _refuse_gone(done)
     again = prepare(kept, done.parameters, out=done.out, inputs=map(Path, done.inputs))
     again = replace(again, record=replace(again.record, notebook=done.notebook))
-    causes = {"inputs": [*changed(done.inputs, again.record.inputs)], "code": [*_other_code(done)]}
+    forgotten = _forgotten(done.inputs, Path(), again.private)
+    now = again.record.inputs | {name: done.inputs[name] for name in forgotten}
+    forgotten |= _forgotten(done.files, done.out, again.private)
+    causes = {
+        "forgotten": [f"{name}: changed by `winback forget` on {day}" for name, day in forgotten.items()],
+        "inputs": [*changed(done.inputs, now)],
+        "code": [*_other_code(done)],
+    }
     with workshop(done.out) as work, on(date.fromisoformat(done.started[:10])):
         try:
             produce(again, work, progress=False)
         except Failure as failed:
             raise WinbackError(f"'{done.out}' cannot be computed again. {failed}") from failed.__cause__
-        others = [name for name in files_in(work) if name not in COMPARED_OTHERWISE and not name.endswith(".json")]
+        known = {*COMPARED_OTHERWISE, *(Path(name).name for name in forgotten)}
+        others = [name for name in files_in(work) if name not in known and not name.endswith(".json")]
         effects = {
-            "files": [*_files_touched(done)],
+            "files": [line for name, line in _files_touched(done) if name not in forgotten],
             "numbers": [*numbers_unlike(done.out, work)],
             "results": [f"{name}: another one" for name in others if not _same(done.file(name), work / name)],
             "page": [] if _same_page(done, work) else ["page.html: another one"],
@@ -86,9 +95,17 @@ def _refuse_gone(done: Run) -> None:
         )
 
 
-def _files_touched(done: Run) -> Iterator[str]:
+def _forgotten(files: Mapping[str, str], home: Path, private: Path | None) -> dict[str, str]:
+    """Return which files are not as they were (name: sha256) only because somebody was forgotten, and on which day."""
+    if private is None:
+        return {}
+    days = {name: only_forgotten(home / name, sha256, private) for name, sha256 in files.items()}
+    return {name: day for name, day in days.items() if day}
+
+
+def _files_touched(done: Run) -> Iterator[tuple[str, str]]:
     for name in done.changed_files():
-        yield f"{name}: {'changed' if (done.out / name).exists() else 'deleted'} after the run"
+        yield name, f"{name}: {'changed' if (done.out / name).exists() else 'deleted'} after the run"
 
 
 def _other_code(done: Run) -> list[str]:

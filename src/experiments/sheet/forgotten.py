@@ -34,6 +34,6 @@ def only_forgotten(file: Path, before: str, folder: Path | None = None) -> str:
         return ""
     day, now, then = "", sha256_of(file), before
     for change in changes_in(folder or file.parent):
-        if change["before"] == then:
+        if change["file"] == file.name and change["before"] == then:
             day, then = change["day"], change["after"]
     return day if then == now else ""

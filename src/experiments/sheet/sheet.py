@@ -529,7 +529,7 @@ def files_of(path: str | Path) -> list[Path]:
     """Return the sheet and the files of its tables: the inputs of a run."""
     sheet = loaded(path)
     tables = dict.fromkeys(file for source in sheet.tables.values() for file in source.paths(sheet.folder))
-    return [_find(Path(path)), *tables]
+    return [_find(Path(path)), *tables, *sorted(sheet.private.kept.glob("*.parquet"))]
 
 
 def _find(path: Path) -> Path:

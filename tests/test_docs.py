@@ -318,13 +318,13 @@ def test_the_way_from_a_plan_to_the_answers_prints_what_the_tutorials_say(tmp_pa
     write()
     follow("docs/tutorials/marketer.md", "check")
     write(("worth: 25}", "worth: 25, expires_days: 30}"), ("holdout: nothing", "customers: 2200\nholdout: nothing"))
-    find_lost(sheet, out="reports/spring/1-lost")
-    plan, _ = lock(sheet, cohort=Path("reports/spring/1-lost/cohort.parquet"), today=today)
+    find_lost(sheet, out="data/private/spring")
+    plan, file = lock(sheet, cohort=Path("data/private/spring/cohort.parquet"), today=today)
     locked = quoted("docs/tutorials/marketer.md")["design data/spring/sheet.yml --lock"]
-    assert locked == [f"Locked on …: data/spring/plan.yml, {plan.customers:,} customers, sha256 …"]
+    assert locked == [f"Locked on …: {file.as_posix()}, {plan.customers:,} customers, sha256 …"]
     head = "docs/tutorials/head-of-sales.md"
     follow(head, "assign")
-    follow(head, "contacts data/spring/sheet.yml --out reports/spring/calls.csv")
+    follow(head, "contacts data/spring/sheet.yml --out data/private/spring/calls.csv")
     write((", Cleo: {head: true}", ""))
     assert cli.main(["contacts", str(sheet), "--out", "other.csv"]) == 1
     (refused,) = re.findall(r"^```\n(winback: No list yet.*?)^```$", text(head), re.DOTALL | re.MULTILINE)
@@ -332,13 +332,13 @@ def test_the_way_from_a_plan_to_the_answers_prints_what_the_tutorials_say(tmp_pa
     (script,) = re.findall(r"^```jinja\n(.*?)^```$", text(head), re.DOTALL | re.MULTILINE)
     Path("data/spring/scripts").mkdir()
     Path("data/spring/scripts/offer-coupon.j2").write_text(script, encoding="utf-8")
-    more = "tables:\n  contacts: {file: contacts.parquet}\n  assignments: {file: assignments.parquet}"
     write(("Bob: {}}", "Bob: {}, Cleo: {head: true}}"), ("  capacity", "  scripts: scripts\n  capacity"))
-    filled("reports/spring/calls.csv", "monday.csv", day=today.isoformat())
+    filled("data/private/spring/calls.csv", "monday.csv", day=today.isoformat())
     follow(head, "contacts data/spring/sheet.yml --answers")
-    write(("tables:", more))
-    follow(head, "contacts data/spring/sheet.yml --out reports/spring/tuesday.csv")
-    assert "I am calling because you have not been with us" in Path("reports/spring/tuesday.csv").read_text("utf-8-sig")
+    follow(head, "contacts data/spring/sheet.yml --out data/private/spring/tuesday.csv")
+    assert "I am calling because you have not been with us" in Path("data/private/spring/tuesday.csv").read_text(
+        "utf-8-sig"
+    )
     follow(head, "ledger")
     follow(head, "release")
 

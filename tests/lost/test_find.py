@@ -1382,7 +1382,8 @@ def test_a_value_outside_its_range_is_refused(company, names, column, value):
     other = {"nps": "3", "complaint": "unresolved", "hours": "2"}[column]
     rule = {"nps": {"nps": 6}, "complaint": {"conflict": True}, "hours": {"hour_cost": 1}}[column]
     tables = {"purchases": bought(a="2024-03-30"), "customers": f"customer_id,{column}\na,{value}\nb,{other}\n"}
-    refused(partial(company, rule, **tables), names, "customers", column, value)
+    shown = "aaaa" if column == "complaint" else value  # of a text only its shape
+    refused(partial(company, rule, **tables), names, "customers", column, shown)
 
 
 @pytest.mark.parametrize(

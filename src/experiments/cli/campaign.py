@@ -11,6 +11,8 @@ from experiments.cli.stages import cohort_found
 from experiments.common.errors import WinbackError
 from experiments.common.today import today
 
+SHOWN = 20  # customers of a list on the terminal
+
 
 @command(SHEET, flag("--new-ledger", help="begin the company's one ledger, where there is none"), REPORTS)
 def assign(args: argparse.Namespace) -> None:
@@ -109,6 +111,29 @@ def forget(args: argparse.Namespace) -> None:
     done = forget_customers(args.sheet, args.customer, reason=args.reason, by=args.by or getuser(), today=today())
     for line in done.lines():
         print(line)
+
+
+@command(
+    SHEET,
+    flag("--forget", help="forget them, too; else they are only listed"),
+    argument("--by", metavar="NAME", help="who does it (your login)"),
+)
+def expire(args: argparse.Namespace) -> None:
+    """List whose data are past the sheet's keep_months; with --forget, forget them."""
+    from experiments.campaign.expire import find_expired
+    from experiments.campaign.forget import forget as forget_customers
+
+    day = today()
+    past = find_expired(args.sheet, today=day)
+    print(f"Past their time on {day}: {len(past):,} customers" + (", ".join(["", *past[:SHOWN]]).replace(",", ":", 1)
+          if past else ""))  # fmt: skip
+    if len(past) > SHOWN:
+        print(f"  and {len(past) - SHOWN:,} more")
+    if past and args.forget:
+        done = forget_customers(args.sheet, past, reason="past keep_months", by=args.by or getuser(), today=day)
+        print("\n".join(done.lines()))
+    elif past:
+        print("Forget them: `winback expire <sheet> --forget`.")
 
 
 @command(

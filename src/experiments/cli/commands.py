@@ -31,8 +31,8 @@ COMMANDS = {
     command.name: command
     for command in (
         workspace.demo, plan.check, plan.lost, plan.design, campaign.assign, campaign.contacts, campaign.ledger,
-        campaign.release, campaign.amend, campaign.forget, read.readout, read.compare, read.sweep, pages.page,
-        pages.pdf, runs.run, runs.runs, runs.verify, workspace.init, workspace.lab,
+        campaign.release, campaign.amend, campaign.forget, campaign.expire, read.readout, read.compare, read.sweep,
+        pages.page, pages.pdf, runs.run, runs.runs, runs.verify, workspace.init, workspace.lab,
     )
 }  # fmt: skip
 

@@ -303,6 +303,8 @@ class Cohort(Result):
     learned: Learned | None
     signs: tuple[Finding, ...]  # the seven signs that a company manages its losses; nobody answered: warn
     accounts: tuple[Account, ...]
+    contact_basis: str | None = None  # on what ground customers may be contacted, in the sheet's words
+    asks_consent: bool = False  # whether a table says who consented
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each group of customers: kind and name, how many are lost, money in currency.

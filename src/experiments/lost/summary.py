@@ -89,6 +89,8 @@ def summarise(look: Look, *, sheet: str, learned: Learned | None, accounts: Sequ
         lost=lost,
         lost_share=look.share(lost, customers),
         contactable=steps[-1].left,
+        contact_basis=look.sheet.contact_basis,
+        asks_consent="consents" in look.sheet.tables,
         strata=_strata(look),
         **{name: look.money(totals[name]) for name in ("revenue", "revenue_lost", "worth", "worth_lost", "missed")},
         rules=_rules(look),

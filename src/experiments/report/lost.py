@@ -184,7 +184,7 @@ def by_month(cohort: Cohort, *, language: str | None = None) -> Html:
 @rendered
 def contactable(cohort: Cohort, *, language: str | None = None) -> Html:
     """Return which rules call customers lost, and how many of the lost can be contacted: everyone is accounted for."""
-    title = say("Who is lost, and who can be contacted")
+    title, ground = say("Who is lost, and who can be contacted"), _ground(cohort)
     if not cohort.lost:
         return html.section(title, say("Nobody is lost, so nobody has to be contacted."), tables.rules(cohort))
     if cohort.contactable == cohort.lost:
@@ -194,8 +194,17 @@ def contactable(cohort: Cohort, *, language: str | None = None) -> Html:
             "`unreachable` in the table `customers`).",
             n=cohort.lost,
         )
-        return html.section(title, unknown, tables.rules(cohort))
-    return html.section(title, shared.picture(figures.waterfall(cohort)), tables.steps(cohort), tables.rules(cohort))
+        return html.section(title, unknown, *ground, tables.rules(cohort))
+    parts = (shared.picture(figures.waterfall(cohort)), tables.steps(cohort), *ground, tables.rules(cohort))
+    return html.section(title, *parts)
+
+
+def _ground(cohort: Cohort) -> list[str]:
+    """Return on what ground customers are contacted, where the sheet says it."""
+    if cohort.asks_consent:
+        return [say("Nobody is contacted without a consent that stands for a channel of the test.")]
+    basis = cohort.contact_basis
+    return [say("They are contacted on this ground: {basis}.", basis=basis)] if basis else []
 
 
 # ---- whom first

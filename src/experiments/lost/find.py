@@ -77,7 +77,8 @@ def find_lost(
         found = summarise(look, sheet=path, learned=learned, accounts=accounts)
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
-            write_parquet(con, "cohort", Path(out) / "cohort.parquet", private=True)
+            con.execute("SET preserve_insertion_order = true")  # the same bytes from any number of cores
+            write_parquet(con, "(FROM cohort ORDER BY customer_id)", Path(out) / "cohort.parquet", private=True)
     return found
 
 

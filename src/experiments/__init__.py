@@ -13,6 +13,7 @@ What a test said    read_out(sheet) -> Readout            checks, verdict, every
 Several tests       pool_readouts(readouts) -> Knowledge  their mean, how far they differ, the next one
 Notebooks           run(notebook, parameters, out=...)    typed parameters in, one folder with its page out
                     sweep(notebook, ..., over=...)        under every combination of settings
+                    trial_folder(notebook, sheet)         where results go that nobody registered
 
 A sheet is read by `read_sheet(path)`, and given as it is or by its path. `Sheet`, `Cohort`, `Design`, `Readout`,
 `Cube`, `Knowledge` and `Sweep` are values: `X.load(path)`, `x.write(path)`, `x.frame()` where it is a table; in a
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from experiments.readout.readout import Readout, read_cube, read_out
     from experiments.runner.notebooks import run
     from experiments.runner.sweeps import sweep
+    from experiments.sheet.places import trial_folder
     from experiments.sheet.sheet import Sheet, read_sheet
     from experiments.stats.meta_analysis import Knowledge
 
@@ -57,6 +59,7 @@ _HOMES = {
     "readout.readout": ("Readout", "read_cube", "read_out"),
     "runner.notebooks": ("run",),
     "runner.sweeps": ("sweep",),
+    "sheet.places": ("trial_folder",),
     "sheet.sheet": ("Sheet", "read_sheet"),
     "stats.meta_analysis": ("Knowledge",),
 }
@@ -83,6 +86,7 @@ __all__ = [
     "read_sheet",
     "run",
     "sweep",
+    "trial_folder",
     "write_call_list",
 ]
 

@@ -34,6 +34,7 @@ from experiments.stats.intervals import proportion
 
 FLAG_COLUMNS = ("unreachable", "important", "do_not_contact", "natural_loss", "deliberate_loss")
 OPINION = summary._opinion
+UNASKED = [name for name in FLAGS if name not in ("no_consent", "expired")]  # flags of a sheet that asks for neither
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -363,7 +364,7 @@ def assert_agrees(found, rows, tables, rule, **settings):
             used.name, fires.sum(), (fires & (people["rules"] == 1)).sum())  # fmt: skip
     assert people.loc[~people["lost"], "rules"].sum() == 0
     left = len(lost)
-    assert [step.name for step in found.steps] == list(FLAGS)
+    assert [step.name for step in found.steps] == [*UNASKED]
     for step in found.steps:
         left -= (lost["step"] == step.name).sum()
         assert (step.name, step.customers, step.left) == (step.name, (lost["step"] == step.name).sum(), left)
@@ -932,7 +933,7 @@ def test_important_customers_are_a_must_at_least(company):
 
 # From lost to contactable.
 def test_everyone_leaves_the_waterfall_at_the_first_flag_that_holds(company):
-    names = list(FLAGS)
+    names = [*UNASKED]
     columns = ("natural_loss", "deliberate_loss", "hours", "do_not_contact", "unreachable")
     rows = ["customer_id," + ",".join(columns)]
     for place, name in enumerate(names):  # each has its own flag and all that come after it
@@ -948,6 +949,20 @@ def test_everyone_leaves_the_waterfall_at_the_first_flag_that_holds(company):
     assert [(step.name, step.customers, step.left) for step in found.steps] == [
         (name, 1, 6 - place) for place, name in enumerate(names)]  # fmt: skip
     assert company(rule | {"fixed_first": False}, **tables)[0].contactable == 2
+
+
+def test_nobody_is_contacted_without_a_consent_that_stands(company):
+    names = ["none", "never", "withdrawn", "again", "other", "all", "later", "same"]
+    purchases = bought(here="2024-03-30", **dict.fromkeys(names, "2023-12-01"))
+    consents = (
+        "customer_id,channel,given_at,withdrawn_at\nnever,,,2023-01-01\nwithdrawn,Call,2023-01-01,2023-06-01\n"
+        "again,call,2023-01-01,2023-06-01\nagain,call,2023-07-01,\nother,letter,2023-01-01,\nall,,,\n"
+        "later,call,2024-05-01,\nsame,call,2023-01-01,\nsame,,,2023-01-01\n"
+    )
+    found, lost = company({}, purchases=purchases, consents=consents)
+    assert {name for name, row in lost.items() if row["contactable"]} == {"again", "all"}
+    assert {step.name: step.customers for step in found.steps}["no_consent"] == 6
+    assert found.asks_consent
 
 
 @pytest.mark.parametrize(

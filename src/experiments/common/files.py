@@ -4,15 +4,15 @@ import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
-from experiments.common.locks import PATIENCE, InUse, locked
 
 PRIVATE = 0o600  # mode of a file that is its owner's alone
-LOCK = ".lock"
+DAY, MINUTE = 86_400, 60  # seconds
 
 
 @contextmanager
@@ -38,6 +38,14 @@ def whole_file(path: Path, *, durable: bool = False, private: bool = False) -> I
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder, and those above it that are not there, for their owner alone; return it."""
+    for place in reversed([folder, *folder.parents]):
+        if not place.exists():
+            place.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def clear_parts(path: Path) -> None:
@@ -70,15 +78,23 @@ def workshop(out: Path) -> Iterator[Path]:
         raise WinbackError(f"'{out}' is a file, but the run needs a folder. Give another folder.")
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
-            with locked(out, place=out.parent / f".workshop{LOCK}"):
-                for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
-                    with suppress(WinbackError), locked(left, seconds=0, place=left / LOCK):
-                        shutil.rmtree(left, ignore_errors=True)
-                work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-                held.callback(shutil.rmtree, work, ignore_errors=True)
-                held.enter_context(locked(work, place=work / LOCK))
-            yield work
+        for left in out.parent.glob(f".{glob.escape(out.name)}-*"):
+            _clear_left(left)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            with alone(work):
+                yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _clear_left(folder: Path) -> None:
+    """Remove the temporary folder of a run that was killed: nobody holds it. Where there are no locks, after a day."""
+    age = time.time() - folder.stat().st_mtime
+    if age > (MINUTE if os.name == "posix" else DAY):
+        with alone(folder, wait=False) as held:
+            if held:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -100,10 +116,8 @@ def relative(path: Path) -> str:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return the files in a folder and below it, relative to it; locks are none."""
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != LOCK
-    )
+    """Return the files in a folder and below it, relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> None:
@@ -122,20 +136,20 @@ def move_into(out: Path, work: Path, *, record: str, stale: Sequence[str]) -> No
 
 @contextmanager
 def alone(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a folder, which is made where it is not there; give whether it is held.
-
-    Some network drives have no locks: all hold it there.
-    """
+    """Hold the folder's lock; give whether it is held. Windows and some network drives have none: all hold it there."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        held = True
+    handle, held = None, True
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
         try:
-            stack.enter_context(locked(folder, seconds=PATIENCE if wait else 0, place=folder / LOCK))
-        except InUse:
-            if wait:
-                raise
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
             held = False
-        except WinbackError:
-            pass
+    try:
         yield held
+    finally:
+        if handle is not None:
+            os.close(handle)

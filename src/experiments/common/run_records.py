@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.files import alone, files_in, move_into, write_text
+from experiments.common.files import alone, files_in, move_into, private_folder, write_text
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def publish(done: Run, work: Path, *, moved: Mapping[str, Path] = MappingProxyTy
     with alone(done.out):
         for name, place in moved.items():
             if (work / name).is_file() and place.parent != done.out:
-                place.parent.mkdir(parents=True, exist_ok=True)
+                private_folder(place.parent)
                 shutil.move(work / name, place)
         copies = [path.name for pattern in COPIES for path in done.out.glob(pattern)]
         stale = ["failed.ipynb", FAILED, *copies, *_files_of(done.out / RECORD)]

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from experiments.common.errors import WinbackError
-from experiments.common.files import alone, files_in, relative, workshop
+from experiments.common.files import alone, files_in, private_folder, relative, workshop
 from experiments.common.run_records import (
     FAILED,
     RECORD,
@@ -148,6 +148,8 @@ def run_job(
             files={_place(job, name): sha256_of(work / name) for name in files_in(work)},
             because=because,
         )
+        if job.private is not None:
+            make_within(job.private)
         publish(done, work, moved={name: out / _place(job, name) for name in OF_CUSTOMERS})
         failed_notebook(job).unlink(missing_ok=True)
     return done
@@ -158,6 +160,14 @@ def _place(job: Job, name: str) -> str:
     if job.private is None or name not in OF_CUSTOMERS:
         return name
     return Path(os.path.relpath(job.private / name, job.record.out)).as_posix()
+
+
+def make_within(folder: Path) -> None:
+    """Make a folder inside a private one, which is made first."""
+    from experiments.sheet.places import NAME, make_private
+
+    make_private(next(place for place in (folder, *folder.parents) if place.name == NAME))
+    private_folder(folder)
 
 
 def failed_notebook(job: Job) -> Path:
@@ -255,10 +265,8 @@ def _without_traces(path: Path, record: Run, work: Path) -> Document:
 
 def _keep_failed(record: Run, failed: Failure, work: Path, notebook: Path) -> Path:
     """Put failed.json beside the last good results, and the failed notebook where it is kept; return that."""
-    from experiments.sheet.places import make_private
-
     if notebook.parent != record.out:
-        make_private(notebook.parents[2])
+        make_within(notebook.parent)
     why = str(failed).partition(":\n")[2].partition("\n")[0]
     replace(record, status="failed", headline=why).write(work / FAILED)
     with alone(record.out):

@@ -19,6 +19,7 @@ import yaml
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import clear_parts, write_text
 from experiments.common.locks import locked
+from experiments.common.run_records import believe
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
 from experiments.sheet.offers import Offer
@@ -126,6 +127,7 @@ def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = Non
     """
     content = loaded(sheet)
     content.need_arms()
+    believe(cohort)
     path = content.private.make().plan
     with locked(path):
         before = read_plan(content)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.common.files import relative, writing
+from experiments.common.files import private_folder, relative, writing
 
 NAME, MARK, IGNORE = "private", ".winback", ".gitignore"
 ABOUT = """The private folder of a winback workspace: its customers, a folder for each test, and the ledger.
@@ -81,7 +81,7 @@ class Private:
         """Make the folder, for its owner alone. Raises WinbackError where that cannot be."""
         make_private(self.folder.parent)
         with writing(self.folder):
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            private_folder(self.folder)
         return self
 
     def files(self) -> Iterator[Path]:
@@ -126,19 +126,17 @@ def tests_in(root: Path) -> list[Private]:
     return [Private(path) for path in there if path.is_dir() and not path.name.startswith(".")]
 
 
-def trial_folder(out: str | Path, notebook: str, sheet: str | Path | None = None) -> Path:
-    """Return the folder for the results of a notebook: `out`, or where that is empty, the one for trials.
+def trial_folder(notebook: str, sheet: str | Path | None = None) -> Path:
+    """Return the folder for the results of a notebook that nobody gave one: it tries.
 
-    `winback` gives every run its folder. A notebook opened in JupyterLab, or executed by anything else, tries: its
-    results lie in reports/<experiment>/trial/<notebook> of the workspace, and nothing registered is written over.
+    `winback` gives every run its folder. Of a notebook opened in JupyterLab, or executed by anything else, the results
+    lie in reports/<experiment>/trial/<notebook> of the workspace, and nothing registered is written over.
     """
-    if out:
-        return Path(out)
     from experiments.sheet.sheet import read_sheet
 
     read = read_sheet(sheet) if sheet is not None else None
     home = (read.folder if read else Path()).resolve()
-    has = (
-        place for place in (home, *home.parents) if any((place / name).is_dir() for name in ("reports", "notebooks"))
+    workspaces = (
+        place for place in (home, *home.parents) if (place / "reports").is_dir() or (place / "notebooks").is_dir()
     )
-    return next(has, home) / "reports" / (read.experiment if read else "compare") / TRIAL / notebook
+    return next(workspaces, home) / "reports" / (read.experiment if read else "compare") / TRIAL / notebook

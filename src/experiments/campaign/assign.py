@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import open_ledger
+from experiments.campaign.ledger import Ledger, open_ledger
 from experiments.campaign.ledger_records import Booking
-from experiments.campaign.ledger_store import SERVERS
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.formatting import listed
 from experiments.common.today import today as this_day
 from experiments.data.randomise import assign
 from experiments.data.tables import Account, connect, write_parquet
+from experiments.sheet.ledger_address import read_address
 from experiments.sheet.locked_plan import FILE, Plan, make_candidates, read_plan, refuse_deviations, sha256_of
 from experiments.sheet.sheet import SEPARATOR, Sheet, loaded
 
@@ -60,7 +61,7 @@ def assign_test(
     plan = _plan(content, folder, cohort)
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
-        with open_ledger(address_of(content), con, create=new_ledger) as ledger:
+        with ledger_of(content, con, create=new_ledger) as ledger:
             ignore_case = content.conventions.ignore_case
             account = ledger.assignable(
                 "candidates", into="open_candidates", experiment=content.experiment, ignore_case=ignore_case
@@ -157,7 +158,15 @@ def _warnings(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> Iterator[str]:
 
 def address_of(sheet: Sheet) -> str:
     """Return where the ledger of a sheet lies."""
-    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(sheet.folder / sheet.ledger)
+    return sheet.ledger if read_address(sheet.ledger) else str((sheet.folder / sheet.ledger).absolute())
+
+
+def ledger_of(
+    sheet: Sheet, con: duckdb.DuckDBPyConnection | None = None, *, create: bool = False, read_only: bool = False
+) -> AbstractContextManager[Ledger]:
+    """Open the ledger of a sheet, with the password that it tells the place of; as `open_ledger` does."""
+    variable = sheet.ledger_password
+    return open_ledger(address_of(sheet), con, create=create, read_only=read_only, password_variable=variable)
 
 
 def _write(con: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -40,8 +40,12 @@ def open_ledger(
     create: bool = False,
     read_only: bool = False,
     wait_seconds: float = 60.0,
+    password_variable: str | None = None,
 ) -> Iterator[Ledger]:
     """Open the ledger at a path, or at a `postgresql://` address, for tables of the engine `con`.
+
+    An address holds no password: that comes from PGPASSWORD, PGPASSFILE, ~/.pgpass or from the environment variable of
+    the name `password_variable`.
 
     Whoever opens it to write has it alone until the end of the block, so that what is assignable stays so; others wait
     `wait_seconds`. Readers wait for nobody. A ledger that is not there is refused unless `create`: after a wrong path
@@ -49,7 +53,14 @@ def open_ledger(
     """
     with ExitStack() as stack:
         con = con if con is not None else stack.enter_context(connect())
-        store = open_store(str(address), con, create=create, read_only=read_only, wait_seconds=wait_seconds)
+        store = open_store(
+            str(address),
+            con,
+            create=create,
+            read_only=read_only,
+            wait_seconds=wait_seconds,
+            password_variable=password_variable,
+        )
         yield Ledger(stack.enter_context(store), read_only=read_only)
 
 

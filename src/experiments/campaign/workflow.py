@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.answers import Imported, import_contacts
-from experiments.campaign.assign import address_of, cohort_file
+from experiments.campaign.assign import cohort_file, ledger_of
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
-from experiments.campaign.ledger import Ledger, open_ledger
+from experiments.campaign.ledger import Ledger
 from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.common.errors import WinbackError
 from experiments.common.today import today as this_day
@@ -54,7 +54,7 @@ def lock_plan(
 @contextmanager
 def _booked(sheet: Sheet) -> Iterator[tuple[duckdb.DuckDBPyConnection, Ledger]]:
     """Open an engine with the test's customers, as booked, in the table `booked`."""
-    with connect() as con, open_ledger(address_of(sheet), con, read_only=True) as ledger:
+    with connect() as con, ledger_of(sheet, con, read_only=True) as ledger:
         ledger.assigned(sheet.experiment, into="booked")
         yield con, ledger
 
@@ -156,7 +156,7 @@ class Books:
 def read_books(sheet: Sheet | str | Path, *, customer: str | None = None) -> Books:
     """Return what stands in the ledger: every experiment, and the history of a customer. Raises WinbackError."""
     content = loaded(sheet)
-    with connect() as con, open_ledger(address_of(content), con, read_only=True) as ledger:
+    with connect() as con, ledger_of(content, con, read_only=True) as ledger:
         return Books(
             experiments=ledger.experiments(),
             contacted=_contacted(con, content),
@@ -195,5 +195,5 @@ def release(
         customers = [row["customer_id"] or "" for row in listed]
         if not customers:
             raise WinbackError(f"{file.name} has a header but no customers. Nobody was released.")
-    with open_ledger(address_of(content)) as ledger:
+    with ledger_of(content) as ledger:
         return ledger.release(customers, reason=reason, by=by, at=today)

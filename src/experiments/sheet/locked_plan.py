@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -19,6 +20,7 @@ from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import write_text
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
+from experiments.sheet.ledger_address import read_address
 from experiments.sheet.offers import Offer
 from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, loaded
 
@@ -27,8 +29,19 @@ if TYPE_CHECKING:
 
 FILE = "plan.yml"
 ASSIGNED = "assigned"  # the setting of a deviation that is no setting of the sheet
-FREE = ("tables", "followed_until", "design", "contacts", "ledger", "sweep", "language")  # may come or change later
+FREE = (
+    "tables",
+    "followed_until",
+    "design",
+    "contacts",
+    "ledger",
+    "ledger_password",
+    "sweep",
+    "language",
+)  # may come or change later
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +62,13 @@ class Plan:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def registered(self) -> Sheet:
-        """Return the sheet as it was."""
+        """Return the sheet as it was; without the place of the ledger, if that cannot be taken, such as a password."""
+        try:
+            read_address(self.sheet.get("ledger", ""))
+        except WinbackError:
+            log.warning("The locked plan of %s holds an address of the ledger that may hold a password. "
+                        "Change that password.", self.experiment)  # fmt: skip
+            return Sheet.model_validate({name: value for name, value in self.sheet.items() if name != "ledger"})
         return Sheet.model_validate(self.sheet)
 
 
@@ -170,8 +189,8 @@ def _unlike(now: Mapping[str, Any], planned: Mapping[str, Any], within: str = ""
 
 
 def settings_of(sheet: Sheet) -> dict[str, Any]:
-    """Return the settings of a sheet as JSON."""
-    settings: dict[str, Any] = json.loads(sheet.model_dump_json())
+    """Return the settings of a sheet as JSON, for files: not the name of a password, in case it is one."""
+    settings: dict[str, Any] = json.loads(sheet.model_dump_json(exclude={"ledger_password"}))
     return settings
 
 

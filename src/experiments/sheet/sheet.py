@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.common.files import write_text
@@ -18,6 +19,7 @@ from experiments.common.formatting import is_currency, money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
 from experiments.data.contracts import CONTRACTS, Conventions, Source
 from experiments.sheet.contact_rules import ContactRules
+from experiments.sheet.ledger_address import HIDDEN, SECRET, secrets_in
 from experiments.sheet.offers import Offer, parts_of, tangled
 from experiments.sheet.strict import ODD, SHOWN, Strict
 from experiments.sheet.yaml_lines import WIDEST, explained, parsed, read_text, settings_at
@@ -275,6 +277,9 @@ class Sheet(Strict):
         default="../ledger.duckdb",
         description="of all experiments: a file, relative to the sheet, or postgresql://user@host/database",
     )
+    ledger_password: str | None = Field(
+        default=None, repr=False, description="of a ledger in Postgres: the environment variable with its password"
+    )
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
     sweep: dict[str, list[bool | int | float | str]] = Field(
@@ -345,6 +350,18 @@ class Sheet(Strict):
                 "The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
                 "who is lost: `winback lost`."
             )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_secrets(cls, settings: Any) -> Any:  # noqa: ANN401  whatever was given
+        """Refuse a password before anything else is looked at, so that no other error shows it."""
+        found: list[InitErrorDetails] = [
+            {"type": PydanticCustomError(SECRET, "{said}", {"said": said}), "loc": tuple(place), "input": HIDDEN}
+            for *place, said in secrets_in(settings, cls.model_fields)
+        ]
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found)
+        return settings
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -471,7 +488,7 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
         given = about["given"] if problem["type"] == ODD else short(repr(problem["input"]), SHOWN)
         if problem["type"] == "extra_forbidden":
             said = did_you_mean(path[-1], settings_at(Sheet, path))
-        elif isinstance(problem["input"], dict) and problem["type"] != ODD:
+        elif problem["type"] == SECRET or (isinstance(problem["input"], dict) and problem["type"] != ODD):
             given = ""
         # Settings that do not fit together are at no place; the message begins with the setting.
         said = f"{where}{given and f' is {given}'}. {said}" if where else said

@@ -47,16 +47,16 @@ URL = re.compile(
 QUERY = re.compile(r"(?P<name>[a-z_]+)=(?P<value>(?:[^\s@?#\[\]%=&]|%[0-9A-Fa-f]{2})*)")
 PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)(?:[^\s\\]|\\.)*)?)(?=\s|$)", re.DOTALL)
 LIKE_LOGIN = re.compile(r"\W*(postgres(ql)?\s*:.*(@|password)|\w+\s*=.*\bpassword\s*=)", re.IGNORECASE | re.DOTALL)
-CUT = re.compile(
-    r"[\"'{\s]*ledger[\"']?\s*:\s*postgres[^@\n\"']*\s#[^\n]*@", re.IGNORECASE
-)  # YAML takes it for a comment
+# In `ledger: postgresql://ann:word #more@host` YAML takes the end for a comment.
+CUT = re.compile(r"^[\"'{\s]*ledger[\"']?\s*:\s*postgres[^@\n\"']*\s#[^\n]*@", re.IGNORECASE | re.MULTILINE)
 ADDRESSED = re.compile(r"[\w.-]*|/[\w./-]*|[0-9A-Fa-f:.]+")  # a host, the folder of a socket, an IPv6 address
 # What libpq knows; what is secret is refused.
 SECRETS = frozenset(["password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"])
 _LIBPQ = (
     "application_name channel_binding client_encoding connect_timeout dbname fallback_application_name gssdelegation "
     "gssencmode gsslib host hostaddr keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname "
-    "load_balance_hosts max_protocol_version min_protocol_version oauth_client_id oauth_issuer oauth_scope options passfile port replication require_auth "
+    "load_balance_hosts max_protocol_version min_protocol_version oauth_client_id oauth_issuer oauth_scope "
+    "options passfile port replication require_auth "
     "requirepeer service servicefile sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile sslmode "
     "sslnegotiation sslrootcert sslsni ssl_max_protocol_version ssl_min_protocol_version target_session_attrs "
     "tcp_user_timeout user"

@@ -81,11 +81,9 @@ def read_text(file: Path) -> str:
 
 def parsed(text: str, name: str) -> tuple[Any, Lines]:
     """Return the content of a YAML text and the line of every key."""
-    for line, row in enumerate(text.splitlines(), start=1):
-        if CUT.match(row):
-            raise WinbackError(
-                f"The sheet {name}, line {line}: ledger. {PASSWORD} A comment stands on a line of its own."
-            )
+    if cut := CUT.search(text):
+        line = text.count("\n", 0, cut.end()) + 1
+        raise WinbackError(f"The sheet {name}, line {line}: ledger. {PASSWORD} A comment stands on a line of its own.")
     try:
         _refuse_what_no_sheet_needs(text, name)
         node = yaml.compose(text, Loader=_Loader)

@@ -207,6 +207,13 @@ def test_what_is_neither_a_path_nor_an_address_is_no_file_of_that_name(tmp_path,
         read_sheet(sheet_of(tmp_path, ledger=address))
 
 
+def test_a_reason_may_be_about_a_password(tmp_path):
+    choose = {"lost password": "A", "ledger_b": "A"}
+    offers = {"by": "reason", "choose": choose, "kind": "tailored"}
+    file = sheet_of(tmp_path, strata=["reason"], catalogue={"mine": offers}, question="Postgres: a@b?")
+    assert read_sheet(file).catalogue["mine"].choose == choose
+
+
 @pytest.mark.parametrize("address", ["postgresql://ann@db.example", "host=db.example", "postgresql://db/"])
 def test_an_address_without_a_database_is_refused(address):
     with refused("names no database: each user would have another ledger"):

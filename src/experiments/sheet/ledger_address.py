@@ -32,7 +32,9 @@ NO_SETTING = f"There is no such setting, and a password does not belong into a s
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PRIVATE = re.compile(r"ledger|pass?w|pass\b|pwd|secret|postgres|://", re.IGNORECASE)  # a row that no message shows
-TELLING = re.compile(r"pass?w|pwd|pgpass|^ledger_.", re.IGNORECASE)  # names under which people write a password
+# Names under which people write a password: of settings; and inside of one, where a name may be a reason or an arm.
+TELLING = re.compile(r"pass?w|pwd|pgpass|^ledger_.", re.IGNORECASE)
+INSIDE = re.compile(r"(pg|db_?|ledger_)?(password|passwd|pwd)", re.IGNORECASE)
 SERVER = re.compile(r"\W*postgres(ql)?\s*:|[^/\\]{2,}://", re.IGNORECASE)
 KEYWORDS = re.compile(r"\w+\s*=")
 LOGIN = re.compile(r"(?![A-Za-z]:[\\/])(//)?[^/\\@]*:.*@", re.DOTALL)  # ann:word@host; not C:\ of Windows
@@ -195,7 +197,9 @@ def _said_of(name: str, value: object, *, top: bool, known: Collection[str]) -> 
     elif top and name == "ledger_password":
         named = value is None or (isinstance(value, str) and VARIABLE.fullmatch(value))
         return "" if named else NO_NAME
-    elif TELLING.search(name) and not (top and name in known) and not isinstance(value, dict | list | tuple | float):
+    elif isinstance(value, str | int) and (
+        TELLING.search(name) and name not in known if top else INSIDE.fullmatch(name)
+    ):
         return NO_SETTING
     return ""
 

@@ -9,6 +9,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+# Who must give a password, and who may not come in; everybody else is trusted.
+RULES = "host all keyed 127.0.0.1/32 scram-sha-256\nhost all barred 127.0.0.1/32 reject\n"
 NOBODY = "nobody"  # Postgres refuses to run as root
 
 
@@ -36,6 +38,8 @@ def postgres():
 
         settings = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off"
         run("initdb", "-U", "winback", "-A", "trust", "-E", "UTF8")
+        rules = folder / "data/pg_hba.conf"
+        rules.write_text(RULES + rules.read_text(encoding="utf-8"), encoding="utf-8")
         run("pg_ctl", "-l", str(folder / "log"), "-w", "-o", settings, "start")
         try:
             yield f"postgresql://winback@127.0.0.1:{port}/postgres"

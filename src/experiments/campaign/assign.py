@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import Ledger, address_of, open_ledger
+from experiments.campaign.ledger import Ledger, ledger_of
 from experiments.campaign.ledger_records import Booking
 from experiments.campaign.settle import settle
 from experiments.common.errors import WinbackError, did_you_mean
@@ -70,7 +70,7 @@ def assign_test(
         )
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
-        with open_ledger(address_of(content), con, create=new_ledger) as ledger:
+        with ledger_of(content, con, create=new_ledger) as ledger:
             ignore_case = content.conventions.ignore_case
             account = ledger.assignable(
                 "candidates", into="open_candidates", experiment=content.experiment, ignore_case=ignore_case

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import address_of, open_ledger
+from experiments.campaign.ledger import is_begun, ledger_of
 from experiments.campaign.settle import settle
 from experiments.common.errors import WinbackError
 from experiments.common.files import clear_parts, whole_file
@@ -86,8 +86,8 @@ def forget(sheet: Sheet | str | Path, customers: Sequence[str], *, reason: str, 
             found |= held
             files += [file] if held else []
     booked = 0
-    if _is_there(address_of(content)):
-        with open_ledger(address_of(content)) as ledger:
+    if is_begun(content):
+        with ledger_of(content) as ledger:
             booked = ledger.forget({one: wish.words.of(one) for one in names}, reason=reason, by=by, at=today)
     return Forgotten(
         asked=len(names), found=max(len(found), booked), booked=booked, files=tuple(dict.fromkeys(files)),
@@ -107,10 +107,6 @@ class _Wish:
     def listed(self) -> str:
         """The customers, as a list of SQL."""
         return ", ".join(map(literal, self.names))
-
-
-def _is_there(address: str) -> bool:
-    return "://" in address or Path(address).is_file()
 
 
 def _files(private: Private, sheet: Sheet) -> Iterator[Path]:

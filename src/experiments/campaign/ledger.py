@@ -7,19 +7,20 @@ the engines, in the texts of sql/ledger.sql; Python sees bookings and counts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.ledger_records import Booking, Event, HoldoutContacts, Released, Standing
-from experiments.campaign.ledger_store import HOME, SERVERS, Execute, File, Row, Store, open_store
+from experiments.campaign.ledger_store import HOME, Execute, File, Row, Store, open_store
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.data.columns import REAL, literal
 from experiments.data.identity import same, same_sql
 from experiments.data.pseudonyms import MARK, VARIABLE, pseudonyms
 from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
+from experiments.sheet.ledger_address import read_address
 from experiments.sheet.places import LEDGER
 
 if TYPE_CHECKING:
@@ -42,7 +43,21 @@ def address_of(sheet: Sheet) -> str:
     if sheet.ledger is None:
         own, old = sheet.private.folder.with_name(LEDGER), sheet.folder.parent / LEDGER
         return str(old if old.is_file() and not own.is_file() else own)
-    return sheet.ledger if sheet.ledger.startswith(SERVERS) else str(sheet.folder / sheet.ledger)
+    return sheet.ledger if read_address(sheet.ledger) else str((sheet.folder / sheet.ledger).absolute())
+
+
+def ledger_of(
+    sheet: Sheet, con: duckdb.DuckDBPyConnection | None = None, *, create: bool = False, read_only: bool = False
+) -> AbstractContextManager[Ledger]:
+    """Open the ledger of a sheet, with the password that it tells the place of; as `open_ledger` does."""
+    variable = sheet.ledger_password
+    return open_ledger(address_of(sheet), con, create=create, read_only=read_only, password_variable=variable)
+
+
+def is_begun(sheet: Sheet) -> bool:
+    """Tell whether the ledger of a sheet was begun, as far as that is known without asking a server."""
+    address = address_of(sheet)
+    return read_address(address) is not None or Path(address).is_file()
 
 
 def booked_plan(sheet: Sheet) -> str | None:
@@ -50,10 +65,9 @@ def booked_plan(sheet: Sheet) -> str | None:
 
     Raises WinbackError where the ledger cannot be asked.
     """
-    address = address_of(sheet)
-    if "://" not in address and not Path(address).is_file():
+    if not is_begun(sheet):
         return None
-    with open_ledger(address, read_only=True) as ledger:
+    with ledger_of(sheet, read_only=True) as ledger:
         return ledger.plan_hash(sheet.experiment)
 
 
@@ -65,8 +79,12 @@ def open_ledger(
     create: bool = False,
     read_only: bool = False,
     wait_seconds: float = 60.0,
+    password_variable: str | None = None,
 ) -> Iterator[Ledger]:
     """Open the ledger at a path, or at a `postgresql://` address, for tables of the engine `con`.
+
+    An address holds no password: that comes from PGPASSWORD, PGPASSFILE, ~/.pgpass or from the environment variable of
+    the name `password_variable`.
 
     Whoever opens it to write has it alone until the end of the block, so that what is assignable stays so; others wait
     `wait_seconds`. Readers wait for nobody. A ledger that is not there is refused unless `create`: after a wrong path
@@ -74,7 +92,14 @@ def open_ledger(
     """
     with ExitStack() as stack:
         con = con if con is not None else stack.enter_context(connect())
-        store = open_store(str(address), con, create=create, read_only=read_only, wait_seconds=wait_seconds)
+        store = open_store(
+            str(address),
+            con,
+            create=create,
+            read_only=read_only,
+            wait_seconds=wait_seconds,
+            password_variable=password_variable,
+        )
         yield Ledger(stack.enter_context(store), read_only=read_only)
 
 

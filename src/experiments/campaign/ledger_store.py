@@ -13,13 +13,24 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
-from experiments.common.errors import WinbackError, short
+from experiments.campaign.ledger_errors import (
+    CREATE,
+    CURE,
+    READ,
+    STAGE,
+    WRITE,
+    broken_by,
+    first_line,
+    refused_by,
+)  # fmt: skip
+from experiments.common.errors import WinbackError
 from experiments.common.files import PRIVATE
 from experiments.common.locks import locked, wait
 from experiments.data.columns import literal, quote
 from experiments.data.tables import statements
+from experiments.sheet.ledger_address import NO_NAME, SOURCES, VARIABLE, read_address
+from experiments.sheet.ledger_address import Server as Place
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,7 +41,6 @@ Execute = Callable[[str], int]
 
 VERSION, OLDER = 2, (1,)  # of the ledger's tables; those that are read, and written anew before anything is booked
 HOME, NEXT = "winback_ledger", "winback_ledger_next"  # a schema in Postgres; for a file what it holds, and will hold
-SERVERS = ("postgresql://", "postgres://")
 LONGER = "wait longer: open_ledger(..., wait_seconds=600)"
 ADVISORY = 0x77696E6261636B  # "winback": the number of the lock in a Postgres database
 # Of a session in Postgres.
@@ -43,12 +53,12 @@ SETTINGS = {
     "tcp_keepalives_count": "3",
     "client_connection_check_interval": "2s",  # the query of a killed client ends too
 }
+CLIENT = {"client_encoding": "UTF8", "application_name": "winback"}
 CHUNK = 1 << 20  # bytes sent to a server at a time
 # What of a ledger's rows goes to the engine, as it goes.
 TYPES = {"customer_id": "VARCHAR", "experiment": "VARCHAR", "arm": "VARCHAR", "stratum": "VARCHAR", "bucket": "INTEGER",
          "at": "DATE", "released_at": "DATE", "step": "INTEGER", "holdout": "VARCHAR"}  # fmt: skip
 STAGED = ("customer_id", "experiment", "arm", "stratum", "bucket")
-CURE = "Run it again: what was booked stays booked, once."
 
 
 class Store(Protocol):
@@ -81,14 +91,28 @@ class Store(Protocol):
 
 
 def open_store(
-    address: str, con: duckdb.DuckDBPyConnection, *, create: bool, read_only: bool, wait_seconds: float
+    address: str,
+    con: duckdb.DuckDBPyConnection,
+    *,
+    create: bool,
+    read_only: bool,
+    wait_seconds: float,
+    password_variable: str | None,
 ) -> AbstractContextManager[Store]:
     """Open the store at an address; to write, with its lock held until the end of the block."""
-    if address.startswith(SERVERS):
-        return _open_server(address, con, create=create, read_only=read_only, wait_seconds=wait_seconds)
-    if "://" in address:
-        raise WinbackError(f"The ledger's address begins with {address.partition('://')[0]!r}. Give a path to a file, "
-                           "or an address postgresql://user@host/database.")  # fmt: skip
+    try:
+        place = read_address(address)
+    except WinbackError as error:
+        raise WinbackError(f"The ledger's address: {error}") from None
+    if place is not None:
+        return _open_server(
+            place,
+            con,
+            create=create,
+            read_only=read_only,
+            wait_seconds=wait_seconds,
+            password_variable=password_variable,
+        )
     path = Path(address).expanduser().resolve()
     return _open_file(path, con, create=create, read_only=read_only, wait_seconds=wait_seconds)
 
@@ -107,11 +131,6 @@ def _refuse_version(store: Store, name: str, *, read_only: bool) -> None:
             store.upgrade()
     elif version != VERSION:
         raise WinbackError(f"The ledger {name} is of version {version}, this program knows {VERSION}. Update winback.")
-
-
-def _first(error: Exception) -> str:
-    """Return the first line of what an engine says."""
-    return short(next(iter(str(error).strip().splitlines()), type(error).__name__), 300)
 
 
 # ---- a DuckDB file
@@ -275,8 +294,8 @@ class File:
         try:
             yield
         except (duckdb.Error, OSError) as error:
-            raise WinbackError(f"The ledger {self.path.name} cannot be written: {_first(error)} Its disk needs room "
-                               f"for it twice. {CURE}") from None  # fmt: skip
+            raise WinbackError(f"The ledger {self.path.name} cannot be written: {first_line(error)} Its disk needs "
+                               f"room for it twice. {CURE}") from None  # fmt: skip
 
 
 @contextmanager
@@ -311,8 +330,8 @@ def _open_file(
             stack.callback(_detach, con)
             _refuse_version(store, path.name, read_only=read_only)
         except duckdb.Error as error:
-            raise WinbackError(f"{path.name} cannot be opened as a ledger: {_first(error)} Check the path, and that it "
-                               "is open once.") from None  # fmt: skip
+            raise WinbackError(f"{path.name} cannot be opened as a ledger: {first_line(error)} Check the path, and "
+                               "that it is open once.") from None  # fmt: skip
         yield store
 
 
@@ -389,7 +408,7 @@ class Server:
     def stage(self) -> None:
         """Copy winback_incoming into a temporary table of the session."""
         columns = ", ".join(STAGED)
-        with _explained(self._name), tempfile.TemporaryDirectory(prefix="winback-") as folder:
+        with _explained(self._name, rights=STAGE), tempfile.TemporaryDirectory(prefix="winback-") as folder:
             path = Path(folder, "rows.csv")
             quoted = "customer_id, experiment, arm, stratum"
             self.con.execute(f"COPY (SELECT {columns} FROM winback_incoming) TO {literal(path)} "
@@ -406,7 +425,7 @@ class Server:
     @contextmanager
     def writing(self) -> Iterator[Execute]:
         """Write in one transaction, alone even where a connection pool breaks the session's lock."""
-        with _explained(self._name), self._connection.transaction():
+        with _explained(self._name, rights=WRITE), self._connection.transaction():
             self._execute(f"LOCK TABLE {HOME}.bookings IN EXCLUSIVE MODE")
             yield self._execute
             self._execute(f"ANALYZE {HOME}.events")  # after a large booking the old counts would mislead the planner
@@ -416,7 +435,7 @@ class Server:
         steps = statements("ledger")
         # Bytes, not a language: else a new version of the system's sorting could break the key.
         text, key = 'VARCHAR COLLATE "C"', ", PRIMARY KEY (customer_id, step)"
-        with _explained(self._name), self._connection.transaction():
+        with _explained(self._name, rights=CREATE), self._connection.transaction():
             self._execute(f"CREATE SCHEMA IF NOT EXISTS {HOME}")
             self._execute(steps["create"].format(to=HOME, version=VERSION, text=text, key=key))
             self._execute(steps["guard"].format(to=HOME))
@@ -460,18 +479,27 @@ class Server:
 
 @contextmanager
 def _open_server(
-    address: str, con: duckdb.DuckDBPyConnection, *, create: bool, read_only: bool, wait_seconds: float
+    place: Place,
+    con: duckdb.DuckDBPyConnection,
+    *,
+    create: bool,
+    read_only: bool,
+    wait_seconds: float,
+    password_variable: str | None,
 ) -> Iterator[Server]:
     try:
         import psycopg
     except ImportError:
         raise WinbackError("A ledger in Postgres needs psycopg. Install it: pip install "
                            "'winback-experiments[postgres]'.") from None  # fmt: skip
-    name = _without_password(address)
+    name, secret = place.name, _password(password_variable)
     with ExitStack() as stack:
+        try:
+            connection = psycopg.connect(**secret | place.parameters | CLIENT, autocommit=True)
+        except psycopg.Error as error:
+            raise refused_by(error, name=name) from None
+        stack.enter_context(connection)
         with _explained(name):
-            connection = psycopg.connect(address, autocommit=True, client_encoding="UTF8", application_name="winback")
-            stack.enter_context(connection)
             for setting, value in SETTINGS.items():
                 which = f"FROM pg_settings WHERE name = {literal(setting)}"  # an older server has not all of them
                 connection.execute(f"SELECT set_config(name, {literal(value)}, false) {which}".encode())
@@ -486,22 +514,28 @@ def _open_server(
         yield store
 
 
+def _password(variable: str | None) -> dict[str, Any]:
+    """Return the password that an environment variable holds, as libpq calls it; nothing where none is named.
+
+    No message names the variable: by mistake it may be the password itself.
+    """
+    if variable is None:
+        return {}
+    if not VARIABLE.fullmatch(variable):
+        raise WinbackError(f"The variable of the ledger's password: {NO_NAME}")
+    value = os.environ.get(variable, "")
+    if not value:
+        raise WinbackError("The environment variable that `ledger_password` names is not set, or empty. Set it to the "
+                           f"password of the ledger; a password comes from {SOURCES}.")  # fmt: skip
+    return {"password": value}
+
+
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(name: str, *, rights: str = READ) -> Iterator[None]:
     import duckdb
     import psycopg
 
     try:
         yield
     except (psycopg.Error, duckdb.Error, OSError) as error:
-        raise WinbackError(f"The ledger {name} cannot be used: {_first(error)} {CURE}") from None
-
-
-def _without_password(address: str) -> str:
-    """Return the host and database of an address.
-
-    >>> _without_password("postgresql://ann:secret@db.example/crm?sslmode=require")
-    'db.example/crm'
-    """
-    parts = urlsplit(address)
-    return f"{parts.netloc.rpartition('@')[2]}{parts.path}" or "postgresql://"
+        raise broken_by(error, name=name, rights=rights) from None

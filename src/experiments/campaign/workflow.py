@@ -14,7 +14,7 @@ from experiments.campaign.assign import cohort_file, write_assignments
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
 from experiments.campaign.consent import find_allowed
-from experiments.campaign.ledger import Ledger, address_of, booked_plan, open_ledger
+from experiments.campaign.ledger import Ledger, booked_plan, ledger_of
 from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.campaign.settle import settle
 from experiments.common.errors import WinbackError
@@ -94,7 +94,7 @@ def _book_amendments(sheet: Sheet, plan: Plan, known: str) -> None:
     hashes = plan.sha256s
     if known not in hashes:
         raise WinbackError("The plan is not the one that was booked. Put that one back from a backup.")
-    with open_ledger(address_of(sheet)) as ledger:
+    with ledger_of(sheet) as ledger:
         for place in range(hashes.index(known), len(plan.amendments)):
             one = plan.amendments[place]
             ledger.amend(
@@ -106,7 +106,7 @@ def _book_amendments(sheet: Sheet, plan: Plan, known: str) -> None:
 @contextmanager
 def _booked(sheet: Sheet) -> Iterator[tuple[duckdb.DuckDBPyConnection, Ledger]]:
     """Open an engine with the test's customers, as booked, in the table `booked`."""
-    with connect() as con, open_ledger(address_of(sheet), con, read_only=True) as ledger:
+    with connect() as con, ledger_of(sheet, con, read_only=True) as ledger:
         ledger.assigned(sheet.experiment, into="booked")
         yield con, ledger
 
@@ -217,7 +217,7 @@ class Books:
 def read_books(sheet: Sheet | str | Path, *, customer: str | None = None) -> Books:
     """Return what stands in the ledger: every experiment, and the history of a customer. Raises WinbackError."""
     content = loaded(sheet)
-    with connect() as con, open_ledger(address_of(content), con, read_only=True) as ledger:
+    with connect() as con, ledger_of(content, con, read_only=True) as ledger:
         return Books(
             experiments=ledger.experiments(),
             contacted=_contacted(con, content),
@@ -256,7 +256,7 @@ def release(
         customers = [row["customer_id"] or "" for row in listed]
         if not customers:
             raise WinbackError(f"{file.name} has a header but no customers. Nobody was released.")
-    with connect() as con, open_ledger(address_of(content), con) as ledger:
+    with connect() as con, ledger_of(content, con) as ledger:
         done = ledger.release(customers, reason=reason, by=by, at=today)
         if any(standing.booking.experiment == content.experiment for standing in ledger.experiments()):
             write_assignments(con, ledger, content)

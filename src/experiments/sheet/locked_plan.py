@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -22,6 +23,7 @@ from experiments.common.locks import locked
 from experiments.common.run_records import believe
 from experiments.data.columns import literal, quote
 from experiments.data.tables import Account, columns_of, complete, connect, noted, read, refuse_duplicates
+from experiments.sheet.ledger_address import read_address
 from experiments.sheet.offers import Offer
 from experiments.sheet.sheet import SEPARATOR, Sheet, files_of, loaded
 
@@ -36,12 +38,15 @@ FREE = (
     "design",
     "contacts",
     "ledger",
+    "ledger_password",
     "sweep",
     "language",
     "keep_months",
 )  # may come or change later
 DRAWN = ("experiment", "seed", "strata", "holdout", "customers")  # settings of the draw: no amendment changes them
 HEAD = "# A locked plan: do not edit. Whoever changes it, or the sheet, finds that on the page of the readout.\n"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +102,18 @@ class Plan:
         return bool(self.amendments and self.amendments[-1].paused)
 
     def registered(self) -> Sheet:
-        """Return the sheet as it was, with all amendments."""
-        return Sheet.model_validate(self.amendments[-1].sheet if self.amendments else self.sheet)
+        """Return the sheet as it was, with all amendments; without a place of the ledger that cannot be taken.
+
+        An earlier version wrote down what was given there, such as a password.
+        """
+        settings = self.amendments[-1].sheet if self.amendments else self.sheet
+        try:
+            read_address(settings.get("ledger") or "")
+        except WinbackError:
+            log.warning("The locked plan of %s holds an address of the ledger that may hold a password. "
+                        "Change that password.", self.experiment)  # fmt: skip
+            settings = {name: value for name, value in settings.items() if name != "ledger"}
+        return Sheet.model_validate(settings)
 
 
 def _sha256(content: Mapping[str, Any]) -> str:

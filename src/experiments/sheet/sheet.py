@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from experiments.common.errors import WinbackError, did_you_mean, short
 from experiments.common.files import write_text
@@ -19,6 +20,7 @@ from experiments.common.formatting import is_currency, money_decimals
 from experiments.common.language import ENGLISH, LANGUAGES, later
 from experiments.data.contracts import CONTRACTS, Conventions, Source
 from experiments.sheet.contact_rules import ContactRules
+from experiments.sheet.ledger_address import HIDDEN, SECRET, secrets_in
 from experiments.sheet.offers import Offer, parts_of, tangled
 from experiments.sheet.places import Private, private_of
 from experiments.sheet.strict import ODD, SHOWN, Strict
@@ -287,6 +289,9 @@ class Sheet(Strict):
         description="of all experiments: a file, relative to the sheet, or postgresql://user@host/database; left out: "
         "in the private folder",
     )
+    ledger_password: str | None = Field(
+        default=None, repr=False, description="of a ledger in Postgres: the environment variable with its password"
+    )
     arms: dict[str, Offer] = Field(default_factory=dict, description="arm: offer; none needed to see who is lost")
     catalogue: dict[str, Offer] = Field(default_factory=dict, description="offers no arm gives alone")
     sweep: dict[str, list[bool | int | float | str]] = Field(
@@ -317,7 +322,9 @@ class Sheet(Strict):
 
     def settings(self, *, exclude_unset: bool = False) -> dict[str, Any]:
         """Return the settings as JSON; of the tables those that the sheet names."""
-        settings: dict[str, Any] = json.loads(self.model_dump_json(exclude_unset=exclude_unset))
+        settings: dict[str, Any] = json.loads(
+            self.model_dump_json(exclude_unset=exclude_unset, exclude={"ledger_password"})  # in case it is one
+        )
         for name in self._made:
             del settings["tables"][name]
         return settings
@@ -380,6 +387,18 @@ class Sheet(Strict):
                 "The sheet plans no test: it has no `arms`. Add the holdout and the offers, or look at "
                 "who is lost: `winback lost`."
             )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_secrets(cls, settings: Any) -> Any:  # noqa: ANN401  whatever was given
+        """Refuse a password before anything else is looked at, so that no other error shows it."""
+        found: list[InitErrorDetails] = [
+            {"type": PydanticCustomError(SECRET, "{said}", {"said": said}), "loc": tuple(place), "input": HIDDEN}
+            for *place, said in secrets_in(settings, cls.model_fields)
+        ]
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found)
+        return settings
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -517,7 +536,7 @@ def changed(sheet: Sheet, changes: Mapping[str, object]) -> Sheet:
         given = about["given"] if problem["type"] == ODD else short(repr(problem["input"]), SHOWN)
         if problem["type"] == "extra_forbidden":
             said = did_you_mean(path[-1], settings_at(Sheet, path))
-        elif isinstance(problem["input"], dict) and problem["type"] != ODD:
+        elif problem["type"] == SECRET or (isinstance(problem["input"], dict) and problem["type"] != ODD):
             given = ""
         # Settings that do not fit together are at no place; the message begins with the setting.
         said = f"{where}{given and f' is {given}'}. {said}" if where else said

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.sheet.ledger_address import CUT, HIDDEN, PASSWORD, PRIVATE, SECRET
 from experiments.sheet.strict import ODD, PLAIN, SHOWN, keeps
 
 _Events: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # faster, where there is one
@@ -80,6 +81,9 @@ def read_text(file: Path) -> str:
 
 def parsed(text: str, name: str) -> tuple[Any, Lines]:
     """Return the content of a YAML text and the line of every key."""
+    if cut := CUT.search(text):
+        line = text.count("\n", 0, cut.end()) + 1
+        raise WinbackError(f"The sheet {name}, line {line}: ledger. {PASSWORD} A comment stands on a line of its own.")
     try:
         _refuse_what_no_sheet_needs(text, name)
         node = yaml.compose(text, Loader=_Loader)
@@ -102,12 +106,27 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
     """Return what breaks the YAML, with its line and the cure where it is known."""
     mark = error.problem_mark or error.context_mark
     line, rows = (mark.line + 1 if mark else 0), text.splitlines()
+    if _is_private(text, line):
+        cure = "A text with signs such as : # % @ stands in quotes; a password does not belong here."
+        return f"The sheet {name}, line {line}, {HIDDEN}: this is no YAML. {cure}"
     row = rows[line - 1] if 0 < line <= len(rows) else ""
     value = UNQUOTED.search(row[:WIDEST])
     cure = f"Write it in quotes: {_quoted(value[1], value[2].strip())}." if value else COMPARE
     cure = "Replace the tab by spaces." if "\t" in row else cure
     said = short(str(error.problem), SHOWN)
     return f"The sheet {name}, line {line}, {short(row[: 2 * WIDEST].strip(), SHOWN)!r}: {said}. {cure}"
+
+
+def _is_private(text: str, line: int) -> bool:
+    """Tell whether a line, or one above it of the same setting, may hold a password."""
+    rows = text.splitlines()[:line]
+    first = next((place for place in reversed(range(len(rows))) if re.match(r"[^\s#]", rows[place])), 0)
+    return bool(PRIVATE.search("\n".join(rows[first:])))
+
+
+def _shown(value: str, path: Sequence[str]) -> str:
+    """Return a value as a message shows it; not where the names on its path are about a password."""
+    return HIDDEN if any(map(PRIVATE.search, path)) else short(value, SHOWN)
 
 
 def _quoted(key: str, text: str) -> str:
@@ -120,17 +139,20 @@ def _refuse_what_no_sheet_needs(text: str, name: str) -> None:
     """Refuse aliases, tags, several documents, and what has no end, before anything is built of it."""
     depth = nodes = documents = 0
     for event in yaml.parse(text, Loader=_Events):
-        where = f"The sheet {name}, line {event.start_mark.line + 1 if event.start_mark else 1}"
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        where = f"The sheet {name}, line {line}"
         documents += isinstance(event, yaml.DocumentStartEvent)
         nodes += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
             raise WinbackError(
-                f"{where}: {short(event.anchor, SHOWN)!r} is a name for a part (& or *). Write that part out, or a "
-                "text in quotes."
+                f"{where}: {_seen(event.anchor, text, line)!r} is a name for a part (& or *). Write that part out, or "
+                "a text in quotes."
             )
         if (tag := getattr(event, "tag", None)) is not None:
-            raise WinbackError(f"{where}: {short(tag, SHOWN)!r} is a tag (!). Take it out, or put a text in quotes.")
+            raise WinbackError(
+                f"{where}: {_seen(tag, text, line)!r} is a tag (!). Take it out, or put a text in quotes."
+            )
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST:
             raise WinbackError(f"{where}: a value has more than {LONGEST:,} letters. Shorten it.")
         if documents > 1:
@@ -139,19 +161,23 @@ def _refuse_what_no_sheet_needs(text: str, name: str) -> None:
             raise WinbackError(f"{where}: over {DEEPEST} levels or {MOST_NODES:,} values: no sheet. {START}")
 
 
+def _seen(value: str, text: str, line: int) -> str:
+    return HIDDEN if _is_private(text, line) else short(value, SHOWN)
+
+
 def _find_lines(node: yaml.Node, path: tuple[str, ...], *, name: str, lines: Lines) -> None:
     """Note the line of everything inside a node, and refuse numbers and names that are not what they seem."""
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
         if node.tag != TEXT:
             lines.written[path] = node.value
-        told = f"{_at(name, node)}: {short('.'.join(path), SHOWN)} is {short(node.value, SHOWN)}"
+        told = f"{_at(name, node)}: {_called(path)} is {_shown(node.value, path)}"
         if node.tag == MERGE:
             raise WinbackError(f"{told}. Put it in quotes.")
         if node.tag in (WHOLE, FLOAT) and not _is_plain(node):
             raise WinbackError(
                 f"{told}, which is not the number it looks like. Write a plain number, or a text in quotes: "
-                f'"{short(node.value, SHOWN)}".'
+                f'"{_shown(node.value, path)}".'
             )
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -170,14 +196,22 @@ def _is_plain(node: yaml.ScalarNode) -> bool:
 
 
 def _refuse_key(key: yaml.Node, path: tuple[str, ...], *, name: str, there: bool) -> None:
-    where, called = _at(name, key), short(".".join(path), SHOWN)
+    where, called = _at(name, key), _called(path)
     if not isinstance(key, yaml.ScalarNode):
         raise WinbackError(f"{where}: a list stands where a name must stand. {COMPARE}")
     if key.tag != TEXT:
-        called = short(key.value, SHOWN)
+        called = _shown(key.value, path)
         raise WinbackError(f'{where}: the name {called!r} is no text to YAML. Put it in quotes: "{called}":')
     if there:
         raise WinbackError(f"{where}: {called!r} is there twice. Keep one.")
+
+
+def _called(path: tuple[str, ...]) -> str:
+    """Return a place as a message shows it: of a setting that is about a password, nothing inside it."""
+    shown = next((path[: size + 1] for size, part in enumerate(path) if PRIVATE.search(part)), path)
+    if shown and PRIVATE.search(shown[-1]) and not re.fullmatch(r"\w+", shown[-1]):
+        shown = (*shown[:-1], HIDDEN)
+    return short(".".join(shown), SHOWN)
 
 
 def _at(name: str, node: yaml.Node) -> str:
@@ -211,7 +245,7 @@ def _explained(problem: Any, path: tuple[str, ...], model: type[BaseModel], *, l
         path, message = (*path, *setting.split(".")), rest
     given = problem["ctx"]["given"] if problem["type"] == ODD else short(repr(problem["input"]), SHOWN)
     written = short(lines.written.get(path, ""), SHOWN) or given
-    value = "" if problem["type"] in ("missing", "value_error") else f" is {written}"
+    value = "" if problem["type"] in ("missing", "value_error", SECRET) else f" is {written}"
     cure = short(_cure(model, path, message, problem["type"], written=lines.written.get(path, "")), 6 * SHOWN)
     return f"The sheet {name}, line {lines.of(path)}: {short('.'.join(path), SHOWN)}{value}. {cure}"
 

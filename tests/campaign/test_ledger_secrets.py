@@ -10,12 +10,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from experiments.campaign.assign import address_of, assign_test, ledger_of
-from experiments.campaign.ledger import open_ledger
+from experiments.campaign.assign import assign_test
+from experiments.campaign.ledger import address_of, ledger_of, open_ledger
 from experiments.cli import main
 from experiments.common.errors import WinbackError
 from experiments.sheet.ledger_address import read_address
-from experiments.sheet.locked_plan import lock, read_plan, settings_of
+from experiments.sheet.locked_plan import lock, read_plan
 from experiments.sheet.sheet import Sheet, changed, read_sheet
 
 DAY = dt.date(2026, 3, 1)
@@ -160,12 +160,12 @@ def test_a_password_in_place_of_the_name_is_not_shown_by_yaml_either(tmp_path):
         except WinbackError as error:
             hidden(error)
         else:
-            hidden(repr(sheet), settings_of(sheet))
+            hidden(repr(sheet), sheet.settings())
 
 
 def test_a_password_that_could_be_a_name_reaches_no_file_and_no_message(tmp_path, server):
     sheet = read_sheet(sheet_of(tmp_path, ledger=server, ledger_password="Zq7xW9"))
-    hidden(repr(sheet), settings_of(sheet))
+    hidden(repr(sheet), sheet.settings())
     with refused("variable that `ledger_password` names is not set, or empty"), ledger_of(sheet):
         pass
 
@@ -224,7 +224,7 @@ def test_a_plan_locked_with_a_password_is_still_read_and_says_so_without_it(tmp_
     sheet = read_sheet(sheet_of(tmp_path))
     plan, _ = lock(sheet, cohort=cohort, today=DAY)
     plan.sheet["ledger"] = "postgresql://ann:Zq7xW9@db/crm"
-    assert plan.registered().ledger == "../ledger.duckdb"
+    assert plan.registered().ledger is None
     assert "Change that password" in caplog.text
     hidden(caplog.text)
 
@@ -322,7 +322,7 @@ def test_from_the_sheet_to_the_booking_no_file_and_no_word_has_the_password(
     lock(sheet, cohort=cohort, today=DAY)
     assert assign_test(sheet, cohort=cohort, today=DAY, new_ledger=True).booking.customers == 10
     assert main(["ledger", str(file)]) == 0
-    plan = read_plan(tmp_path, "toy")
+    plan = read_plan(sheet)
     lock(sheet.model_copy(update={"ledger_password": None}), cohort=cohort, today=DAY)  # may come after the lock
     told = capfd.readouterr()
     hidden(repr(sheet), str(sheet), repr(plan), told.out, told.err)

@@ -1,6 +1,7 @@
 """A sweep: every setting checked before any begins, failures left out, an interruption without loss."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from experiments.readout.readout import read_cube
 from experiments.readout.verdict import Verdict
 from experiments.report import sweep as report
 from experiments.report.wording.verdict import headline
+from experiments.runner import sweeps
 from experiments.runner.sweeps import SETTINGS, sweep
 from experiments.runner.verify import verify
 from experiments.sheet.sheet import changed, read_sheet
@@ -284,3 +286,16 @@ def test_a_sweep_of_readouts_makes_a_page_that_can_be_had_again(small_telecom, t
     monkeypatch.setenv("WINBACK_SPAWN", "1")
     again = verify(find_run("reports/telecom/sweep/settings/horizon_months=6"))
     assert (again.causes, again.effects) == ({}, {})
+
+
+def test_a_sweep_of_other_values_under_the_same_name_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "o").mkdir()
+    record = {"notebook": "5-sweep", "parameters": {"settings": ["o/settings/n=1", "o/settings/n=2"]}, "inputs": {},
+              "code": {}, "versions": {}, "commit": None, "started": "2026-01-01T00:00:00+00:00", "headline": "",
+              "status": "done", "files": {}}  # fmt: skip
+    (tmp_path / "o/run.json").write_text(json.dumps(record), encoding="utf-8")
+    sweeps._say_other_values({"n=1": None, "n=2": None, "n=3": None}, tmp_path / "o")
+    assert caplog.text == ""
+    sweeps._say_other_values({"n=2": None, "n=3": None}, tmp_path / "o")
+    assert "was a sweep of other settings, such as n=1" in caplog.text

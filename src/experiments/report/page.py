@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from experiments.common.errors import WinbackError
-from experiments.common.files import write_text, writing
+from experiments.common.files import alone, write_text, writing
 from experiments.common.formatting import day, moment
 from experiments.common.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.common.run_records import FAILED, RECORD
@@ -233,7 +233,7 @@ def index(reports: Path, *, spoken: str = ENGLISH) -> Path:
 
     `spoken`: the language of the list; what a run said stays in its own.
     """
-    with writing(reports), speaking(spoken):
+    with writing(reports), speaking(spoken), alone(reports):  # else an older list might come last
         write_text(reports / "index.html", _index(reports))
     return reports / "index.html"
 

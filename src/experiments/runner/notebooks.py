@@ -148,7 +148,7 @@ def run_job(
             files={_place(job, name): sha256_of(work / name) for name in files_in(work)},
             because=because,
         )
-        if job.private is not None:
+        if job.private is not None and any((work / name).is_file() for name in OF_CUSTOMERS):
             make_within(job.private)
         publish(done, work, moved={name: out / _place(job, name) for name in OF_CUSTOMERS})
         failed_notebook(job).unlink(missing_ok=True)

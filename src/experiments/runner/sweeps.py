@@ -1,6 +1,7 @@
 """Run a notebook under every setting of a grid, some at once; what is there already is not run again."""
 
 import hashlib
+import logging
 import math
 import re
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from experiments.common.errors import WinbackError
 from experiments.common.files import alone
 from experiments.common.language import ENGLISH
-from experiments.common.run_records import Run
+from experiments.common.run_records import RECORD, Run
 from experiments.runner.documents import Value, find_notebook
 from experiments.runner.fork_server import preloaded
 from experiments.runner.notebooks import Job, prepare, reusable, run_job
@@ -32,6 +33,8 @@ PATIENCE = 0.1  # seconds between two tries to end what still runs
 NAME_LENGTH = 100
 NOT_SWEPT = ("out", "sheet")
 Results = Generator[tuple[str, Run | WinbackError], None, None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ def sweep(
     if (out / "run.json").is_file() and Run.read(out / "run.json").notebook != PAGE:
         raise WinbackError(f"'{out}' holds another report. Give the sweep another name: --name.")
     jobs = _jobs(notebook, parameters, over=over, out=out, inputs=tuple(inputs))
+    _say_other_values(jobs, out)
     with alone(out / SETTINGS, wait=False) as held:
         if not held:
             raise WinbackError(f"Another sweep writes into '{out}'. Wait for it, or give this one another name.")
@@ -70,6 +74,20 @@ def sweep(
         runs = tuple(done[name] for name in jobs if name in done)
         page = _page(runs, failed, over=[*over], out=out, fresh=fresh, language=language) if runs else None
     return Swept(page=page, runs=runs, failed=failed)
+
+
+def _say_other_values(jobs: Mapping[str, Job], out: Path) -> None:
+    """Say that the page of a sweep under this name will be about other settings than it is now."""
+    try:
+        before = Run.read(out / RECORD).parameters.get("settings") or []
+    except WinbackError:  # there is none yet
+        return
+    gone = sorted({Path(folder).name for folder in before} - set(jobs))
+    if gone:
+        log.warning(
+            "'%s' was a sweep of other settings, such as %s; its page will be about the new ones. To keep both, give "
+            "this one another name: --name.", out, gone[0],
+        )  # fmt: skip
 
 
 def _jobs(

@@ -26,7 +26,7 @@ from experiments.lost.results import (
     pace_of,
 )
 from experiments.readout.lessons import Learned, Lesson
-from experiments.sheet.sheet import Limit, Lost
+from experiments.sheet.lost_rules import Limit, Lost
 from experiments.stats.intervals import proportion
 
 LEVEL = 0.95

@@ -29,11 +29,13 @@ from experiments.runner.notebooks import find_notebook
 from experiments.runner.parameters import parameters_of
 from experiments.runner.workspace import make_workspace
 from experiments.sheet.contact_rules import Caller, Channel, ContactRules
+from experiments.sheet.design_rules import DesignRules
 from experiments.sheet.locked_plan import lock
+from experiments.sheet.lost_rules import Audit, Cause, Lost
 from experiments.sheet.offer_checks import OFFER_CHECKS
 from experiments.sheet.offer_terms import in_words
 from experiments.sheet.offers import KINDS, Monthly, Offer, fixed_of, own_costs
-from experiments.sheet.sheet import Audit, Cause, DesignRules, Lost, Sheet
+from experiments.sheet.sheet import Sheet
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

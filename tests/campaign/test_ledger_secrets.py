@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from experiments.campaign.assign import assign_test
-from experiments.campaign.ledger import address_of, ledger_of, open_ledger
+from experiments.campaign.ledger import open_ledger
+from experiments.campaign.sheet_ledger import address_of, ledger_of
 from experiments.cli import main
 from experiments.common.errors import WinbackError
 from experiments.sheet.ledger_address import read_address

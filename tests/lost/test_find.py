@@ -29,7 +29,8 @@ from experiments.readout.readout import Readout, read_out
 from experiments.readout.segments import outcome_of, segment_table
 from experiments.report.wording import lost as wording
 from experiments.report.wording.accounts import account as said_of
-from experiments.sheet.sheet import Limit, Lost, Sheet, read_sheet
+from experiments.sheet.lost_rules import Limit, Lost
+from experiments.sheet.sheet import Sheet, read_sheet
 from experiments.stats.intervals import proportion
 
 FLAG_COLUMNS = ("unreachable", "important", "do_not_contact", "natural_loss", "deliberate_loss")

@@ -14,7 +14,8 @@ from experiments.lost.look import Look
 from experiments.lost.results import ALARM_ABOVE, NORMAL_BELOW, PRIORITIES, PRIORITY, Estimate, Month, Pace, pace_of
 from experiments.lost.summary import signs_of
 from experiments.report.wording import lost as wording
-from experiments.sheet.sheet import Audit, Cause, Limit, Lost, Sheet
+from experiments.sheet.lost_rules import Audit, Cause, Limit, Lost
+from experiments.sheet.sheet import Sheet
 from experiments.stats.intervals import normal_quantile
 
 

@@ -9,9 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import Ledger, ledger_of
+from experiments.campaign.ledger import Ledger
 from experiments.campaign.ledger_records import Booking
 from experiments.campaign.settle import settle
+from experiments.campaign.sheet_ledger import ledger_of
 from experiments.common.errors import WinbackError, did_you_mean
 from experiments.common.files import clear_parts
 from experiments.common.formatting import listed

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.campaign.ledger import is_begun, ledger_of
 from experiments.campaign.settle import settle
+from experiments.campaign.sheet_ledger import is_begun, ledger_of
 from experiments.common.errors import WinbackError
 from experiments.common.files import clear_parts, whole_file
 from experiments.common.locks import locked

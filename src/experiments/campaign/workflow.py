@@ -14,9 +14,10 @@ from experiments.campaign.assign import cohort_file, write_assignments
 from experiments.campaign.call_list import Calls, keep_calls, plan_calls, write_calls
 from experiments.campaign.call_rules import sentence
 from experiments.campaign.consent import find_allowed
-from experiments.campaign.ledger import Ledger, booked_plan, ledger_of
+from experiments.campaign.ledger import Ledger
 from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.campaign.settle import settle
+from experiments.campaign.sheet_ledger import booked_plan, ledger_of
 from experiments.common.errors import WinbackError
 from experiments.common.locks import locked
 from experiments.common.today import today as this_day

@@ -36,7 +36,8 @@ from experiments.lost.results import PRIORITY, Cohort
 from experiments.lost.summary import summarise
 from experiments.readout.lessons import Learned, learned_from
 from experiments.readout.readout import Readout
-from experiments.sheet.sheet import Limit, Lost, Sheet, changed, loaded
+from experiments.sheet.lost_rules import Limit, Lost
+from experiments.sheet.sheet import Sheet, changed, loaded
 
 OPTIONAL = ("customers", "reasons", "inquiries", "changes", "contacts", "known_lost", "assignments", "consents")
 MADE = ("assignments", "contacts")  # of a test: there is none before it begins

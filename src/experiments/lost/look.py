@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.common.estimate import Estimate
 from experiments.data.tables import columns_of, statements
-from experiments.sheet.sheet import Lost, Sheet
+from experiments.sheet.lost_rules import Lost
+from experiments.sheet.sheet import Sheet
 from experiments.stats.intervals import proportion
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from experiments.common.finding import Finding
 from experiments.common.results import Result
 from experiments.data.tables import Account, upgraded_account
 from experiments.readout.lessons import Learned, upgraded_lesson
-from experiments.sheet.sheet import Limit, Lost
+from experiments.sheet.lost_rules import Limit, Lost
 from experiments.stats.intervals import normal_quantile, wilson
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from experiments.lost.results import (
 )
 from experiments.readout.lessons import Learned
 from experiments.sheet.locked_plan import column_of, stratum_of
-from experiments.sheet.sheet import Limit
+from experiments.sheet.lost_rules import Limit
 
 GROUPS = {  # of customers: the table and column without which there are none
     "manager": ("customers", "manager"),

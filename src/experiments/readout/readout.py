@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from experiments.campaign.ledger import booked_plan
+from experiments.campaign.sheet_ledger import booked_plan
 from experiments.common.errors import WinbackError
 from experiments.common.estimate import Estimate
 from experiments.common.finding import Fact, Finding

@@ -7,7 +7,7 @@ from experiments.common.language import later, say
 from experiments.lost.results import ALARM_ABOVE, NORMAL_BELOW, YEAR, Cohort
 from experiments.report.lost_tables import FEWEST, ROWS
 from experiments.report.wording import lost as wording
-from experiments.sheet.sheet import Lost
+from experiments.sheet.lost_rules import Lost
 
 OWN = {
     "mean": later("Own interval: the mean of the days between a customer's purchase days."),

@@ -9,7 +9,7 @@ from experiments.common.finding import Finding
 from experiments.common.formatting import date_told, share, short
 from experiments.common.language import later, plural, say
 from experiments.lost.results import LostRule, SilenceTrial
-from experiments.sheet.sheet import Limit, Lost
+from experiments.sheet.lost_rules import Limit, Lost
 
 RULES = {
     "silence": later("Silent for too long"),

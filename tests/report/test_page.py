@@ -17,7 +17,7 @@ from experiments.common.files import write_text
 from experiments.common.language import speaking
 from experiments.report import html as parts
 from experiments.report import page as pages
-from experiments.report.html import Html
+from experiments.report.html import Html, bare
 
 EVIL = """<script>document.title = "bad"</script> "quoted" 'single' <img src=x onerror=alert(1)> &amp;"""
 
@@ -158,7 +158,7 @@ def test_html_passes_as_it_is():
 
 def test_the_plain_twin_of_an_output_is_short():
     assert repr(Html("x" * 100_000)) == "Html(100000 characters)"
-    assert Html("<p>a</p>")._repr_html_() == "<p>a</p>"
+    assert bare(Html("<p>a</p>")._repr_html_()) == "<p>a</p>"
 
 
 @pytest.mark.parametrize(("tone", "word"), [("go", "Go"), ("wait", "Wait"), ("stop", "Stop")])
@@ -391,18 +391,18 @@ def test_title_and_question_come_from_the_first_heading(rendered, heading, title
 def test_an_output_says_of_itself_what_it_is():
     heading, verdict = parts.heading("Which & why?", "Q"), parts.verdict("s", word="Choose\nA & B", tone="go")
     told = {"part": "heading", "title": "Which & why?", "question": "Q", "language": "en"}
-    assert heading._repr_mimebundle_() == ({"text/html": heading.text}, {"winback": told})
+    assert heading._repr_mimebundle_() == ({"text/html": heading._repr_html_()}, {"winback": told})
     assert verdict._repr_mimebundle_()[1] == {"winback": {"part": "verdict", "headline": "Choose A & B"}}
     assert (verdict + parts.facts([]))._repr_mimebundle_()[1] == verdict._repr_mimebundle_()[1]
     assert (parts.facts([]) + heading + verdict)._repr_mimebundle_()[1] == {"winback": told}
-    assert parts.facts([])._repr_mimebundle_() == ({"text/html": parts.facts([]).text}, {})
+    assert parts.facts([])._repr_mimebundle_() == ({"text/html": parts.facts([])._repr_html_()}, {})
 
 
 def test_what_an_output_says_of_itself_passes_the_kernel_and_the_file():
     format_ = DisplayFormatter().format
     heading = parts.heading("Which?", "")
     data, metadata = format_(heading)
-    assert data == {"text/html": heading.text, "text/plain": repr(heading)}
+    assert data == {"text/html": heading._repr_html_(), "text/plain": repr(heading)}
     assert metadata["winback"]["title"] == "Which?"
     assert format_(parts.facts([]))[1].get("winback") is None
 

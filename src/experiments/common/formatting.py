@@ -26,6 +26,9 @@ WITHOUT_MINOR = frozenset(  # ISO 4217
 THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn the order of reading
+
+
 def is_currency(code: str) -> bool:
     """Tell whether a text is a code of ISO 4217, of today or of the past.
 
@@ -257,3 +260,19 @@ def month(text: str) -> str:
     'May 2023'
     """
     return f"{month_name(int(text[5:]))} {text[:4]}"
+
+
+def visible(text: str) -> str:
+    r"""Return a text of the data as it can be shown: signs that control something, such as the order of reading, are �.
+
+    >>> visible("Ann\u202e\x07 Lee"), visible("one\ntwo"), visible("عربي")
+    ('Ann�� Lee', 'one\ntwo', 'عربي')
+    """
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(sign: str) -> str:
+    import unicodedata
+
+    hidden = unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign in BIDI
+    return "�" if hidden and sign not in "\n\t\r" else sign

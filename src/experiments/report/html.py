@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from experiments.common.errors import WinbackError, did_you_mean
+from experiments.common.formatting import visible
 from experiments.common.language import ENGLISH, language, later, say
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SIGNS = {  # strokes in a 24 x 24 box; shape differs, so colour is never the onl
     "stop": '<path d="m7.5 7.5 9 9m0-9-9 9"/>',
 }
 MISSING = "–"
+NO_MATH = ('<div class="mathjax_ignore tex2jax_ignore">', "</div>")  # JupyterLab takes $ for formulas
 METADATA = "winback"  # key of what an output says of itself: {"part": "heading" or "verdict", ...}
 FONT = re.compile(r"(font-family: )[^;\"]*")  # in the styles matplotlib writes; text stays text
 TYPED = re.compile("`([^`<>]+)`")
@@ -58,15 +60,20 @@ class Html:
         return self.text
 
     def _repr_html_(self) -> str:
-        return self.text
+        return self.text.join(NO_MATH)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict[str, Any], ...]:  # noqa: ARG002
         """Return data and metadata of the output; what makes a page and a run's headline reads the metadata."""
-        return {"text/html": self.text}, {METADATA: dict(self.about)} if self.about else {}
+        return {"text/html": self._repr_html_()}, {METADATA: dict(self.about)} if self.about else {}
+
+
+def bare(output: str) -> str:
+    """Return the HTML of an output without what is around it for JupyterLab alone."""
+    return output.removeprefix(NO_MATH[0]).removesuffix(NO_MATH[1]) if output.startswith(NO_MATH[0]) else output
 
 
 def _text(value: object) -> str:
-    return value.text if isinstance(value, Html) else escape(str(value))
+    return value.text if isinstance(value, Html) else escape(visible(str(value)))
 
 
 def _prose(value: object) -> str:

@@ -16,7 +16,7 @@ from experiments.common.files import alone, write_text, writing
 from experiments.common.formatting import day, moment
 from experiments.common.language import ENGLISH, language, later, numerals, say, speaking
 from experiments.common.run_records import FAILED, RECORD
-from experiments.report.html import METADATA, Html, heading, sign
+from experiments.report.html import METADATA, Html, bare, heading, sign
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -105,7 +105,7 @@ def _shown_heading(book: "NotebookNode") -> Heading | None:
         if about.get("part") == "heading":
             with speaking(about["language"]):
                 part = heading(about["title"], about["question"])
-            output.data["text/html"] = output.data["text/html"].removeprefix(part.text)
+            output.data["text/html"] = bare(output.data["text/html"]).removeprefix(part.text)
             question = Html(f"<p>{escape(about['question'])}</p>" if about["question"] else "")
             return Heading(title=Html(escape(about["title"])), question=question, language=about["language"])
     return None
@@ -188,7 +188,7 @@ def _shown(output: "NotebookNode", number: int) -> Html:
     """Return an output of cell `number` as HTML: what is HTML or Markdown; nothing when it is plain text or a log."""
     data = output.get("data", {})
     if "text/html" in data:
-        return _fit(data["text/html"], number)
+        return _fit(bare(data["text/html"]), number)
     if "text/markdown" in data:
         return _fit(_prose(data["text/markdown"]), number)
     picture = any(kind.startswith("image/") for kind in data)

@@ -79,7 +79,7 @@ def _style() -> Iterator[None]:
     sizes = {"font.size": 11, "axes.titlesize": 11, "xtick.major.pad": 6}
     titles = {"axes.titleweight": "bold", "axes.titlelocation": "left"}
     spines = {"axes.spines.top": False, "axes.spines.right": False}
-    settings: dict[Any, Any] = ink | quiet | sizes | titles | spines | {"grid.color": GRID}
+    settings: dict[Any, Any] = ink | quiet | sizes | titles | spines | {"grid.color": GRID, "text.parse_math": False}
     with sns.axes_style("ticks"), mpl.rc_context(settings):
         yield
 

@@ -41,14 +41,13 @@ WARN = "#7d5200"
 
 
 def plain(text: str, *, at_most: int = 26) -> str:
-    r"""Return a text from the data as a picture can show it: one line, not too long, never a formula.
+    r"""Return a text from the data as a picture can show it: one line, not too long.
 
-    >>> print(plain("costs $5 or $6,\n they said, and so on"))
-    costs \$5 or \$6, they said…
+    >>> plain("costs $5 or $6,\n they said, and so on")
+    'costs $5 or $6, they said…'
     """
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    short = line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
-    return short.replace("$", r"\$")
+    return line if len(line) <= at_most else line[: at_most - 1].rstrip() + "…"
 
 
 class Mark(NamedTuple):

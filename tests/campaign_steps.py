@@ -138,6 +138,16 @@ def kill_at(step, folder, seconds):
     return not ended(child)
 
 
+def seconds(step, before, folder):
+    """Return how long a step takes when nobody kills it."""
+    import shutil
+
+    shutil.copytree(before, folder)
+    begun = time.perf_counter()
+    assert ended(in_a_child(lambda: do(step, folder)))
+    return time.perf_counter() - begun
+
+
 def chance(seed):
     """Return where random numbers come from."""
     return random.Random(seed)

@@ -29,7 +29,7 @@ def cohorts():
 @pytest.fixture
 def company(small_telecom, telecom_sheet, tmp_path, tmp_path_factory, cohorts):
     """Return a function that writes a sheet beside the tables of a small telecom and returns (sheet, cohort)."""
-    shutil.copytree(small_telecom, tmp_path / "data/telecom")
+    shutil.copytree(small_telecom, tmp_path / "data/telecom", ignore=shutil.ignore_patterns("private"))
     home = tmp_path / "data/telecom"
     (home / "assignments.parquet").unlink()
     (home / "contacts.parquet").unlink()

@@ -29,7 +29,7 @@ def company(small_telecom, telecom_sheet, tmp_path, monkeypatch):
     """Return a function that writes the sheet of one more test into one folder, whose tables are those of a telecom."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere/forget.key"))
     home = tmp_path / "des clients à nous/Компания"
-    shutil.copytree(small_telecom, home)
+    shutil.copytree(small_telecom, home, ignore=shutil.ignore_patterns("private"))
     for table in ("assignments", "contacts"):
         (home / f"{table}.parquet").unlink()
     con = duckdb.connect()

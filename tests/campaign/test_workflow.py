@@ -23,7 +23,7 @@ SHEET = "data/spring/sheet.yml"
 def planned(small_telecom, telecom_sheet, tmp_path, monkeypatch):
     """Go to a folder with a locked plan of 500 customers, a cohort and no ledger yet."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(small_telecom, "data/spring")
+    shutil.copytree(small_telecom, "data/spring", ignore=shutil.ignore_patterns("private"))
     for table in ("assignments", "contacts"):
         Path(f"data/spring/{table}.parquet").unlink()
     content = telecom_sheet.model_dump(mode="json", exclude_unset=True)

@@ -220,6 +220,8 @@ def amended(
         paused=paused,
     )
     if not other and (new.stopped, new.paused) == (plan.stopped, plan.paused):
+        if plan.amendments[-1:] == (new,):  # it was killed when it was done
+            return plan
         raise WinbackError("Nothing differs from the plan. Change the sheet first, or say --stop, --pause or --resume.")
     return replace(plan, amendments=(*plan.amendments, new))
 

@@ -242,6 +242,20 @@ def test_a_workspace_of_an_earlier_version_is_moved_with_a_word(company, caplog)
     assert read_out(sheet).arms == before.arms
 
 
+def test_a_workspace_that_was_copied_or_moved_goes_on(company, tmp_path):
+    sheet = company("one")
+    planned(sheet)
+    drawn(sheet)
+    called(sheet)
+    before = read_out(sheet)
+    copied = Path(shutil.copytree(sheet.parent, tmp_path / "backup of März")) / sheet.name
+    shutil.rmtree(sheet.parent)
+    assert read_out(copied) == before
+    assert not drawn(copied).booking.new
+    assert read_books(copied).wrong == ()
+    assert write_call_list(copied, out=copied.with_name("next.csv")).listed > 0
+
+
 # ---- whom nobody but the owner sees
 
 

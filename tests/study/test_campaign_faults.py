@@ -60,7 +60,8 @@ def test_lists_read_back_at_once_lose_no_answer_and_two_tests_share_no_customer(
             steps.in_a_child(lambda step=step, more=more, folder=folder: steps.do(step, folder, **more))
             for step, more in work
         ]
-        assert all([steps.ended(child) for child in children]), number
+        done = [steps.ended(child) for child in children]
+        assert all(done), number
         found = steps.state(folder)
         counts["imports"] += len(names)
         counts["answers lost"] += len(steps.chosen(folder, "one")) - len(found["one/contacts.parquet"])

@@ -52,7 +52,7 @@ class Forgotten:
         """Yield what there is to tell, without a name."""
         yield f"forgotten {self.found:,} of {self.asked:,} customers, {self.booked:,} of them in the ledger"
         for file in self.files:
-            yield f"  written anew without them: {file}"
+            yield f"  written anew without them: {file}" if file.exists() else f"  removed, can be made anew: {file}"
         for file, rows in self.sources:
             shown = ", ".join(f"{row:,}" for row in rows[:20]) + (", ..." if len(rows) > 20 else "")  # noqa: PLR2004
             yield f"  your own file still holds them, and is yours to change: {file}, rows {shown}"

@@ -22,6 +22,8 @@ from experiments.common.errors import WinbackError
 from experiments.common.locks import locked
 from experiments.common.today import today as this_day
 from experiments.data.columns import literal
+from experiments.data.identity import same
+from experiments.data.pseudonyms import pseudonyms
 from experiments.data.spreadsheets import list_separator, read_list
 from experiments.data.tables import columns_of, complete, connect, read
 from experiments.sheet.locked_plan import Plan, amended, lock, read_plan, refuse_deviations, write_plan
@@ -223,8 +225,14 @@ def read_books(sheet: Sheet | str | Path, *, customer: str | None = None) -> Boo
             experiments=ledger.experiments(),
             contacted=_contacted(con, content),
             wrong=ledger.audit(),
-            history=ledger.history(customer) if customer is not None else (),
+            history=_history(ledger, customer) if customer is not None else (),
         )
+
+
+def _history(ledger: Ledger, customer: str) -> tuple[Event, ...]:
+    """Return what happened to a customer, also to one who was forgotten since, where the key is at hand."""
+    words = pseudonyms()
+    return ledger.history(customer) or (ledger.history(words.of(same(customer))) if words else ())
 
 
 def _contacted(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> dict[str, int]:

@@ -19,17 +19,26 @@ from experiments.campaign.workflow import amend_plan, lock_plan, read_books, rea
 from experiments.common.errors import WinbackError
 from experiments.data.pseudonyms import VARIABLE, pseudonyms
 from experiments.sheet.sheet import read_sheet
+from experiments.simulate.telecom import simulate
 
 DAY = dt.date(2024, 1, 2)
 CALLS = {"callers": {"Ann": {}, "Bob": {"head": True}}, "capacity": 200, "deadline_days": 60, "show": ["name"]}
 
 
+@pytest.fixture(scope="module")
+def telecom_tables(tmp_path_factory):
+    """Return the folder of a telecom that is as small as its tests need."""
+    folder = tmp_path_factory.mktemp("telecom")
+    simulate(folder, customers=900, seed=7, history=True)
+    return folder
+
+
 @pytest.fixture
-def company(small_telecom, telecom_sheet, tmp_path, monkeypatch):
+def company(telecom_tables, telecom_sheet, tmp_path, monkeypatch):
     """Return a function that writes the sheet of one more test into one folder, whose tables are those of a telecom."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere/forget.key"))
     home = tmp_path / "des clients à nous/Компания"
-    shutil.copytree(small_telecom, home, ignore=shutil.ignore_patterns("private"))
+    shutil.copytree(telecom_tables, home)
     for table in ("assignments", "contacts"):
         (home / f"{table}.parquet").unlink()
     con = duckdb.connect()
@@ -43,7 +52,7 @@ def company(small_telecom, telecom_sheet, tmp_path, monkeypatch):
         content["arms"]["tailored"]["choose"]["unknown"] = "discount"
         for table in ("assignments", "contacts"):
             content["tables"].pop(table, None)
-        content |= {"experiment": name, "customers": 500, "contacts": CALLS, **settings}
+        content |= {"experiment": name, "customers": 200, "contacts": CALLS, **settings}
         path = home / f"{name}.yml"
         path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
         return path
@@ -98,7 +107,7 @@ def test_two_tests_of_one_folder_run_beside_each_other_and_neither_touches_the_o
     private = [read_sheet(sheet).private for sheet in (one, two)]
     assert [place.folder.parent for place in private] == [one.parent / "private"] * 2
     assert ids(private[0].assignments) & ids(private[1].assignments) == set()
-    assert [len(ids(place.assignments)) for place in private] == [500, 500]
+    assert [len(ids(place.assignments)) for place in private] == [200, 200]
     assert len(ids(private[0].contacts)), len(ids(private[1].contacts)) == (20, 30)
     again = read_out(one)
     assert again == before
@@ -136,7 +145,7 @@ def test_a_plan_that_vanished_or_is_another_one_stops_the_readout(company):
     assert read_out(sheet).verdict.kind == "stopped"
     with pytest.raises(WinbackError, match=r"was locked and booked before, and its plan is gone"):
         lock_plan(sheet, today=DAY)
-    plan.write_bytes(kept.replace(b"customers: 500", b"customers: 501"))
+    plan.write_bytes(kept.replace(b"customers: 200", b"customers: 201"))
     with pytest.raises(WinbackError, match="was edited after it was locked"):
         read_out(sheet)
     plan.write_bytes(kept)
@@ -205,7 +214,7 @@ def test_who_was_released_leaves_the_assignments_at_once(company):
     some = sorted(ids(file))[:3]
     release(sheet, some, reason="wrong list", by="Ann", today=DAY)
     assert ids(file) & set(some) == set()
-    assert len(ids(file)) == 497
+    assert len(ids(file)) == 197
     with pytest.raises(WinbackError, match="nothing is booked before it"):
         release(sheet, sorted(ids(file))[:1], reason="wrong list", by="Ann", today=DAY - dt.timedelta(1))
 
@@ -337,7 +346,7 @@ def test_who_is_forgotten_stands_nowhere_is_never_assigned_again_and_no_number_c
 
 
 def test_who_is_forgotten_keeps_the_one_chance(company, tmp_path):
-    one, three = company("one"), company("three", customers=400)
+    one, three = company("one"), company("three", customers=150)
     planned(one)
     drawn(one)
     chosen = sorted(ids(read_sheet(one).private.assignments))[:5]
@@ -349,7 +358,7 @@ def test_who_is_forgotten_keeps_the_one_chance(company, tmp_path):
         assert len([one for one in ledger.forgotten() if one.startswith(words.prefix)]) == 5
         assert [event.kind for event in ledger.history(words.of(chosen[0]))] == ["assigned"]
         assert ledger.audit() == ()
-    four = company("four", customers=300)
+    four = company("four", customers=100)
     planned(four)
     (tmp_path / "elsewhere/forget.key").write_text("another", encoding="utf-8")
     with pytest.raises(WinbackError, match=r"5 customers who were forgotten, and the key .* is not on this machine"):

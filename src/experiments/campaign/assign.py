@@ -64,11 +64,7 @@ def assign_test(
     """
     content = settle(loaded(sheet))
     folder, cohort, today = content.folder, cohort_file(content, cohort), today or this_day()
-    plan = _plan(content, cohort)
-    if today < plan.locked_on:
-        raise WinbackError(
-            f"The plan was locked on {plan.locked_on}, and today is {today}? Set the clock of this machine right."
-        )
+    plan = _plan(content, cohort, today=today)
     with connect() as con:
         candidates = make_candidates(con, content, folder=folder, cohort=cohort, day=plan.locked_on)
         with ledger_of(content, con, create=new_ledger) as ledger:
@@ -100,7 +96,7 @@ def assign_test(
         )
 
 
-def _plan(sheet: Sheet, cohort: Path) -> Plan:
+def _plan(sheet: Sheet, cohort: Path, *, today: date) -> Plan:
     sheet.need_arms()
     plan = read_plan(sheet)
     if plan is None:
@@ -109,6 +105,10 @@ def _plan(sheet: Sheet, cohort: Path) -> Plan:
             "`winback design <sheet> --lock`."
         )
     refuse_deviations(plan, sheet)
+    if today < plan.locked_on:
+        raise WinbackError(
+            f"The plan was locked on {plan.locked_on}, and today is {today}? Set the clock of this machine right."
+        )
     if not cohort.is_file():
         raise WinbackError(f"There is no cohort {cohort}. Make it: `winback lost <sheet>`.")
     found = sha256_of(cohort)

@@ -136,10 +136,7 @@ def write_call_list(
                     "called. Go on with it: `winback amend <sheet> --resume --reason ...`."
                 )
         con.execute(f"CREATE TEMP VIEW cohort AS SELECT * FROM read_parquet({literal(lost)})")
-        there = {name: name if _read_there(con, content, name) else None for name in USED}
-        if there["consents"]:
-            complete(con, "consents", like="consents", known=True)
-            find_allowed(con, content.contacts.channel_names, day=this_day())
+        there = _tables_there(con, content)
         reasons = content.lost.reasons if content.lost else {}
         causes = {name: cause.fixed for name, cause in reasons.items() if cause.ours}
         calls = plan_calls(
@@ -152,7 +149,7 @@ def write_call_list(
             customers=there["customers"],
             reasons=there["reasons"],
             contacts=there["contacts"],
-            consents="allowed" if there["consents"] else None,
+            consents=there["consents"],
             stopped=plan.stopped if plan else (),
         )
         if calls.stops:
@@ -163,6 +160,16 @@ def write_call_list(
             write_calls(con, file, rules=content.contacts, separator=list_separator(content.language), replace=replace)
             keep_calls(con, content.private.register)
     return calls
+
+
+def _tables_there(con: duckdb.DuckDBPyConnection, sheet: Sheet) -> dict[str, str | None]:
+    """Read the tables that a call list uses, where they are there; of consents, who allows what stands for them."""
+    there = {name: name if _read_there(con, sheet, name) else None for name in USED}
+    if there["consents"]:
+        complete(con, "consents", like="consents", known=True)
+        find_allowed(con, sheet.contacts.channel_names, day=this_day())
+        there["consents"] = "allowed"
+    return there
 
 
 def _read_there(con: duckdb.DuckDBPyConnection, sheet: Sheet, name: str) -> bool:

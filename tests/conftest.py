@@ -10,6 +10,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -109,6 +110,18 @@ def start():
         process.wait()
         for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
             pipe.close()
+
+
+@pytest.fixture
+def tell(capsys):
+    """Return a function that shows counts, whatever pytest does with the output."""
+
+    def show(what, counts):
+        with capsys.disabled():
+            told = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))
+            sys.stdout.write(f"\n{what}: {told}\n")
+
+    return show
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from experiments.campaign.ledger import open_ledger
 from experiments.campaign.workflow import amend_plan, lock_plan, read_books, read_responses, release, write_call_list
 from experiments.common.errors import WinbackError
 from experiments.data.pseudonyms import VARIABLE, pseudonyms
+from experiments.report.wording.checks import worded
 from experiments.sheet.sheet import read_sheet
 from experiments.simulate.telecom import simulate
 
@@ -182,7 +183,15 @@ def test_a_running_test_is_changed_on_record(company):
     plan = amend_plan(sheet, **about)
     assert (plan.paused, plan.stopped, len(plan.sha256s)) == (False, ("bundle",), 4)
     (found,) = [check for check in read_out(sheet).checks if check.key == "as_planned"]
-    assert (found.state, len(found.facts["amended"]), found.facts["hash"]) == ("pass", 3, first.sha256[:12])
+    assert (found.state, len(found.facts["amended"]), found.facts["hash"]) == ("warn", 3, first.sha256[:12])
+    assert (found.facts["setting"], found.facts["planned"], found.facts["now"]) == (
+        ("horizon_months",),
+        ("24",),
+        ("12",),
+    )
+    said = worded(found).reason
+    assert "amended on 2024-01-02 (no stock), sha256" in said
+    assert "horizon_months 12 instead of 24" in said
     sheet.write_text(text.replace("seed: 7", "seed: 8"), encoding="utf-8")
     with pytest.raises(WinbackError, match=r"What customers were drawn by cannot change: .*seed 8 instead of 7"):
         amend_plan(sheet, **about)

@@ -3,7 +3,6 @@
 import collections
 import os
 import shutil
-import sys
 
 import campaign_steps as steps
 import pytest
@@ -17,18 +16,6 @@ SEED = 20_161
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     return steps.prepared(tmp_path_factory.mktemp("campaign"))
-
-
-@pytest.fixture
-def tell(capsys):
-    """Return a function that shows counts, whatever pytest does with the output."""
-
-    def show(what, counts):
-        with capsys.disabled():
-            told = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))
-            sys.stdout.write(f"\n{what}: {told}\n")
-
-    return show
 
 
 @pytest.mark.parametrize("step", steps.STEPS)

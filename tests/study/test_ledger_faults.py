@@ -69,18 +69,6 @@ def place(request, tmp_path):
         yield request.param, address
 
 
-@pytest.fixture
-def tell(capsys):
-    """Return a function that shows counts, whatever pytest does with the output."""
-
-    def show(what, counts):
-        with capsys.disabled():
-            told = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))
-            sys.stdout.write(f"\n{what}: {told}\n")
-
-    return show
-
-
 def state(address):
     """Return what stands, after an audit: the chain of each experiment, customers booked, customers with a chance."""
     with open_ledger(address, read_only=True) as ledger:

@@ -14,7 +14,7 @@ from experiments.campaign.ledger_records import Booking
 from experiments.campaign.settle import settle
 from experiments.campaign.sheet_ledger import ledger_of
 from experiments.common.errors import WinbackError, did_you_mean
-from experiments.common.files import clear_parts
+from experiments.common.files import clear_parts, private_folder
 from experiments.common.formatting import listed
 from experiments.common.locks import locked
 from experiments.common.today import today as this_day
@@ -181,6 +181,7 @@ def write_assignments(con: duckdb.DuckDBPyConnection, ledger: Ledger, sheet: She
             f"`tables: {{assignments: {{file: {file.name}}}}}` is no Parquet file. Name one that "
             "winback can write, such as assignments.parquet."
         )
+    private_folder(file.parent)
     with locked(file):
         _refuse_another(con, file, sheet.experiment)
         clear_parts(file)

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.campaign.ledger_records import Booking, Event, HoldoutContacts, Released, Standing
+from experiments.campaign.ledger_rows import now, reading, refuse_rows, value_sql
 from experiments.campaign.ledger_store import HOME, Execute, File, Row, Store, open_store
-from experiments.common.errors import WinbackError, did_you_mean, short
+from experiments.common.errors import WinbackError, did_you_mean
 from experiments.data.columns import REAL, literal
 from experiments.data.identity import same, same_sql
 from experiments.data.pseudonyms import MARK, VARIABLE, pseudonyms
-from experiments.data.tables import Account, columns_of, connect, noted, refuse_duplicates, statements
+from experiments.data.tables import Account, columns_of, connect, noted, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -83,7 +84,7 @@ class Ledger:
         Customers of `experiment` itself count as assignable: the same draw can be made again. `ignore_case`: whoever
         was booked with other capital letters is the same customer.
         """
-        with _reading(table):
+        with reading(table):
             other = f"experiment <> {literal(experiment)}" if experiment else "TRUE"
             columns = ("customer_id", "experiment")
             if ignore_case:  # whoever is booked may be spelt otherwise: all of them are asked
@@ -193,7 +194,7 @@ class Ledger:
 
         They become the temporary table `holdout_contacts`, with `held_out_in`, the experiment they spoil.
         """
-        with _reading(table):
+        with reading(table):
             dated = "at" in columns_of(self._con, f"SELECT * FROM {table}")
             columns = ("customer_id", "experiment", "arm", "holdout", "step", "at", "released_at")
             chances = self._rows_about(table, "chances", columns=columns, where="TRUE")
@@ -262,7 +263,7 @@ class Ledger:
         """
         self._refuse_reader(experiment=experiment)
         self._take(table, experiment=literal(experiment))
-        customers = self._refuse_rows(table, holdout)
+        customers = refuse_rows(self._con, table, holdout=holdout)
         digests = self._sql["digests"].format(
             rows="(SELECT 0 AS booking, * FROM winback_incoming) AS asked", number=File.number
         )
@@ -270,7 +271,7 @@ class Ledger:
         draft = Booking(
             kind="assigned",
             at=at,
-            booked_at=_now(),
+            booked_at=now(),
             customers=customers,
             experiment=experiment,
             seed=seed,
@@ -299,7 +300,7 @@ class Ledger:
         if known != before:
             raise WinbackError(f"The ledger knows another plan of {experiment!r} than the one to amend. Put it back.")
         draft = Booking(
-            kind="amended", at=at, booked_at=_now(), customers=0, experiment=experiment, plan_hash=plan_hash,
+            kind="amended", at=at, booked_at=now(), customers=0, experiment=experiment, plan_hash=plan_hash,
             reason=reason, by=by,
         )  # fmt: skip
         return self._book(draft, "SELECT 0")
@@ -326,7 +327,7 @@ class Ledger:
         if experiment is not None:
             self.assigned(experiment, into="winback_asked")
         else:
-            with _reading(table or "customers"):
+            with reading(table or "customers"):
                 one = "customer_id FROM " + table if table else "unnest(?) AS customer_id"
                 self._con.execute(
                     f"CREATE OR REPLACE TEMP TABLE winback_asked AS SELECT DISTINCT {one}", None if table else [given]
@@ -352,15 +353,15 @@ class Ledger:
                 execute(f"UPDATE {to}.events SET customer_id = {literal(names[customer])} "
                         f"WHERE customer_id = {literal(customer)}")  # fmt: skip
             digests = self._sql["digests"].format(rows=f"{to}.events", number=self._store.number)
-            now = {number: digest for number, _, digest in self._store.rows(digests)}
+            computed = {number: digest for number, _, digest in self._store.rows(digests)}
             chain = ""
             for booking in self._bookings("TRUE"):
-                changed = replace(booking, digest=now.get(booking.booking, booking.digest))
+                changed = replace(booking, digest=computed.get(booking.booking, booking.digest))
                 chain = changed.chained(chain)
                 execute(f"UPDATE {to}.bookings SET digest = {literal(changed.digest)}, chain = {literal(chain)} "
                         f"WHERE booking = {booking.booking}")  # fmt: skip
             draft = Booking(
-                booking=last.booking + 1, kind="forgotten", at=max(at, last.at), booked_at=_now(), customers=len(held),
+                booking=last.booking + 1, kind="forgotten", at=max(at, last.at), booked_at=now(), customers=len(held),
                 plan_hash=last.chain, reason=reason, by=by,
             )  # fmt: skip
             self._insert(replace(draft, chain=draft.chained(chain)), execute)
@@ -386,7 +387,7 @@ class Ledger:
             return Released(asked=asked, released=0, booking=None)
         ((_, customers, digest),) = found
         draft = Booking(
-            kind="released", at=at, booked_at=_now(), customers=customers, reason=reason, by=by, digest=digest
+            kind="released", at=at, booked_at=now(), customers=customers, reason=reason, by=by, digest=digest
         )
         booking = self._book(draft, self._sql["released"].replace("{rows}", rows))
         return Released(asked=asked, released=customers, booking=booking)
@@ -410,7 +411,7 @@ class Ledger:
         return booking
 
     def _insert(self, booking: Booking, execute: Execute) -> None:
-        values = ", ".join(_value(getattr(booking, name)) for name in COLUMNS)
+        values = ", ".join(value_sql(getattr(booking, name)) for name in COLUMNS)
         execute(f"INSERT INTO {self._store.to}.bookings ({SELECTED}) VALUES ({values})")
 
     def _taken(self, booking: Booking) -> str:
@@ -446,7 +447,7 @@ class Ledger:
 
     def _take(self, table: str, **columns: str) -> None:
         """Make the view of what is to be booked; customer ids become text, 007 another than 7."""
-        with _reading(table):
+        with reading(table):
             found = columns_of(self._con, f"SELECT * FROM {table}")
             for column in {"customer_id", "arm", "stratum", "bucket"} - columns.keys() - found.keys():
                 raise WinbackError(f"Table {table} has no column {column!r}. {did_you_mean(column, found)}")
@@ -462,28 +463,6 @@ class Ledger:
         """Return where the rows of a view can be selected from: of the customers of a table, if not of all."""
         self._take(table, **ONLY_CUSTOMERS)
         return self._store.rows_about(view, columns=columns, where=where)
-
-    def _refuse_rows(self, table: str, holdout: str | None) -> int:
-        """Refuse rows that nobody could be assigned by; return their number."""
-        fields = ("customer_id", "arm", "stratum", "bucket")
-        with _reading(table):
-            counted = ", ".join(f"count({name})" for name in fields)
-            ((rows, *filled, blank, customers),) = self._con_rows(
-                f"SELECT count(*), {counted}, count(CASE WHEN customer_id = '' THEN 1 END), "
-                "count(DISTINCT customer_id) FROM winback_incoming"
-            )
-            arms = [row[0] for row in self._con_rows("SELECT DISTINCT arm FROM winback_incoming ORDER BY 1")]
-        if not rows:
-            raise WinbackError(f"Table {table} has no rows, so there is nobody to book. Assign customers first.")
-        for name, number in zip(fields, filled, strict=True):
-            empty = rows - number + (blank if name == "customer_id" else 0)
-            if empty:
-                raise WinbackError(f"Table {table}: {empty:,} of {rows:,} rows have no {name}. Fill them.")
-        if customers < rows:
-            refuse_duplicates(self._con, "winback_incoming", called=f"Table {table}", cure="remove the others.")
-        if holdout is not None and holdout not in arms:
-            raise WinbackError(f"Table {table} has no arm {holdout!r}. {did_you_mean(holdout, arms)}")
-        return int(rows)
 
     def _refuse_reader(self, **needed: str) -> None:
         """Refuse to write without a word that must be there, or to a ledger that was opened to read."""
@@ -503,33 +482,3 @@ class Ledger:
         order = "" if "ORDER BY" in where else " ORDER BY booking"
         rows = self._store.rows(f"SELECT {SELECTED} FROM {HOME}.bookings WHERE {where}{order}")
         return tuple(Booking(**dict(zip(COLUMNS, row, strict=True))) for row in rows)
-
-
-@contextmanager
-def _reading(table: str) -> Iterator[None]:
-    """Tell what the engine says of a table in a line."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        told = next(iter(str(error).strip().splitlines()), "")
-        raise WinbackError(
-            f"Table {table} cannot be read: {short(told, 300)} Give the name of a table of the engine "
-            "that the ledger was opened with."
-        ) from None
-
-
-def _value(value: object) -> str:
-    """Return a value as SQL."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, datetime):
-        return f"TIMESTAMP {literal(value)}"
-    if isinstance(value, date):
-        return f"DATE {literal(value)}"
-    return str(value) if isinstance(value, int) else literal(value)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -19,6 +19,7 @@ from experiments.campaign.ledger_records import Event, Released, Standing
 from experiments.campaign.settle import settle
 from experiments.campaign.sheet_ledger import booked_plan, ledger_of
 from experiments.common.errors import WinbackError
+from experiments.common.files import private_folder
 from experiments.common.locks import locked
 from experiments.common.today import today as this_day
 from experiments.data.columns import literal
@@ -193,6 +194,7 @@ def read_responses(
     content = settle(loaded(sheet))
     source = content.tables.get("contacts")
     into = source.written(content.folder) if source else content.private.contacts
+    private_folder(into.parent)
     with locked(into), _booked(content) as (con, _):
         return import_contacts(
             con,

@@ -50,9 +50,14 @@ def check(args: argparse.Namespace) -> None:
 )  # fmt: skip
 def lost(args: argparse.Namespace) -> None:
     """Find the lost customers: a page, lost.json, and a row for each in the private folder."""
+    from experiments.sheet.places import TRIAL
+    from experiments.sheet.sheet import read_sheet
+
     args.sheet = sheet_of(args.files, said(args), language=args.lang)
-    run_stage("1-lost", args)
-    print(f"The lost customers: {cohort_found(args)}")
+    cohort = read_sheet(args.sheet).private.cohort
+    if run_stage("1-lost", args).parent.name == TRIAL:
+        cohort = cohort.parent / TRIAL / cohort.name
+    print(f"The lost customers: {cohort}")
 
 
 @command(

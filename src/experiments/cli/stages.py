@@ -55,7 +55,7 @@ def run_on_sheet(
     from experiments.sheet.sheet import read_sheet
 
     content = read_sheet(sheet)
-    tried = not name and any(value for setting, value in parameters.items() if setting not in AS_REGISTERED)
+    tried = not name and any(value is not None for setting, value in parameters.items() if setting not in AS_REGISTERED)
     out = reports / (name or content.experiment) / (TRIAL if tried else "") / Path(notebook).stem
     language = str(parameters.get("language", content.language))
     if out.name == "2-design":

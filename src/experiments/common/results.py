@@ -68,4 +68,5 @@ class Result:
         if not self.page:
             return None
         page = import_module(f"experiments.report.{self.page}")  # by name: results stand below the pages
-        return str(page.question(self) + page.verdict(self))
+        shown: str = (page.question(self) + page.verdict(self))._repr_html_()
+        return shown

@@ -260,7 +260,7 @@ def _as_planned(sheet: Sheet, planned: Plan | Sheet | None, *, assigned: int, bo
         return
     facts: dict[str, Fact] = {}
     if isinstance(planned, Plan):
-        other = deviations(planned, sheet, assigned=assigned)
+        other = deviations(replace(planned, amendments=()), sheet, assigned=assigned)  # an amendment is told, too
         first, *later = planned.sha256s
         facts = {"day": planned.locked_on.isoformat(), "hash": first[:SHORT]}
         if later:

@@ -234,7 +234,7 @@ def _svg(figure: "Figure") -> tuple[str, int, int]:
     from matplotlib import rc_context
 
     file = BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "winback"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "winback", "text.parse_math": False}):
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = re.sub(

@@ -148,7 +148,7 @@ def lock(sheet: Sheet | str | Path, *, cohort: Path, customers: int | None = Non
         before = read_plan(content)
         plan = _planned(content, cohort, customers=customers, day=before.locked_on if before else today)
         if before is None:
-            _write(plan, path)
+            write_plan(plan, path)
             return plan, path
     other = [str(deviation) for deviation in deviations(before, content)]
     other += [] if before.cohort_sha256 == plan.cohort_sha256 else ["another cohort"]
@@ -229,15 +229,11 @@ def amended(
 def _is_of_the_draw(one: Deviation, sheet: Sheet) -> bool:
     """Tell whether a deviation is an arm that came or went, or its share."""
     place, _, rest = one.setting.partition(".")
-    return place == "arms" and (rest in sheet.arms or not one.now or rest.endswith(".share"))
+    return place == "arms" and (rest in sheet.arms or (not one.now and "." not in rest) or rest.endswith(".share"))
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Write a plan that was amended in the place of the one before. The caller holds its lock."""
-    _write(plan, path)
-
-
-def _write(plan: Plan, path: Path) -> None:
+    """Write a plan, with its amendments, in the place of the one before. The caller holds its lock."""
     first, *later = plan.sha256s
     content = _as_text(asdict(plan)) | {"sha256": first}
     content["amendments"] = [

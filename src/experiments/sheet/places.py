@@ -6,7 +6,6 @@ is for its owner alone, and git never takes it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ KINDS = {
     "kept/*.parquet": "what a readout needs of somebody forgotten, without the name",
     "trial/*.parquet": "who is lost, in a trial",
 }
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
